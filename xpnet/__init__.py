@@ -1,0 +1,62 @@
+"""xpnet: neural networks with hand-written back-propagation on any array library."""
+
+from xpnet import backends, datasets
+from xpnet.history import History
+from xpnet.initializers import (
+    Constant,
+    HeNormal,
+    Initializer,
+    KaimingNormal,
+    KaimingUniform,
+    XavierNormal,
+    XavierUniform,
+    Zeros,
+)
+from xpnet.layers import Identity, Layer, LeakyReLU, Linear, ReLU, Sigmoid, Tanh
+from xpnet.losses import BCE, MSE, BCEWithLogits, CrossEntropy, Huber, Loss
+from xpnet.model import Model
+from xpnet.network import Sequential
+from xpnet.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, Optimizer, RMSprop
+from xpnet.training import Callback, Run, fit
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BCE",
+    "MSE",
+    "SGD",
+    "AdaGrad",
+    "Adam",
+    "AdamW",
+    "BCEWithLogits",
+    "Callback",
+    "Constant",
+    "CrossEntropy",
+    "HeNormal",
+    "History",
+    "Huber",
+    "Identity",
+    "Initializer",
+    "KaimingNormal",
+    "KaimingUniform",
+    "Layer",
+    "LeakyReLU",
+    "Linear",
+    "Loss",
+    "Model",
+    "Momentum",
+    "Optimizer",
+    "RMSprop",
+    "ReLU",
+    "Run",
+    "SGD",
+    "Sequential",
+    "Sigmoid",
+    "Tanh",
+    "XavierNormal",
+    "XavierUniform",
+    "Zeros",
+    "backends",
+    "datasets",
+    "fit",
+]

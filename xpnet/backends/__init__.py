@@ -1,0 +1,127 @@
+"""The array libraries: the only folder of xpnet that knows their names.
+
+``get("cupy", "cuda:1")`` finds a library for a program that was told its name; ``of(x)`` finds the
+library that an array belongs to; ``available()`` says what this machine can do, and why not the
+rest. No library is imported before it is asked for, and none is the current one.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from xpnet import _checks
+from xpnet.backends.base import Backend, BackendUnavailable
+
+__all__ = ["NAMES", "Availability", "Backend", "BackendUnavailable", "available", "get", "of"]
+
+_CLASSES = {
+    "numpy": "NumPyBackend",
+    "cupy": "CuPyBackend",
+    "torch": "TorchBackend",
+    "jax": "JaxBackend",
+    "strict": "StrictBackend",
+}
+
+NAMES = tuple(_CLASSES)
+"""The names that ``get`` and ``--backend`` know."""
+
+_ROOTS = {
+    "numpy": "numpy",
+    "cupy": "cupy",
+    "torch": "torch",
+    "jax": "jax",
+    "jaxlib": "jax",
+    "array_api_strict": "strict",
+}
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether a backend can be used here: its devices and version, or the reason why not."""
+
+    name: str
+    devices: tuple[str, ...]
+    version: str | None
+    reason: str | None
+
+    def __bool__(self) -> bool:
+        return self.reason is None
+
+
+def _class(name: str) -> type[Backend]:
+    module = importlib.import_module(f"xpnet.backends.{name}")
+    found: type[Backend] = getattr(module, _CLASSES[name])
+    return found
+
+
+def get(name: str, device: str | None = None) -> Backend:
+    """Return the backend called ``name`` on ``device`` (``None``: the library's own choice).
+
+    Raises:
+        ValueError: if there is no such backend or device; ``BackendUnavailable``, which is one,
+            if the library is not installed or its driver finds no device.
+    """
+    _checks.one_of("backend", name, NAMES)
+    return _class(name)(device)
+
+
+def of(*arrays: Any, names: tuple[str, ...] = ()) -> Backend:
+    """Return the backend of the library and device that all the arrays share.
+
+    Args:
+        arrays: at least one array; ``None`` is passed over.
+        names: what to call them in an error.
+
+    Raises:
+        TypeError: if one is no array of a known library, or they are of different libraries.
+        ValueError: if they lie on different devices.
+    """
+    named = [
+        (array, names[i] if i < len(names) else f"argument {i}")
+        for i, array in enumerate(arrays)
+        if array is not None
+    ]
+    if not named:
+        raise TypeError("at least one array is needed to know the library.")
+    first, first_name = named[0]
+    backend = _library_of(first, first_name)
+    place = backend.device_of(first)
+    for array, name in named[1:]:
+        if type(array) is not type(first):
+            other = _library_of(array, name)
+            if other.name != backend.name:
+                raise TypeError(
+                    f"{name} is an array of {other.name} but {first_name} one of {backend.name}; "
+                    "bring them to one library."
+                )
+        elsewhere = backend.device_of(array)
+        if elsewhere != place and elsewhere is not None and place is not None:
+            raise ValueError(
+                f"{name} lies on {elsewhere} but {first_name} on {place}; "
+                "move them to one device."
+            )
+    return backend
+
+
+def _library_of(array: Any, name: str) -> Backend:
+    root = type(array).__module__.partition(".")[0]
+    if root in _ROOTS and hasattr(array, "shape") and hasattr(array, "dtype"):
+        return _class(_ROOTS[root]).of(array)
+    raise TypeError(
+        f"{name} must be an array of {', '.join(NAMES)}, not {type(array).__name__}."
+    )
+
+
+def available() -> dict[str, Availability]:
+    """Say for every backend what this machine can do, by doing it (imports what is installed)."""
+    result = {}
+    for name in NAMES:
+        backend = _class(name)
+        try:
+            backend.probe()
+            result[name] = Availability(name, tuple(backend.devices()), backend.version(), None)
+        except BackendUnavailable as error:
+            result[name] = Availability(name, (), None, str(error))
+    return result

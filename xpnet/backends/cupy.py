@@ -1,0 +1,72 @@
+"""CuPy, on NVIDIA GPUs (and AMD's, where CuPy is built for them)."""
+
+from __future__ import annotations
+
+import importlib
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+
+from xpnet.backends.base import Array, Backend, BackendUnavailable
+
+
+class CuPyBackend(Backend):
+    """CuPy through array-api-compat; every operation is queued, nothing waits inside a run."""
+
+    name = "cupy"
+    module = "cupy"
+    install = "'xpnet[cuda13]' (or 'xpnet[cuda12]' for a CUDA 12 driver)"
+
+    @classmethod
+    def _namespace(cls) -> Any:
+        cls._import()
+        return importlib.import_module("array_api_compat.cupy")
+
+    @classmethod
+    def devices(cls) -> list[str]:
+        return [f"cuda:{i}" for i in range(cls._count())]
+
+    @classmethod
+    def _count(cls) -> int:
+        # `import cupy` succeeds on a machine without a GPU: the driver is first asked here.
+        try:
+            return int(cls._import().cuda.runtime.getDeviceCount())
+        except BackendUnavailable:
+            raise
+        except Exception as error:
+            raise BackendUnavailable(
+                f"backend 'cupy' is installed but finds no GPU; the driver said: {error}"
+            ) from error
+
+    def _find_device(self, name: str | None) -> Any:
+        count = self._count()
+        cuda = self._import().cuda
+        if name in (None, "cuda", "gpu"):
+            return cuda.Device()
+        kind, _, index = str(name).partition(":")
+        if kind not in ("cuda", "gpu") or not index.isdecimal() or int(index) >= count:
+            known = ", ".join(self.devices())
+            raise ValueError(f"device must be one of {known} for backend 'cupy', not {name!r}.")
+        return cuda.Device(int(index))
+
+    @classmethod
+    def of(cls, array: Array) -> CuPyBackend:
+        return cls(f"cuda:{array.device.id}")
+
+    def describe(self) -> str:
+        properties = self._import().cuda.runtime.getDeviceProperties(self.device.id)
+        return f"{properties['name'].decode()} (cuda:{self.device.id})"
+
+    def context(self) -> AbstractContextManager[Any]:
+        return self._import().cuda.Device(self.device.id)
+
+    def asarray(self, values: Any, dtype: str) -> Array:
+        with self.context():
+            return self._import().asarray(np.array(values, dtype=dtype, order="C"))
+
+    def to_host(self, array: Array) -> np.ndarray:
+        return np.asarray(self._import().asnumpy(array))
+
+    def synchronize(self) -> None:
+        self.device.synchronize()

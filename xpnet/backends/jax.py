@@ -1,0 +1,105 @@
+"""JAX: a whole checking interval is compiled into one program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from xpnet.backends.base import Array, Backend, Carry, Data, Metrics, Step, never
+
+
+class JaxBackend(Backend):
+    """JAX through ``jax.numpy``, with ``jit`` and ``scan`` as the runner."""
+
+    name = "jax"
+    module = "jax"
+    install = "'xpnet[jax]'"
+    eager = False
+
+    @classmethod
+    def _namespace(cls) -> Any:
+        return cls._import().numpy
+
+    @classmethod
+    def devices(cls) -> list[str]:
+        jax = cls._import()
+        found = [f"{device.platform}:{device.id}" for device in jax.devices()]
+        return found if jax.default_backend() == "cpu" else [*found, "cpu:0"]
+
+    def _find_device(self, name: str | None) -> Any:
+        jax = self._import()
+        if name is None:
+            return next(iter(jax.numpy.zeros(()).devices()))
+        kind, _, index = name.partition(":")
+        try:
+            return jax.devices({"cuda": "gpu"}.get(kind, kind))[int(index or 0)]
+        except (RuntimeError, IndexError, ValueError) as error:
+            known = ", ".join(self.devices())
+            raise ValueError(
+                f"device must be one of {known} for backend 'jax', not {name!r}."
+            ) from error
+
+    @classmethod
+    def of(cls, array: Array) -> JaxBackend:
+        backend = cls.__new__(cls)
+        backend.xp = cls._namespace()
+        backend.device = backend.device_of(array)
+        return backend
+
+    def device_of(self, array: Array) -> Any:
+        # While a function is traced, an array has no device to name.
+        return None if isinstance(array, self._import().core.Tracer) else array.device
+
+    def describe(self) -> str:
+        return f"{self.device.device_kind} ({self.device.platform}:{self.device.id})"
+
+    def prepare(self, dtype: str) -> None:
+        # JAX's switch is one for the process, and so a program's to throw, not a library's.
+        if dtype == "float64":
+            self._import().config.update("jax_enable_x64", True)
+
+    def asarray(self, values: Any, dtype: str) -> Array:
+        if dtype == "float64" and not self._import().config.jax_enable_x64:
+            raise ValueError(
+                "dtype 'float64' needs JAX's 64-bit mode: set the environment variable "
+                "JAX_ENABLE_X64=1, call jax.config.update('jax_enable_x64', True), or use float32."
+            )
+        return super().asarray(values, dtype)
+
+    def run(
+        self,
+        step: Step,
+        carry: Carry,
+        data: Data,
+        n: int,
+        orders: Array | None = None,
+        interrupted: Callable[[], bool] = never,
+    ) -> tuple[Carry, Metrics]:
+        carry, metrics = self._compiled()(step, n, carry, data, orders)
+        return carry, metrics
+
+    @classmethod
+    def _compiled(cls) -> Callable[..., tuple[Carry, Metrics]]:
+        # Made on first use, since the library is imported on first use; jax.jit keeps the programs
+        # by the value of the step, so that equal networks, losses and optimizers compile once.
+        if "_scan" not in cls.__dict__:
+            jax = cls._import()
+            cls._scan = staticmethod(
+                partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)(_scan)
+            )
+        return cls._scan
+
+    _scan: Callable[..., tuple[Carry, Metrics]]
+
+
+def _scan(
+    step: Step, n: int, carry: Carry, data: Data, orders: Array | None
+) -> tuple[Carry, Metrics]:
+    from jax import lax
+
+    def body(carry: Carry, rows: Array | None) -> tuple[Carry, Metrics]:
+        return step(carry, data if rows is None else step.select(data, rows))
+
+    result: tuple[Carry, Metrics] = lax.scan(body, carry, orders, length=n)
+    return result

@@ -1,0 +1,42 @@
+"""NumPy, on the CPU."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+
+from xpnet.backends.base import Array, Backend
+
+
+class NumPyBackend(Backend):
+    """NumPy itself: since 2.0 its own namespace is the standard's, and needs no wrapper."""
+
+    name = "numpy"
+    module = "numpy"
+    install = "numpy"
+
+    @classmethod
+    def _namespace(cls) -> Any:
+        return np
+
+    @classmethod
+    def devices(cls) -> list[str]:
+        return ["cpu"]
+
+    def _find_device(self, name: str | None) -> str:
+        if name not in (None, "cpu"):
+            raise ValueError(f"device must be 'cpu' for backend 'numpy', not {name!r}.")
+        return "cpu"
+
+    @classmethod
+    def of(cls, array: Array) -> NumPyBackend:
+        return _BACKEND
+
+    def context(self) -> AbstractContextManager[Any]:
+        # exp(-x) of the sigmoid may overflow to infinity, whose inverse is the right answer, 0.
+        return np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore")
+
+
+_BACKEND = NumPyBackend()

@@ -1,0 +1,41 @@
+"""array-api-strict: NumPy behind the letter of the standard; the project's conscience."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from xpnet.backends.base import Array
+from xpnet.backends.numpy import NumPyBackend
+
+
+class StrictBackend(NumPyBackend):
+    """array-api-strict, whose ``device1`` refuses every way to the host but the explicit one."""
+
+    name = "strict"
+    module = "array_api_strict"
+    install = "array-api-strict"
+
+    @classmethod
+    def _namespace(cls) -> Any:
+        return cls._import()
+
+    @classmethod
+    def devices(cls) -> list[str]:
+        return ["cpu", "device1", "device2"]
+
+    def _find_device(self, name: str | None) -> Any:
+        if name is not None and name not in self.devices():
+            known = ", ".join(self.devices())
+            raise ValueError(f"device must be one of {known} for backend 'strict', not {name!r}.")
+        return self.xp.Device("CPU_DEVICE" if name in (None, "cpu") else name)
+
+    @classmethod
+    def of(cls, array: Array) -> StrictBackend:
+        backend = cls()
+        backend.device = array.device
+        return backend
+
+    def to_host(self, array: Array) -> np.ndarray:
+        return np.array(array.to_device(self.xp.Device("CPU_DEVICE")))

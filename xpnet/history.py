@@ -1,0 +1,61 @@
+"""What happened in training, epoch by epoch, on the host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass
+class History:
+    """The loss and accuracy of every epoch, as they were *before* its update, and how it ended.
+
+    Epochs count from 1, so ``loss[k]`` is that of epoch ``k + 1``. For an ensemble every entry has
+    an axis of members more; where a member was no longer trained, it holds NaN.
+
+    Attributes:
+        loss: ``(epochs,)`` or ``(epochs, members)``.
+        accuracy: the same, or ``None`` for a loss that does not tell classes apart.
+        stop: the epoch at which the goal was seen to be reached, 0 for never;
+            an int, or an int array ``(members,)``.
+        diverged: the first epoch whose loss was not finite, 0 for never; as ``stop``.
+        interrupted: whether a person or a callback ended the run.
+    """
+
+    loss: np.ndarray
+    accuracy: np.ndarray | None
+    stop: int | np.ndarray
+    diverged: int | np.ndarray
+    interrupted: bool = False
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs were trained."""
+        return len(self.loss)
+
+
+@dataclass
+class Recorder:
+    """Collects the metrics of the intervals on the host, for members that come and go."""
+
+    members: int | None
+    chunks: dict[str, list[np.ndarray]] = field(default_factory=dict)
+
+    def add(self, metrics: dict[str, np.ndarray], columns: np.ndarray | None) -> None:
+        """Append epochs; ``columns`` are the members that the metrics' last axis stands for."""
+        for name, values in metrics.items():
+            if self.members is not None and columns is not None:
+                wide = np.full((len(values), self.members), np.nan, dtype=values.dtype)
+                wide[:, columns] = values
+                values = wide
+            self.chunks.setdefault(name, []).append(values)
+
+    def get(self, name: str) -> np.ndarray | None:
+        """All epochs of a metric so far."""
+        found = self.chunks.get(name)
+        if found is None:
+            return None
+        if len(found) > 1:
+            self.chunks[name] = found = [np.concatenate(found)]
+        return found[0]

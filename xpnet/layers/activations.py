@@ -1,0 +1,126 @@
+"""The activations: elementwise, without parameters."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from xpnet import _checks
+from xpnet.layers.base import Array, Backprop, Layer, Params
+
+
+class Activation(Layer):
+    """An elementwise function: ``dx = f'(x) · dy``, with no parameters to give gradients of."""
+
+    @abstractmethod
+    def value(self, xp: Any, x: Array) -> Array:
+        """``f(x)``, as a new array."""
+
+    @abstractmethod
+    def derivative(self, xp: Any, x: Array, y: Array) -> Array:
+        """``f'(x)`` as a new array, from ``x`` or from ``y = f(x)``, whichever is cheaper."""
+
+    def forward(self, xp: Any, params: Params, x: Array) -> tuple[Array, Backprop]:
+        y = self.value(xp, x)
+
+        def backprop(dy: Array, need_dx: bool = True) -> tuple[Array | None, Params]:
+            if not need_dx:
+                return None, ()
+            dx = self.derivative(xp, x, y)
+            dx *= dy
+            return dx, ()
+
+        return y, backprop
+
+    def apply(self, xp: Any, params: Params, x: Array) -> Array:
+        return self.value(xp, x)
+
+
+@dataclass(frozen=True)
+class Identity(Layer):
+    """``f(x) = x``."""
+
+    def forward(self, xp: Any, params: Params, x: Array) -> tuple[Array, Backprop]:
+        return x, lambda dy, need_dx=True: (dy if need_dx else None, ())
+
+    def apply(self, xp: Any, params: Params, x: Array) -> Array:
+        return x
+
+
+@dataclass(frozen=True)
+class LeakyReLU(Activation):
+    """``f(x) = x where x ≥ 0, a x elsewhere``; ``f'(0) = 1`` (report, figure 2.1).
+
+    Args:
+        negative_slope: ``a``, from 0 to 1.
+    """
+
+    negative_slope: float = 0.01
+    nonlinearity: ClassVar[str] = "leaky_relu"
+
+    def __post_init__(self) -> None:
+        _checks.number("negative_slope", self.negative_slope, least=0, most=1)
+
+    def value(self, xp: Any, x: Array) -> Array:
+        # The larger of the two, since a ≤ 1; `where` would mispredict every second branch.
+        return xp.maximum(x, self.negative_slope * x)
+
+    def derivative(self, xp: Any, x: Array, y: Array) -> Array:
+        slope = xp.astype(x >= 0, x.dtype)  # 1 or 0, and by arithmetic 1 or a
+        slope *= 1 - self.negative_slope
+        slope += self.negative_slope
+        return slope
+
+
+@dataclass(frozen=True)
+class ReLU(Activation):
+    """``f(x) = max(x, 0)``; ``f'(0) = 1``: the positive side (report, figure 2.2)."""
+
+    nonlinearity: ClassVar[str] = "relu"
+
+    def value(self, xp: Any, x: Array) -> Array:
+        return xp.maximum(x, 0.0)
+
+    def derivative(self, xp: Any, x: Array, y: Array) -> Array:
+        return xp.astype(x >= 0, x.dtype)
+
+
+@dataclass(frozen=True)
+class Sigmoid(Activation):
+    """``f(x) = 1 / (1 + e⁻ˣ)``, ``f' = f (1 − f)`` (report, figure 2.3)."""
+
+    nonlinearity: ClassVar[str] = "sigmoid"
+
+    def value(self, xp: Any, x: Array) -> Array:
+        y = xp.exp(-x)
+        y += 1
+        return 1 / y
+
+    def derivative(self, xp: Any, x: Array, y: Array) -> Array:
+        slope = 1 - y
+        slope *= y
+        return slope
+
+
+@dataclass(frozen=True)
+class Tanh(Activation):
+    """``f(x) = tanh x``, ``f' = 1 − f²``."""
+
+    nonlinearity: ClassVar[str] = "tanh"
+
+    def value(self, xp: Any, x: Array) -> Array:
+        return xp.tanh(x)
+
+    def derivative(self, xp: Any, x: Array, y: Array) -> Array:
+        return 1 - y * y
+
+
+ACTIVATIONS: dict[str, type[Layer]] = {
+    "relu": ReLU,
+    "leaky_relu": LeakyReLU,
+    "sigmoid": Sigmoid,
+    "tanh": Tanh,
+    "identity": Identity,
+}
+"""The activations by the names of the command line."""

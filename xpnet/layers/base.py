@@ -1,0 +1,49 @@
+"""What a layer is: a description with a forward pass that hands back its own backprop."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+
+from xpnet.initializers import RNG
+
+Array = Any
+Params = tuple[Array, ...]
+Backprop = Callable[..., tuple[Array | None, Params]]
+"""``backprop(dy, need_dx=True) -> (dx, gradients)``, the gradients in the order of the parameters.
+
+``dx`` is ``None`` where ``need_dx`` is false: the first layer of a network need not compute it.
+"""
+
+
+class Layer(ABC):
+    """A layer: parameter shapes, initial values, a forward pass. It holds no state.
+
+    Shapes: ``x`` is ``(..., samples, features)``; a parameter has two axes of its own behind the
+    member axes. Every reduction therefore names its axes from the end.
+    """
+
+    in_features: int | None = None
+    """The number of features that the layer wants, or ``None`` if any will do."""
+    out_features: int | None = None
+    """The number of features that it gives, or ``None`` for as many as it got."""
+    nonlinearity: ClassVar[str] = "linear"
+
+    def parameters(self) -> dict[str, tuple[int, ...]]:
+        """The names of the parameters and their shapes, in the order in which ``theta`` has them."""
+        return {}
+
+    def draw(self, rng: RNG) -> list[np.ndarray]:
+        """Draw the initial parameters on the host, in float64, in the order of ``parameters``."""
+        return []
+
+    @abstractmethod
+    def forward(self, xp: Any, params: Params, x: Array) -> tuple[Array, Backprop]:
+        """Return the output and the function that propagates a gradient back through it."""
+
+    @abstractmethod
+    def apply(self, xp: Any, params: Params, x: Array) -> Array:
+        """Return the output alone, keeping nothing: the short way of inference."""

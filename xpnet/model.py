@@ -1,0 +1,143 @@
+"""`Model`: a network together with its parameters, as a person wants to hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from xpnet import backends
+from xpnet.history import History
+from xpnet.layers.base import Array, Layer
+from xpnet.losses import Loss
+from xpnet.network import Sequential
+
+
+class Model:
+    """A network, its parameters, and the loss that gives its output a meaning.
+
+    Attributes:
+        network: the `Sequential`.
+        theta: ``(size,)``, or ``(members, size)`` for an ensemble.
+        loss: what it was trained on, or ``None``.
+        history: what happened in training, or ``None``.
+        state: the optimizer's state at the end, to go on from, or ``None``.
+    """
+
+    def __init__(
+        self,
+        network: Sequential,
+        theta: Array,
+        loss: Loss | None = None,
+        history: History | None = None,
+        state: dict[str, Array] | None = None,
+    ) -> None:
+        network.unflatten(theta)  # raises if it does not fit
+        self.network = network
+        self.theta = theta
+        self.loss = loss
+        self.history = history
+        self.state = state
+
+    def __repr__(self) -> str:
+        members = f", {self.theta.shape[0]} members" if len(self.theta.shape) == 2 else ""
+        return f"Model({self.network!r}{members})"
+
+    def __len__(self) -> int:
+        return len(self.network)
+
+    def __getitem__(self, i: int) -> BoundLayer:
+        return BoundLayer(self, self.network[i], f"{range(len(self.network))[i]}.")
+
+    def __iter__(self) -> Iterator[BoundLayer]:
+        return (self[i] for i in range(len(self)))
+
+    def named_parameters(self) -> dict[str, Array]:
+        """The parameters by name, such as ``"0.W"``; views, where the library has views."""
+        return self.network.unflatten(self.theta)
+
+    def __call__(self, x: Array) -> Array:
+        """The network's output, ``(..., samples, outputs)``."""
+        return self.network(self.theta, x)
+
+    def predict(self, x: Array) -> Array:
+        """The class where the loss tells classes apart, else the output itself.
+
+        0 or 1 of the shape of the output for the binary losses, ``(..., samples)`` for
+        `CrossEntropy`.
+        """
+        output = self(x)
+        if self.loss is None:
+            return output
+        backend = backends.of(output)
+        with backend.context():
+            return self.loss.predict(backend.xp, output)
+
+    def predict_proba(self, x: Array) -> Array:
+        """The output as probabilities, of the shape of the output.
+
+        Raises:
+            TypeError: if the loss does not tell classes apart.
+        """
+        if self.loss is None or not self.loss.classifies:
+            raise TypeError(f"predict_proba needs a loss that tells classes apart, not {self.loss!r}.")
+        output = self(x)
+        backend = backends.of(output)
+        with backend.context():
+            return self.loss.probabilities(backend.xp, output)
+
+
+class BoundLayer:
+    """A layer of a `Model`, whose parameters can be read and set: ``model[0].W = …``.
+
+    What is read is a copy: writing into it changes nothing, setting it changes ``model.theta``.
+    """
+
+    _model: Model
+    _layer: Layer
+    _prefix: str
+
+    def __init__(self, model: Model, layer: Layer, prefix: str) -> None:
+        object.__setattr__(self, "_model", model)
+        object.__setattr__(self, "_layer", layer)
+        object.__setattr__(self, "_prefix", prefix)
+
+    def __repr__(self) -> str:
+        return repr(self._layer)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self._layer.parameters()]
+
+    def __getitem__(self, i: int) -> BoundLayer:
+        if not isinstance(self._layer, Sequential):
+            raise TypeError(f"{self._layer!r} has no layers within.")
+        inner = range(len(self._layer))[i]
+        return BoundLayer(self._model, self._layer[i], f"{self._prefix}{inner}.")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name not in self._layer.parameters():
+            return getattr(self._layer, name)
+        array = self._model.named_parameters()[self._prefix + name]
+        backend = backends.of(array)
+        with backend.context():
+            return backend.xp.asarray(array, copy=True)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in self._layer.parameters():
+            raise AttributeError(
+                f"{name} is no parameter of {self._layer!r} that could be set; "
+                f"it has {', '.join(self._layer.parameters()) or 'none'}."
+            )
+        model = self._model
+        parameters = model.named_parameters()
+        old = parameters[self._prefix + name]
+        backend = backends.of(old)
+        with backend.context():
+            if not hasattr(value, "dtype") or backends.of(value).name == "numpy":
+                value = backend.asarray(value, backend.dtype_name(old))
+            elif value.dtype != old.dtype:
+                raise TypeError(f"{name} must have the dtype {old.dtype}, not {value.dtype}.")
+            if tuple(value.shape) != tuple(old.shape):
+                raise ValueError(
+                    f"{name} must have the shape {tuple(old.shape)}, not {tuple(value.shape)}."
+                )
+        model.theta = model.network.flatten({**parameters, self._prefix + name: value})

@@ -1,0 +1,358 @@
+"""`Sequential`: the layers, the layout of ``theta``, the forward pass and the gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from xpnet import _checks, backends
+from xpnet.initializers import RNG, generator
+from xpnet.layers.base import Array, Backprop, Layer, Params
+from xpnet.losses import Loss, prepare_weight
+
+FLOATS = ("float32", "float64")
+
+
+class Sequential(Layer):
+    """Layers one after another; a description that holds no parameters.
+
+    The parameters of a network are one vector ``theta`` of shape ``(size,)``; of an ensemble,
+    ``(members, size)``. In it the parameters of the layers follow one another, each in C order.
+
+    Args:
+        layers: layers, among them other `Sequential` networks if wanted.
+
+    Raises:
+        TypeError: if one is no layer.
+        ValueError: if there is none, or one gives other features than the next one wants.
+    """
+
+    def __init__(self, *layers: Layer) -> None:
+        if not layers:
+            raise ValueError("Sequential needs at least one layer, not none.")
+        for i, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                raise TypeError(f"layer {i} must be a layer such as Linear(2, 4), not {layer!r}.")
+        self.layers = layers
+        self.in_features: int | None = None
+        self.out_features: int | None = None
+        for i, layer in enumerate(layers):
+            if layer.in_features is not None:
+                if self.out_features not in (None, layer.in_features):
+                    raise ValueError(
+                        f"layer {i}, {layer!r}, wants {layer.in_features} features, but the "
+                        f"layers before it give {self.out_features}."
+                    )
+                if self.out_features is None:
+                    self.in_features = layer.in_features
+            if layer.out_features is not None:
+                self.out_features = layer.out_features
+        self._leaves = tuple(self._flatten())
+        counts = [len(leaf.parameters()) for leaf in self._leaves]
+        ends = [sum(counts[: i + 1]) for i in range(len(counts))]
+        self._spans = tuple(slice(end - n, end) for end, n in zip(ends, counts, strict=True))
+        self._first = next((i for i, n in enumerate(counts) if n), len(counts))
+        self._shapes = self.parameters()
+        starts = [0]
+        for shape in self._shapes.values():
+            starts.append(starts[-1] + int(np.prod(shape)))
+        self._slots = tuple(
+            (slice(a, b), shape)
+            for a, b, shape in zip(starts, starts[1:], self._shapes.values(), strict=False)
+        )
+        self.size = starts[-1]
+        """The number of parameters of one network: the length of ``theta``."""
+
+    def _flatten(self) -> Iterator[Layer]:
+        for layer in self.layers:
+            if isinstance(layer, Sequential):
+                yield from layer._leaves
+            else:
+                yield layer
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequential) and self.layers == other.layers
+
+    def __hash__(self) -> int:
+        return hash(self.layers)
+
+    def __repr__(self) -> str:
+        return f"Sequential({', '.join(map(repr, self.layers))})"
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, i: int) -> Layer:
+        return self.layers[i]
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    def summary(self) -> str:
+        """A table of the layers, the shape that each gives, its parameters and their number."""
+        rows = [("layer", "", "output", "parameters")]
+        features: int | None = self.in_features
+        for path, layer in self._walk(""):
+            features = layer.out_features or features
+            count = sum(int(np.prod(shape)) for shape in layer.parameters().values())
+            rows.append((path, repr(layer), f"(samples, {features or '…'})", f"{count:,}"))
+        rows.append(("total", "", "", f"{self.size:,}"))
+        widths = [max(len(row[i]) for row in rows) for i in range(4)]
+        lines = [
+            "  ".join([*(f"{row[i]:<{widths[i]}}" for i in range(3)), f"{row[3]:>{widths[3]}}"])
+            for row in rows
+        ]
+        rule = "-" * len(lines[0])
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+    def _walk(self, prefix: str) -> Iterator[tuple[str, Layer]]:
+        for i, layer in enumerate(self.layers):
+            if isinstance(layer, Sequential):
+                yield from layer._walk(f"{prefix}{i}.")
+            else:
+                yield f"{prefix}{i}", layer
+
+    # ---- the layout of theta
+
+    def parameters(self) -> dict[str, tuple[int, ...]]:
+        return {
+            f"{i}.{name}": shape
+            for i, layer in enumerate(self.layers)
+            for name, shape in layer.parameters().items()
+        }
+
+    def unflatten(self, theta: Array) -> dict[str, Array]:
+        """Return the named parameters that lie in ``theta``, of shape ``(..., *parameter)``.
+
+        They are views of ``theta`` where the library has views: read them, do not write into them.
+
+        Raises:
+            TypeError, ValueError: if ``theta`` is no array of shape ``(..., size)``.
+        """
+        backend = self._check_theta(theta)
+        return dict(zip(self._shapes, self._views(backend.xp, theta), strict=True))
+
+    def flatten(self, parameters: dict[str, Array]) -> Array:
+        """Return ``theta`` for named parameters: the inverse of `unflatten`.
+
+        Raises:
+            ValueError: if a name is missing or unknown, or a shape does not fit.
+        """
+        if set(parameters) != set(self._shapes):
+            raise ValueError(
+                f"parameters must be named {', '.join(self._shapes)}, not {', '.join(parameters)}."
+            )
+        arrays = [parameters[name] for name in self._shapes]
+        backend = backends.of(*arrays, names=tuple(self._shapes))
+        lead = tuple(arrays[0].shape)[:-2]
+        for array, (name, shape) in zip(arrays, self._shapes.items(), strict=True):
+            if tuple(array.shape) != (*lead, *shape):
+                raise ValueError(
+                    f"{name} must have the shape {(*lead, *shape)}, not {tuple(array.shape)}."
+                )
+        xp = backend.xp
+        with backend.context():
+            return xp.concat([xp.reshape(a, (*lead, -1)) for a in arrays], axis=-1)
+
+    def _views(self, xp: Any, theta: Array) -> Params:
+        lead = theta.shape[:-1]
+        return tuple(xp.reshape(theta[..., span], (*lead, *shape)) for span, shape in self._slots)
+
+    def draw(self, rng: RNG) -> list[np.ndarray]:
+        return [values for leaf in self._leaves for values in leaf.draw(rng)]
+
+    def init(self, seed: Any = None, *, like: Array, members: int | None = None) -> Array:
+        """Draw initial parameters: ``theta`` on the library, device and dtype of ``like``.
+
+        Args:
+            seed: an int, a ``numpy.random.Generator``, a ``RandomState`` or ``None``; for an
+                ensemble also a sequence of them, one a member. Member ``i`` of an int ``seed`` is
+                the network of ``seed + i``; of a generator, the members are drawn in turn.
+            like: an array of floats.
+            members: ``None`` for one network, ``(size,)``; else ``(members, size)``.
+
+        Raises:
+            TypeError, ValueError: if an argument is none of these.
+        """
+        backend = backends.of(like, names=("like",))
+        dtype = check_floats(backend, like, "like")
+        self._check_size()
+        draws = [
+            np.concatenate([values.ravel() for values in self.draw(rng)])
+            for rng in _member_seeds(seed, members)
+        ]
+        with backend.context():
+            return backend.asarray(draws[0] if members is None else np.stack(draws), dtype)
+
+    def _check_size(self) -> None:
+        if self.size == 0:
+            raise ValueError(f"{self!r} has no parameters to train.")
+
+    # ---- forward
+
+    def forward(  # the layer's own form, so that networks nest
+        self, xp: Any, params: Params, x: Array
+    ) -> tuple[Array, Backprop]:
+        backprops = []
+        for leaf, span in zip(self._leaves, self._spans, strict=True):
+            x, backprop = leaf.forward(xp, params[span], x)
+            backprops.append(backprop)
+
+        def backprop_all(dy: Array, need_dx: bool = True) -> tuple[Array | None, Params]:
+            grads: Params = ()
+            for i in range(len(backprops) - 1, -1, -1):
+                if not need_dx and i < self._first:
+                    return None, grads
+                dy, own = backprops[i](dy, need_dx or i > self._first)
+                grads = own + grads
+            return dy, grads
+
+        return x, backprop_all
+
+    def apply(self, xp: Any, params: Params, x: Array) -> Array:
+        for leaf, span in zip(self._leaves, self._spans, strict=True):
+            x = leaf.apply(xp, params[span], x)
+        return x
+
+    def __call__(self, theta: Array, x: Array) -> Array:
+        """Return the output, ``(..., samples, out_features)``, for ``x`` ``(..., samples, features)``.
+
+        Raises:
+            TypeError, ValueError: if shapes, dtypes, libraries or devices do not fit.
+        """
+        backend = self._check(theta, x)
+        with backend.context():
+            return self.apply(backend.xp, self._views(backend.xp, theta), x)
+
+    # ---- the gradient
+
+    def value_and_grad(
+        self,
+        theta: Array,
+        x: Array,
+        y: Array,
+        loss: Loss,
+        sample_weight: Array | None = None,
+        input_grad: bool = False,
+    ) -> tuple[Array, ...]:
+        """Return the loss and its gradient with respect to ``theta``, by back-propagation.
+
+        Args:
+            theta: ``(size,)``, or ``(members, size)``.
+            x: ``(samples, features)``, or ``(members, samples, features)``.
+            y: the targets, as the loss wants them.
+            loss: a loss such as ``BCEWithLogits()``.
+            sample_weight: ``(samples,)`` or ``(members, samples)``.
+            input_grad: whether to return the gradient with respect to ``x`` as a third result,
+                ``(..., samples, features)``; for an ensemble, each member's own.
+
+        Returns:
+            The loss, one number a member; the gradient, of the shape of ``theta``.
+
+        Raises:
+            TypeError, ValueError: if shapes, dtypes, libraries or devices do not fit.
+        """
+        backend = self._check(theta, x, y, sample_weight)
+        check_loss(loss)
+        with backend.context():
+            shape = (*theta.shape[:-1], x.shape[-2], self.out_features or x.shape[-1])
+            target = loss.prepare(backend, shape, y, theta.dtype)
+            weight = prepare_weight(backend, sample_weight, shape, theta.dtype)
+            value, grad, _, dx = self.gradient(
+                backend.xp, theta, x, target, loss, weight, input_grad
+            )
+        return (value, grad, dx) if input_grad else (value, grad)
+
+    def gradient(
+        self,
+        xp: Any,
+        theta: Array,
+        x: Array,
+        target: Array,
+        loss: Loss,
+        weight: Array | None,
+        input_grad: bool = False,
+    ) -> tuple[Array, Array, Array, Array | None]:
+        """The inside of `value_and_grad`, unchecked: loss, gradient, output, gradient of ``x``."""
+        lead = theta.shape[:-1]
+        output, backprop = self.forward(xp, self._views(xp, theta), x)
+        value, loss_backprop = loss.forward(xp, output, target, weight)
+        dx, grads = backprop(loss_backprop(), input_grad)
+        grad = xp.concat([xp.reshape(g, (*lead, -1)) for g in grads], axis=-1)
+        return value, grad, output, dx
+
+    # ---- the boundary
+
+    def _check_theta(self, theta: Array, *more: Array, names: Sequence[str] = ()) -> Any:
+        self._check_size()
+        backend = backends.of(theta, *more, names=("theta", *names))
+        check_floats(backend, theta, "theta")
+        if len(theta.shape) not in (1, 2) or theta.shape[-1] != self.size:
+            raise ValueError(
+                f"theta must have the shape ({self.size},) or (members, {self.size}), "
+                f"not {tuple(theta.shape)}."
+            )
+        return backend
+
+    def _check(
+        self, theta: Array, x: Array, y: Array | None = None, weight: Array | None = None
+    ) -> backends.Backend:
+        backend: backends.Backend = self._check_theta(
+            theta, x, y, weight, names=("x", "y", "sample_weight")
+        )
+        check_samples(backend, x, self.in_features)
+        if x.dtype != theta.dtype:
+            raise TypeError(f"x must have the dtype {theta.dtype} of theta, not {x.dtype}.")
+        if len(x.shape) == 3 and tuple(x.shape[:-2]) != tuple(theta.shape[:-1]):
+            raise ValueError(
+                f"x of shape {tuple(x.shape)} is one array a member, but theta has the shape "
+                f"{tuple(theta.shape)}."
+            )
+        return backend
+
+
+def check_loss(loss: Any) -> None:
+    """Raise unless ``loss`` is a loss."""
+    if not isinstance(loss, Loss):
+        raise TypeError(f"loss must be a loss such as BCEWithLogits(), not {loss!r}.")
+
+
+def check_floats(backend: backends.Backend, array: Array, name: str) -> str:
+    """Return the dtype's name if it is one that networks train in, or raise."""
+    dtype = backend.dtype_name(array)
+    if dtype not in FLOATS:
+        raise TypeError(f"{name} must have the dtype {' or '.join(FLOATS)}, not {dtype}.")
+    return dtype
+
+
+def check_samples(backend: backends.Backend, x: Array, features: int | None) -> None:
+    """Raise unless ``x`` is ``(samples, features)``, or that a member, of floats and not empty."""
+    check_floats(backend, x, "x")
+    shape = tuple(x.shape)
+    wanted = f"(samples, {features or 'features'})"
+    if len(shape) not in (2, 3) or (features is not None and shape[-1] != features):
+        hint = "; use x[:, None] for a single feature" if len(shape) == 1 else ""
+        raise ValueError(
+            f"x must have the shape {wanted}, or (members, …) before it, not {shape}{hint}."
+        )
+    if 0 in shape:
+        raise ValueError(f"x must hold at least one sample, not be empty with shape {shape}.")
+
+
+def _member_seeds(seed: Any, members: int | None) -> Iterator[RNG]:
+    if members is None:
+        return iter([generator(seed)])
+    members = _checks.whole("members", members)
+    if isinstance(seed, Sequence):
+        if len(seed) != members:
+            raise ValueError(
+                f"seed must hold one seed for each of the {members} members, not {len(seed)}."
+            )
+        return (generator(s) for s in seed)
+    if seed is None or isinstance(seed, (np.random.Generator, np.random.RandomState)):
+        rng = generator(seed)
+        return (rng for _ in range(members))
+    generator(seed)  # says what is wrong with it
+    return (generator(seed + i) for i in range(members))
