@@ -1,0 +1,140 @@
+"""How xpnet is tested, checked and shown: ``nox --list`` says what there is.
+
+``nox -s tests`` is for newcomers and takes a minute; ``nox -s matrix`` runs every test on every
+array library, a session each. With ``--no-venv`` nothing is installed: sessions use the Python that
+runs nox, and a library that it lacks is skipped with the reason.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import sys
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.sessions = ["tests", "lint", "types"]
+nox.options.error_on_missing_interpreters = False
+
+BACKENDS = ("numpy", "strict", "torch", "jax", "cupy")
+MODULES = {"strict": "array_api_strict"}
+PEERS = ("torch", "jax", "optax", "scikit-learn", "thinc", "threadpoolctl", "matplotlib")
+
+
+# ---- what a session needs
+
+
+def bare(session: nox.Session) -> bool:
+    """Whether the session runs in the Python that runs nox (``--no-venv``)."""
+    return session.virtualenv.venv_backend == "none"
+
+
+def install(session: nox.Session, *extras: str, packages: tuple[str, ...] = ()) -> None:
+    """Install xpnet with ``extras``, and ``packages``, unless the session has no environment."""
+    if not bare(session):
+        session.install("-e", f".[{','.join(extras)}]" if extras else ".", *packages)
+
+
+def python(session: nox.Session, *args: str, **env: str) -> None:
+    """Run the session's Python on ``args``, in the project's folder."""
+    if bare(session):
+        env = {"PYTHONPATH": os.pathsep.join(filter(None, [".", os.getenv("PYTHONPATH")])), **env}
+        session.run(sys.executable, *args, env=env, external=True)
+    else:
+        session.run("python", *args, env=env)
+
+
+def why_no_gpu() -> str | None:
+    """What the NVIDIA driver says against running here, or ``None``."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError as error:
+        return f"no NVIDIA driver was found ({error})"
+    if status := driver.cuInit(0):
+        return f"the NVIDIA driver does not start (cuInit gave error {status})"
+    count = ctypes.c_int(0)
+    if driver.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
+        return "the NVIDIA driver finds no device"
+    return None
+
+
+def cuda_major() -> int:
+    """The newest CUDA that the driver runs: its major version."""
+    version = ctypes.c_int(0)
+    ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(version))
+    return version.value // 1000
+
+
+def skip_or_fail(session: nox.Session, reason: str) -> None:
+    """Skip a session that cannot run, or fail it where ``XPNET_REQUIRE_GPU=1`` promises a GPU."""
+    if os.getenv("XPNET_REQUIRE_GPU", "0") not in ("", "0"):
+        session.error(f"{reason}, and XPNET_REQUIRE_GPU is set")
+    session.skip(reason)
+
+
+# ---- the sessions
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The light tests, on NumPy and array-api-strict: what a newcomer runs."""
+    install(session, "test")
+    python(
+        session,
+        *("-m", "pytest", "-m", "not slow", *session.posargs),
+        XPNET_BACKENDS=os.getenv("XPNET_BACKENDS", "numpy,strict"),
+    )
+
+
+@nox.session
+@nox.parametrize("backend", [nox.param(name, id=name) for name in BACKENDS])
+def matrix(session: nox.Session, backend: str) -> None:
+    """Every test, on one array library; posargs go to pytest."""
+    if backend == "cupy" and (reason := why_no_gpu()):
+        skip_or_fail(session, f"cupy needs an NVIDIA GPU: {reason}")
+    module = MODULES.get(backend, backend)
+    if bare(session):
+        if importlib.util.find_spec(module) is None:
+            reason = f"{module} is not installed in {sys.executable}"
+            skip_or_fail(session, reason) if backend == "cupy" else session.skip(reason)
+        if importlib.util.find_spec("pytest") is None:
+            session.error("pytest is not installed; install xpnet[test], or run without --no-venv")
+    elif backend == "cupy":
+        cuda = min(max(cuda_major(), 12), 13)
+        # `ctk` brings the CUDA libraries, so that the driver is all that a machine needs.
+        install(session, "test", f"cuda{cuda}", packages=(f"cupy-cuda{cuda}x[ctk]>=14",))
+    else:
+        install(session, "test", *([backend] if backend in ("torch", "jax") else []))
+    python(session, "-m", "pytest", *session.posargs, XPNET_BACKENDS=backend)
+
+
+@nox.session
+def report(session: nox.Session) -> None:
+    """Remake the report on NumPy into report/; fails if a number that must agree does not."""
+    install(session, "report")
+    python(session, "scripts/reproduce_report.py", *(session.posargs or ["--backend", "numpy"]))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff: rules and format."""
+    if not bare(session):
+        session.install("ruff>=0.12")
+    python(session, "-m", "ruff", "check", ".")
+    python(session, "-m", "ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Mypy, strict, on the library."""
+    install(session, "types")
+    python(session, "-m", "mypy")
+
+
+@nox.session
+def benchmark(session: nox.Session) -> None:
+    """Xpnet beside its peers, interleaved in one run; posargs go to scripts/benchmark.py."""
+    install(session, packages=PEERS)
+    python(session, "scripts/benchmark.py", *session.posargs)
