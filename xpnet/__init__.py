@@ -49,7 +49,6 @@ __all__ = [
     "RMSprop",
     "ReLU",
     "Run",
-    "SGD",
     "Sequential",
     "Sigmoid",
     "Tanh",

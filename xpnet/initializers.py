@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
 from xpnet import _checks
 
-RNG = np.random.Generator | np.random.RandomState
+RNG: TypeAlias = "np.random.Generator | np.random.RandomState"  # as text: NumPy loads it lazily
 
 
 def generator(seed: int | RNG | None, name: str = "seed") -> RNG:
@@ -63,8 +64,9 @@ def gain(nonlinearity: str, negative_slope: float = 0.01) -> float:
 
 @dataclass(frozen=True)
 class HeNormal(Initializer):
-    """The report's "He normal": ``N(0, std²)``, ``std = √(2 / ((1 + a²) in))``, ``a = √(6 / (in + out))``.
+    """The report's "He normal": ``N(0, std²)`` with ``std = √(2 / ((1 + a²) in))``.
 
+    ``a = √(6 / (in + out))``.
     He's rule for a leaky slope ``a`` that is, in the report, Xavier's uniform bound. It is kept as
     it is, for the digits; `KaimingNormal` is the textbook's.
     """
@@ -72,6 +74,11 @@ class HeNormal(Initializer):
     def draw(self, rng: RNG, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
         a = math.sqrt(6 / (fan_in + fan_out))
         return np.asarray(rng.normal(0.0, math.sqrt(2 / ((1 + a**2) * fan_in)), shape))
+
+
+def _check_kaiming(nonlinearity: str, negative_slope: float, mode: str) -> None:
+    gain(nonlinearity, _checks.number("negative_slope", negative_slope))
+    _checks.one_of("mode", mode, ("fan_in", "fan_out"))
 
 
 def _fan(mode: str, fan_in: int, fan_out: int) -> int:
@@ -93,8 +100,7 @@ class KaimingNormal(Initializer):
     mode: str = "fan_in"
 
     def __post_init__(self) -> None:
-        gain(self.nonlinearity, _checks.number("negative_slope", self.negative_slope))
-        _checks.one_of("mode", self.mode, ("fan_in", "fan_out"))
+        _check_kaiming(self.nonlinearity, self.negative_slope, self.mode)
 
     def draw(self, rng: RNG, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
         std = gain(self.nonlinearity, self.negative_slope)
@@ -110,7 +116,8 @@ class KaimingUniform(Initializer):
     negative_slope: float = 0.01
     mode: str = "fan_in"
 
-    __post_init__ = KaimingNormal.__post_init__
+    def __post_init__(self) -> None:
+        _check_kaiming(self.nonlinearity, self.negative_slope, self.mode)
 
     def draw(self, rng: RNG, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
         r = gain(self.nonlinearity, self.negative_slope)

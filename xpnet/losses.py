@@ -68,7 +68,7 @@ class Loss(ABC):
     def prepare(
         self, backend: backends.Backend, shape: tuple[int, ...], y: Array, dtype: Any
     ) -> Array:
-        """Return ``y`` as ``forward`` wants it, once and before any step; checks shape and dtype."""
+        """Return ``y`` as ``forward`` wants it, once, before any step; checks shape and dtype."""
         xp = backend.xp
         if len(y.shape) < 2 or y.shape[-2:] != shape[-2:] or len(y.shape) > len(shape):
             raise ValueError(
@@ -140,7 +140,9 @@ class _Binary(Loss):
         xp = backend.xp
         if not xp.isdtype(y.dtype, "bool") and not bool(xp.all((y == 0) | (y == 1))):
             low, high = backend.to_host(xp.min(y)), backend.to_host(xp.max(y))
-            raise ValueError(f"y must hold the labels 0 and 1 alone, not values of {low} to {high}.")
+            raise ValueError(
+                f"y must hold the labels 0 and 1 alone, not values of {low} to {high}."
+            )
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ class BCE(_Binary):
 
 @dataclass(frozen=True)
 class BCEWithLogits(_Binary):
-    """Binary cross entropy on logits ``z``: ``ℓ = log(1 + e⁻ᵘ)`` with the margin ``u = (2y − 1) z``.
+    """Binary cross entropy on logits ``z``: ``ℓ = log(1 + e⁻ᵘ)``, the margin ``u = (2y − 1) z``.
 
     ``dℓ/dz = −(2y − 1) / (1 + eᵘ) = σ(z) − y``. Nothing overflows into the value, nor is any
     digit lost, for logits of either sign and any size.
@@ -204,7 +206,9 @@ class BCEWithLogits(_Binary):
 
 @dataclass(frozen=True)
 class CrossEntropy(Loss):
-    """Cross entropy on logits ``z``: ``ℓ = log Σⱼ exp zⱼ − z_y``, ``dℓ/dz = softmax(z) − onehot(y)``.
+    """Cross entropy on logits ``z``: ``ℓ = log Σⱼ exp zⱼ − z_y``.
+
+    ``dℓ/dz = softmax(z) − onehot(y)``.
 
     ``y`` holds classes ``0 … outputs − 1``, as integers of shape ``(..., samples)`` or one-hot of
     shape ``(..., samples, outputs)``. Stable for logits of any size.
@@ -246,7 +250,7 @@ class CrossEntropy(Loss):
     def prepare(
         self, backend: backends.Backend, shape: tuple[int, ...], y: Array, dtype: Any
     ) -> Array:
-        """The one-hot form in bool, a byte an element; ``forward`` gives it the dtype by batches."""
+        """The one-hot form in bool, a byte an element; ``forward`` casts it batch by batch."""
         xp, outputs = backend.xp, shape[-1]
         if xp.isdtype(y.dtype, "integral") and y.shape[-1:] == shape[-2:-1]:
             classes = xp.arange(outputs, dtype=y.dtype, device=backend.device)
@@ -289,7 +293,7 @@ class MSE(Loss):
 
 @dataclass(frozen=True)
 class Huber(Loss):
-    """Huber's loss (1964): ``ℓ = r²/2`` for ``|r| ≤ δ``, ``δ (|r| − δ/2)`` beyond; ``r = output − y``.
+    """Huber (1964), with ``r = output − y``: ``ℓ = r²/2``, and ``δ (|r| − δ/2)`` for ``|r| > δ``.
 
     With ``c`` the residual cut to ``[−δ, δ]``, both are ``ℓ = c (r − c/2)``, and ``dℓ/dr = c``.
 

@@ -79,7 +79,9 @@ class Model:
             TypeError: if the loss does not tell classes apart.
         """
         if self.loss is None or not self.loss.classifies:
-            raise TypeError(f"predict_proba needs a loss that tells classes apart, not {self.loss!r}.")
+            raise TypeError(
+                f"predict_proba needs a loss that tells classes apart, not {self.loss!r}."
+            )
         output = self(x)
         backend = backends.of(output)
         with backend.context():

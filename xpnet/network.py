@@ -217,7 +217,7 @@ class Sequential(Layer):
         return x
 
     def __call__(self, theta: Array, x: Array) -> Array:
-        """Return the output, ``(..., samples, out_features)``, for ``x`` ``(..., samples, features)``.
+        """Return the output ``(..., samples, outputs)`` for ``x`` of ``(..., samples, features)``.
 
         Raises:
             TypeError, ValueError: if shapes, dtypes, libraries or devices do not fit.

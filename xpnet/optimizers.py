@@ -289,7 +289,7 @@ class RMSprop(Optimizer):
 
     def step(self, xp: Any, theta: Array, grad: Array, state: State) -> tuple[Array, State]:
         lr, eps = state.get("lr", self.lr), state.get("eps", self.eps)
-        alpha = state.get("alpha", self.alpha)
+        alpha: Number = state.get("alpha", self.alpha)
         weight_decay = state.get("weight_decay", self.weight_decay)
         grad = _signed(grad, theta, weight_decay, self.maximize)
         s = state["s"]
@@ -360,8 +360,10 @@ class Adam(Optimizer):
         return {**{name: xp.zeros_like(theta) for name in names}, "step": _zero(xp, theta)}
 
     def step(self, xp: Any, theta: Array, grad: Array, state: State) -> tuple[Array, State]:
-        lr, eps = state.get("lr", self.lr), state.get("eps", self.eps)
-        beta1, beta2 = state.get("beta1", self.betas[0]), state.get("beta2", self.betas[1])
+        lr: Number = state.get("lr", self.lr)
+        eps: Number = state.get("eps", self.eps)
+        beta1: Number = state.get("beta1", self.betas[0])
+        beta2: Number = state.get("beta2", self.betas[1])
         weight_decay = state.get("weight_decay", self.weight_decay)
         if self.decoupled_weight_decay:
             theta = theta - lr * weight_decay * theta

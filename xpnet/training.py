@@ -44,9 +44,7 @@ class TrainingStep:
     def __call__(self, carry: Carry, batch: Data) -> tuple[Carry, dict[str, Array]]:
         theta, state = carry
         x, target, weight = batch
-        value, grad, output, _ = self.network.gradient(
-            self.xp, theta, x, target, self.loss, weight
-        )
+        value, grad, output, _ = self.network.gradient(self.xp, theta, x, target, self.loss, weight)
         metrics = {"loss": value}
         if self.loss.classifies:
             metrics["accuracy"] = self.loss.accuracy(self.xp, output, target)
@@ -418,7 +416,7 @@ class _Fit:
         self.data = (
             take(x, index, axis=0) if len(x.shape) == 3 else x,
             take(target, index, axis=0) if len(target.shape) == 3 else target,
-            take(weight, index, axis=0) if weight is not None and len(weight.shape) == 3 else weight,
+            weight if weight is None or len(weight.shape) < 3 else take(weight, index, axis=0),
         )
         self.columns = self.columns[rows]
         self.alive = np.ones(len(rows), dtype=bool)

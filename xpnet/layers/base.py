@@ -33,7 +33,7 @@ class Layer(ABC):
     nonlinearity: ClassVar[str] = "linear"
 
     def parameters(self) -> dict[str, tuple[int, ...]]:
-        """The names of the parameters and their shapes, in the order in which ``theta`` has them."""
+        """The names and shapes of the parameters, in the order in which ``theta`` has them."""
         return {}
 
     def draw(self, rng: RNG) -> list[np.ndarray]:
