@@ -1,0 +1,186 @@
+"""The public names: all there, all described; and the room that each file keeps to."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import xpnet
+
+PACKAGE = Path(xpnet.__file__).parent
+LIBRARIES = {
+    "array_api_compat",
+    "array_api_extra",
+    "array_api_strict",
+    "cupy",
+    "jax",
+    "jaxlib",
+    "numpy",
+    "torch",
+}
+NUMPY_ALLOWED = {
+    "callbacks.py": "what callbacks show is the history, which is on the host",
+    "cli.py": "a program makes its data on the host",
+    "datasets.py": "data sets are made on the host, by a random generator",
+    "history.py": "the history is on the host",
+    "initializers.py": "the standard has no random numbers: values are drawn on the host",
+    "layers/base.py": "the type of what a layer draws on the host",
+    "layers/linear.py": "the type of what a layer draws on the host",
+    "network.py": "initial parameters are joined on the host",
+    "pictures.py": "pictures are drawn on the host",
+    "training.py": "shuffled orders are drawn, and the epochs' metrics looked at, on the host",
+}
+"""Files outside ``backends/`` that may import NumPy, as the host's random generator and file
+reader, and why. No other array library may be imported or named in code there."""
+
+
+def public_modules() -> list[str]:
+    return [
+        module.name
+        for module in pkgutil.walk_packages(xpnet.__path__, "xpnet.")
+        if not any(part.startswith("_") for part in module.name.split("."))
+    ]
+
+
+def outside_backends() -> list[str]:
+    files = (file.relative_to(PACKAGE).as_posix() for file in PACKAGE.rglob("*.py"))
+    return sorted(file for file in files if not file.startswith("backends/"))
+
+
+# ---- names
+
+
+def test_all_names_every_public_name_once_and_in_order() -> None:
+    assert len(set(xpnet.__all__)) == len(xpnet.__all__)
+    for name in xpnet.__all__:
+        assert hasattr(xpnet, name), name
+    present = {
+        name
+        for name, value in vars(xpnet).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    }
+    assert present | {"backends", "datasets"} == set(xpnet.__all__)
+
+
+@pytest.mark.parametrize("name", sorted(xpnet.__all__))
+def test_every_public_name_says_what_it_is(name: str) -> None:
+    thing = getattr(xpnet, name)
+    if inspect.isclass(thing):
+        # A dataclass without a docstring is given its signature for one: that does not count.
+        assert thing.__doc__, f"{name} has no docstring"
+        assert not thing.__doc__.startswith(f"{name}("), f"{name} has no docstring"
+        for attribute, member in vars(thing).items():
+            if not attribute.startswith("_") and isinstance(member, property):
+                assert inspect.getdoc(member) or f"{attribute}:" in thing.__doc__, (
+                    f"{name}.{attribute} has no docstring"
+                )
+            elif not attribute.startswith("_") and inspect.isfunction(member):
+                # getdoc finds what an overriding method inherits.
+                assert inspect.getdoc(getattr(thing, attribute)), (
+                    f"{name}.{attribute} has no docstring"
+                )
+    else:
+        assert inspect.getdoc(thing), f"{name} has no docstring"
+
+
+@pytest.mark.parametrize("name", public_modules())
+def test_every_module_says_what_it_holds(name: str) -> None:
+    spec = importlib.util.find_spec(name)
+    assert spec and spec.origin
+    tree = ast.parse(Path(spec.origin).read_text("utf-8"))
+    assert ast.get_docstring(tree), f"{name} has no docstring"
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{name}.{node.name} has no docstring"
+
+
+@pytest.mark.parametrize("name", ["xpnet.backends", "xpnet.layers"])
+def test_packages_list_their_public_names(name: str) -> None:
+    module = importlib.import_module(name)
+    for public in module.__all__:
+        assert hasattr(module, public), public
+
+
+def test_the_version_is_one() -> None:
+    changelog = (PACKAGE.parent / "CHANGELOG.md").read_text("utf-8")
+    assert f"[{xpnet.__version__}]" in changelog
+
+
+# ---- rooms
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """The roots of the modules that a file imports, wherever in it."""
+    roots = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            roots |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            roots.add(node.module.partition(".")[0])
+    return roots
+
+
+def words(tree: ast.AST) -> set[str]:
+    """The names and whole strings of the code: docstrings and messages are prose, and free."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            found.add(node.attr)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.add(node.value.partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("file", outside_backends())
+def test_only_backends_know_an_array_library(file: str) -> None:
+    tree = ast.parse((PACKAGE / file).read_text("utf-8"))
+    allowed = {"numpy"} if file in NUMPY_ALLOWED else set()
+    assert imported(tree) & LIBRARIES <= allowed
+    # NumPy's name may stand in a comparison: a parameter on any device can be set from the host.
+    assert words(tree) & (LIBRARIES - {"numpy"}) == set()
+
+
+def test_the_list_of_exceptions_is_no_longer_than_needed() -> None:
+    for file in NUMPY_ALLOWED:
+        if (PACKAGE / file).exists():
+            assert "numpy" in imported(ast.parse((PACKAGE / file).read_text("utf-8"))), file
+
+
+def run(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=PACKAGE.parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def test_import_brings_no_optional_library() -> None:
+    optional = {
+        *(LIBRARIES - {"numpy"}),
+        *("jinja2", "matplotlib", "scipy", "sklearn", "tensorboardX", "threadpoolctl", "tqdm"),
+    }
+    loaded = run("import sys, xpnet; print(*sorted({m.partition('.')[0] for m in sys.modules}))")
+    assert optional & set(loaded.split()) == set()
+
+
+def test_import_adds_at_most_50_ms_to_numpy() -> None:
+    # The best of five, since a busy machine only ever makes it slower.
+    code = (
+        "import time, numpy; start = time.perf_counter(); import xpnet;"
+        "print(time.perf_counter() - start)"
+    )
+    assert min(float(run(code)) for _ in range(5)) < 0.05

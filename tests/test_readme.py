@@ -1,0 +1,109 @@
+"""The README's snippets and commands run as printed.
+
+A ``python`` block runs, in the order of the page and in one namespace, where the array libraries
+that it imports can be used; a command of an ``sh`` block runs unless it installs something.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from xpnet import backends
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of one language, in the order of the page."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+    """The lines of the ``sh`` blocks that start a program of xpnet's own."""
+    lines = [line for block in blocks("sh") for line in block.splitlines() if line]
+    return [line for line in lines if re.match(r"python (scripts/|-m xpnet)", line)]
+
+
+def without(block: str) -> str | None:
+    """Why a block cannot run here: an array library that it imports cannot be used."""
+    for name in re.findall(r"^import (\w+)", block, flags=re.MULTILINE):
+        if name in backends.NAMES:
+            try:
+                backends.get(name)
+            except backends.BackendUnavailable as error:
+                return str(error)
+    return None
+
+
+def test_snippets_run_in_the_order_of_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, object] = {}
+    ran = 0
+    for block in blocks("python"):
+        if without(block) is None:
+            exec(compile(block, f"README.md: {block.splitlines()[0]}", "exec"), names)
+            ran += 1
+    assert ran >= 5
+    assert "<Linear W: (4, 2) b: (1, 4)>" in capsys.readouterr().out
+
+
+def test_only_the_snippet_of_a_missing_library_is_left_out() -> None:
+    left_out = [block for block in blocks("python") if without(block)]
+    assert all("import cupy" in block for block in left_out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", commands())
+def test_commands_run_as_printed(command: str, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the picture needs xpnet[report]")
+    pytest.importorskip("tensorboardX", reason="the log needs xpnet[tensorboard]")
+    _, *args = shlex.split(command)
+    args = [str(ROOT / arg) if arg.startswith("scripts/") else arg for arg in args]
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, *args],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path, "MPLBACKEND": "Agg"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert list(tmp_path.glob("outputs/**/*.png")), "no picture was written"
+
+
+def test_sessions_named_are_in_the_noxfile() -> None:
+    noxfile = (ROOT / "noxfile.py").read_text(encoding="utf-8")
+    sessions = set(re.findall(r"^def (\w+)\(session", noxfile, flags=re.MULTILINE))
+    named = re.findall(r"nox -s (\"[^\"]+\"|[a-z ]*[a-z])", README)
+    assert named
+    for name in " ".join(named).split():
+        assert name.strip('"').partition("(")[0] in sessions, name
+
+
+def extras(text: str) -> set[str]:
+    """The extras in the likes of ``xpnet[report,tensorboard]``."""
+    return {e for group in re.findall(r"xpnet\[([\w,]+)\]", text) for e in group.split(",")}
+
+
+def test_extras_named_are_in_the_pyproject() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    sources = [file.read_text(encoding="utf-8") for file in (ROOT / "xpnet").rglob("*.py")]
+    assert extras(README)
+    assert extras(" ".join([README, *sources])) <= set(project["optional-dependencies"])
+
+
+def test_links_into_the_project_lead_somewhere() -> None:
+    for page in ("README.md", "CHANGELOG.md", "docs/design.md"):
+        file = ROOT / page
+        for target in re.findall(r"\]\(([^)#:]+)\)", file.read_text(encoding="utf-8")):
+            assert (file.parent / target).exists(), f"{page} links {target}"
