@@ -1,0 +1,243 @@
+"""What may watch a training run: a bar, log lines, TensorBoard, a picture.
+
+Each needs its library when it is made, not when this module is imported, and finds out before the
+first epoch whether it will be able to write. ``finish`` comes after Ctrl-C as well, so log and
+picture of what was done are kept.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TextIO
+
+import numpy as np
+
+from xpnet import _checks, backends
+from xpnet.training import Callback, Run
+
+__all__ = ["LogLines", "Picture", "ProgressBar", "TensorBoard", "writable_folder"]
+
+
+_SHORT = {"loss": "loss", "accuracy": "acc"}
+
+
+class LogLines(Callback):
+    """Writes ``Epoch: 500, loss: 0.688860, acc: 0.523810.`` for every so many epochs.
+
+    For an ensemble it is the mean of the members that are still trained.
+
+    Args:
+        every: for which epochs: the multiples of this.
+        write: what is given each line.
+    """
+
+    def __init__(self, every: int = 2000, write: Callable[[str], None] = print) -> None:
+        self.every = _checks.whole("every", every)
+        self.write = write
+
+    def check(self, run: Run) -> None:
+        if run.epoch // self.every > run.seen // self.every:
+            recent = {name: _mean(values) for name, values in _recent(run).items()}
+            first = (run.seen // self.every + 1) * self.every
+            for epoch in range(first, run.epoch + 1, self.every):
+                numbers = (
+                    f"{_SHORT[name]}: {values[epoch - run.seen - 1]:.6f}"
+                    for name, values in recent.items()
+                )
+                with _bars_cleared():
+                    self.write(f"Epoch: {epoch}, {', '.join(numbers)}.")
+
+
+class ProgressBar(Callback):
+    """A tqdm bar over the epochs: iterations per second, and the latest loss and accuracy.
+
+    Args:
+        file: where it is drawn; ``None`` for stderr.
+        disable: ``None`` draws it on terminals only.
+
+    Raises:
+        ImportError: if tqdm is not installed.
+    """
+
+    def __init__(self, file: TextIO | None = None, disable: bool | None = None) -> None:
+        self._tqdm = _optional("tqdm", "the progress bar", "report")
+        self._options = {"file": file, "disable": disable, "unit": "it", "dynamic_ncols": True}
+        self._bar: Any = None
+
+    def start(self, run: Run) -> None:
+        self._bar = self._tqdm.tqdm(total=run.epochs, **self._options)
+
+    def check(self, run: Run) -> None:
+        if not self._bar.disable:
+            numbers = (
+                f"{_SHORT[name]}={_mean(values[-1:])[0]:.4f}"
+                for name, values in _recent(run).items()
+            )
+            self._bar.set_postfix_str(", ".join(numbers), refresh=False)
+            self._bar.update(run.epoch - run.seen)
+
+    def finish(self, run: Run) -> None:
+        self._bar.refresh()
+        self._bar.close()
+
+
+class TensorBoard(Callback):
+    """Writes loss and accuracy of every epoch as TensorBoard's scalars.
+
+    For an ensemble: their mean and their 10, 50 and 90 % quantiles over the members still trained,
+    as ``loss/mean``, ``loss/q10`` and so on.
+
+    Args:
+        folder: one folder a run; made if it is not there.
+
+    Raises:
+        ImportError: if tensorboardX is not installed.
+        ValueError: if the folder cannot be written.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self._event, self._summary, self._files = (
+            _optional(f"tensorboardX.{module}", "the TensorBoard log", "tensorboard")
+            for module in ("proto.event_pb2", "proto.summary_pb2", "event_file_writer")
+        )
+        self.folder = writable_folder("folder", folder)
+        self._writer: Any = None
+
+    def start(self, run: Run) -> None:
+        # SummaryWriter sends each scalar through a queue between processes, which takes several
+        # times as long as an epoch of a small network; the file beneath it takes a third of one.
+        self._writer = self._files.EventsWriter(str(self.folder / "events"))
+
+    def check(self, run: Run) -> None:
+        now = time.time()
+        value = self._summary.Summary.Value
+        columns = {
+            name + end: column.tolist()
+            for name, values in _recent(run).items()
+            for end, column in _spread(values).items()
+        }
+        for epoch, row in enumerate(zip(*columns.values(), strict=True), run.seen + 1):
+            scalars = [value(tag=t, simple_value=v) for t, v in zip(columns, row, strict=True)]
+            summary = self._summary.Summary(value=scalars)
+            self._writer.write_event(self._event.Event(wall_time=now, step=epoch, summary=summary))
+
+    def finish(self, run: Run) -> None:
+        self._writer.close()
+
+
+class Picture(Callback):
+    """Draws the ground truth beside the prediction, with the field of probability behind them.
+
+    For two features and two classes. The members of an ensemble vote with their probabilities.
+
+    Args:
+        path: the file; its suffix says which kind (``.png``, ``.svg``, ``.pdf`` …).
+        title: a line above the picture.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+        ValueError: if the folder cannot be written, or matplotlib writes no such file.
+    """
+
+    def __init__(self, path: str | Path, title: str = "") -> None:
+        _optional("matplotlib", "the picture", "report")
+        from xpnet import pictures
+
+        self._pictures = pictures
+        self.path, self.title = Path(path), title
+        _checks.one_of("the suffix of path", self.path.suffix, pictures.suffixes())
+        writable_folder("path", self.path.parent)
+
+    def start(self, run: Run) -> None:
+        if len(run.x.shape) != 2 or run.x.shape[1] != 2 or run.network.out_features != 1:
+            raise ValueError(
+                "Picture needs x of shape (samples, 2) and a network with one output, not "
+                f"x of shape {tuple(run.x.shape)} and {run.network.out_features} outputs."
+            )
+
+    def finish(self, run: Run) -> None:
+        if run.epoch == 0:
+            return
+        backend, model = backends.of(run.x), run.model
+
+        def probability(points: np.ndarray) -> np.ndarray:
+            x = backend.asarray(points, backend.dtype_name(run.x))
+            values = backend.to_host(model.predict_proba(x))
+            return (values.mean(axis=0) if values.ndim == 3 else values)[:, 0]
+
+        x, y = backend.to_host(run.x), backend.to_host(run.y)
+        self._pictures.prediction(x, y[:, 0], probability, self.title).savefig(self.path)
+
+
+def writable_folder(name: str, path: str | Path) -> Path:
+    """Make a folder if need be and return it.
+
+    Raises:
+        ValueError: naming it ``name``, if it cannot be made, or no file can be made in it.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, ValueError) as error:
+        said = getattr(error, "strerror", None) or error
+        raise ValueError(
+            f"{name} must be a folder that can be written, not {str(path)!r} ({said})."
+        ) from None
+    return folder
+
+
+# ---- what the callbacks share
+
+
+def _recent(run: Run) -> dict[str, np.ndarray]:
+    """Loss and accuracy of the epochs since the last check, by name."""
+    history = run.history
+    found = {"loss": history.loss, "accuracy": history.accuracy}
+    return {name: v[run.seen : run.epoch] for name, v in found.items() if v is not None}
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """One value an epoch: the mean over those members that are still trained."""
+    return values if values.ndim == 1 else _quiet(np.nanmean, values)
+
+
+def _spread(values: np.ndarray) -> dict[str, np.ndarray]:
+    """How the members lie in each epoch, by the end of a tag; a single network just as it is."""
+    if values.ndim == 1:
+        return {"": values}
+    quantiles = _quiet(np.nanquantile, values, (0.1, 0.5, 0.9))
+    return {"/mean": _mean(values), **dict(zip(("/q10", "/q50", "/q90"), quantiles, strict=True))}
+
+
+def _quiet(reduce: Callable[..., Any], values: np.ndarray, *arguments: Any) -> Any:
+    with warnings.catch_warnings():
+        # Of an epoch at which no member was left all is NaN, and its mean rightly so.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return reduce(values, *arguments, axis=-1)
+
+
+def _bars_cleared() -> AbstractContextManager[Any]:
+    """Clear the bars of tqdm from the terminal while a line is written, if there are any."""
+    tqdm = sys.modules.get("tqdm")
+    return nullcontext() if tqdm is None else tqdm.tqdm.external_write_mode()
+
+
+def _optional(module: str, what: str, extra: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise ImportError(
+            f"{what} needs the package {package}, which could not be imported ({error}); "
+            f"install it with: pip install 'xpnet[{extra}]'"
+        ) from error
