@@ -107,7 +107,9 @@ def matrix(session: nox.Session, backend: str) -> None:
         install(session, "test", f"cuda{cuda}", packages=(f"cupy-cuda{cuda}x[ctk]>=14",))
     else:
         install(session, "test", *([backend] if backend in ("torch", "jax") else []))
-    python(session, "-m", "pytest", *session.posargs, XPNET_BACKENDS=backend)
+    # array-api-strict has a device that refuses to be read by the host: nothing may need to.
+    names = "strict,strict:device1" if backend == "strict" else backend
+    python(session, "-m", "pytest", *session.posargs, XPNET_BACKENDS=names)
 
 
 @nox.session
