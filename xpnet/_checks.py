@@ -32,6 +32,8 @@ def number(
         result = float(value) if plain else None
     except (TypeError, ValueError):
         result = None
+    except OverflowError:  # a whole number beyond every float
+        result = math.inf
     if result is None:
         raise TypeError(f"{name} must be {wanted}, not {value!r}.")
     outside = (
@@ -74,6 +76,13 @@ def whole(name: str, value: Any, *, least: int = 1) -> int:
     if result < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}.")
     return int(result)
+
+
+def switch(name: str, value: Any) -> bool:
+    """Return ``value`` if it is True or False, or raise."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {value!r}.")
+    return value
 
 
 def one_of(name: str, value: Any, choices: Iterable[str]) -> str:

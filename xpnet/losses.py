@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from xpnet import _checks, backends
 
 Array = Any
@@ -33,6 +35,12 @@ class Loss(ABC):
             TypeError, ValueError: if shapes, dtypes, libraries or devices do not fit.
         """
         backend = backends.of(output, y, sample_weight, names=("output", "y", "sample_weight"))
+        if len(output.shape) < 2:
+            raise ValueError(
+                f"output must have the shape (..., samples, outputs), not {_plain(output.shape)}."
+            )
+        if not backend.xp.isdtype(output.dtype, "real floating"):
+            raise TypeError(f"output must be of floats, not {output.dtype}.")
         with backend.context():
             target = self.prepare(backend, output.shape, y, output.dtype)
             weight = prepare_weight(backend, sample_weight, output.shape, output.dtype)
@@ -69,22 +77,31 @@ class Loss(ABC):
         self, backend: backends.Backend, shape: tuple[int, ...], y: Array, dtype: Any
     ) -> Array:
         """Return ``y`` as ``forward`` wants it, once, before any step; checks shape and dtype."""
-        xp = backend.xp
-        if len(y.shape) < 2 or y.shape[-2:] != shape[-2:] or len(y.shape) > len(shape):
+        if _plain(y.shape) not in _shapes(shape):
+            hint = "; use y[:, None] for a single output" if len(y.shape) == 1 else ""
             raise ValueError(
                 f"y must have the shape {_plain(shape)} of the network's output, "
-                f"not {_plain(y.shape)}."
+                f"not {_plain(y.shape)}{hint}."
             )
-        if not xp.isdtype(y.dtype, ("bool", "integral", "real floating")):
-            raise TypeError(f"y must hold real numbers, not {y.dtype}.")
-        return y if y.dtype == dtype else xp.astype(y, dtype)
+        _check_real(backend, y)
+        return y if y.dtype == dtype else backend.xp.astype(y, dtype)
 
-    def check_values(self, backend: backends.Backend, y: Array, outputs: int) -> None:
+    def check_values(self, backend: backends.Backend, shape: tuple[int, ...], y: Array) -> None:
         """Look at the values of ``y`` (waits for the device: once, before training)."""
 
 
 def _plain(shape: Any) -> tuple[int, ...]:
     return tuple(int(n) for n in shape)
+
+
+def _shapes(shape: tuple[int, ...], own: int = 2) -> tuple[tuple[int, ...], ...]:
+    """The shapes that fit an output of ``shape``: with its member axes, and without."""
+    return _plain(shape), _plain(shape)[len(shape) - own :]
+
+
+def _check_real(backend: backends.Backend, y: Array) -> None:
+    if not backend.xp.isdtype(y.dtype, ("bool", "integral", "real floating")):
+        raise TypeError(f"y must hold real numbers, not {y.dtype}.")
 
 
 def prepare_weight(
@@ -93,12 +110,13 @@ def prepare_weight(
     """Return ``sample_weight`` of shape ``(..., samples)`` as ``(..., samples, 1)``, or raise."""
     if weight is None:
         return None
-    lead = _plain(weight.shape)[:-1]
-    if weight.shape[-1:] != shape[-2:-1] or lead not in ((), _plain(shape)[:-2]):
+    if _plain(weight.shape) not in _shapes(shape[:-1], own=1):
         raise ValueError(
             f"sample_weight must have the shape {_plain(shape[-2:-1])} of the samples, "
             f"not {_plain(weight.shape)}."
         )
+    if not backend.xp.isdtype(weight.dtype, ("bool", "integral", "real floating")):
+        raise TypeError(f"sample_weight must hold real numbers, not {weight.dtype}.")
     return backend.xp.astype(weight, dtype)[..., None]
 
 
@@ -121,7 +139,8 @@ def _total(xp: Any, losses: Array, share: Any) -> Array:
 def _right(xp: Any, hits: Array, dtype: Any) -> Array:
     """The share of ``True`` in ``hits`` over samples and outputs."""
     count = xp.count_nonzero(hits, axis=(-2, -1))
-    return xp.astype(count, dtype) * (1 / (hits.shape[-2] * hits.shape[-1]))
+    # Divided, not multiplied by the inverse: 49 · (1/49) is not 1, and 1 is what a goal is.
+    return xp.astype(count, dtype) / (hits.shape[-2] * hits.shape[-1])
 
 
 class _Binary(Loss):
@@ -136,13 +155,12 @@ class _Binary(Loss):
     def predict(self, xp: Any, output: Array) -> Array:
         return xp.astype(output > self.threshold, xp.int64)
 
-    def check_values(self, backend: backends.Backend, y: Array, outputs: int) -> None:
+    def check_values(self, backend: backends.Backend, shape: tuple[int, ...], y: Array) -> None:
         xp = backend.xp
         if not xp.isdtype(y.dtype, "bool") and not bool(xp.all((y == 0) | (y == 1))):
-            low, high = backend.to_host(xp.min(y)), backend.to_host(xp.max(y))
-            raise ValueError(
-                f"y must hold the labels 0 and 1 alone, not values of {low} to {high}."
-            )
+            values = backend.to_host(y).ravel()
+            wrong = values[(values != 0) & (values != 1)][0]
+            raise ValueError(f"y must hold the labels 0 and 1 alone, not {wrong}.")
 
 
 @dataclass(frozen=True)
@@ -160,16 +178,19 @@ class BCE(_Binary):
     threshold = 0.5
 
     def __post_init__(self) -> None:
-        _checks.number("eps", self.eps, least=0)
+        object.__setattr__(self, "eps", _checks.number("eps", self.eps, least=0))
 
     def forward(
         self, xp: Any, output: Array, target: Array, weight: Array | None
     ) -> tuple[Array, Callable[[], Array]]:
-        # For labels 0 and 1, |p − (1 − y)| is the probability of the right one: p or 1 − p.
-        q = xp.abs(output - (1 - target))
+        # For labels 0 and 1, ±(p − (1 − y)) is the probability of the right one: p or 1 − p. What
+        # is no probability, from a network without a sigmoid, becomes NaN as in the formula.
+        q = output - (1 - target)
+        sign = 2 * target - 1
+        q *= sign
         q += self.eps
         share = _share(xp, output, weight)
-        return _total(xp, xp.log(q), share) * -1, lambda: (1 - 2 * target) / q * share
+        return _total(xp, xp.log(q), share) * -1, lambda: sign / q * (share * -1)
 
     def probabilities(self, xp: Any, output: Array) -> Array:
         return output
@@ -252,30 +273,42 @@ class CrossEntropy(Loss):
     ) -> Array:
         """The one-hot form in bool, a byte an element; ``forward`` casts it batch by batch."""
         xp, outputs = backend.xp, shape[-1]
-        if xp.isdtype(y.dtype, "integral") and y.shape[-1:] == shape[-2:-1]:
-            classes = xp.arange(outputs, dtype=y.dtype, device=backend.device)
-            return y[..., None] == classes
-        if len(y.shape) >= 2 and y.shape[-2:] == shape[-2:] and len(y.shape) <= len(shape):
+        _check_real(backend, y)
+        if self._holds_classes(backend, shape, y):
+            if outputs > xp.iinfo(y.dtype).max:
+                y = xp.astype(y, xp.int64)
+            return y[..., None] == xp.arange(outputs, dtype=y.dtype, device=backend.device)
+        if _plain(y.shape) in _shapes(shape):
             return xp.astype(y, xp.bool)
         raise ValueError(
             f"y must hold integer classes of shape {_plain(shape[:-1])} or be one-hot of shape "
             f"{_plain(shape)}, not {y.dtype} of shape {_plain(y.shape)}."
         )
 
-    def check_values(self, backend: backends.Backend, y: Array, outputs: int) -> None:
-        xp = backend.xp
-        if len(y.shape) >= 2 and y.shape[-1] == outputs and outputs > 1:
-            if xp.isdtype(y.dtype, "bool"):
-                y = xp.astype(y, xp.int8)
-            ones = xp.sum(xp.astype(y == 1, xp.int64), axis=-1)
-            if not bool(xp.all((y == 0) | (y == 1)) & xp.all(ones == 1)):
-                raise ValueError("y must be one-hot: a single 1 in every row, and 0 elsewhere.")
+    @staticmethod
+    def _holds_classes(backend: backends.Backend, shape: tuple[int, ...], y: Array) -> bool:
+        # Integers of shape (n, n) for n members, samples and outputs could be either: classes.
+        fits = _plain(y.shape) in _shapes(shape[:-1], own=1)
+        return fits and bool(backend.xp.isdtype(y.dtype, "integral"))
+
+    def check_values(self, backend: backends.Backend, shape: tuple[int, ...], y: Array) -> None:
+        xp, outputs = backend.xp, shape[-1]
+        if self._holds_classes(backend, shape, y):
+            low, high = int(backend.to_host(xp.min(y))), int(backend.to_host(xp.max(y)))
+            if low < 0 or high >= outputs:
+                raise ValueError(
+                    f"y must hold classes from 0 to {outputs - 1}, as many as the network has "
+                    f"outputs, not {low} to {high}."
+                )
             return
-        low, high = int(backend.to_host(xp.min(y))), int(backend.to_host(xp.max(y)))
-        if low < 0 or high >= outputs:
+        if xp.isdtype(y.dtype, "bool"):
+            y = xp.astype(y, xp.int8)
+        ones = xp.count_nonzero(y == 1, axis=-1)
+        if not bool(xp.all((y == 0) | (y == 1)) & xp.all(ones == 1)):
+            rows = np.reshape(backend.to_host(y), (-1, outputs))
+            wrong = rows[np.any((rows != 0) & (rows != 1), -1) | (np.sum(rows == 1, -1) != 1)][0]
             raise ValueError(
-                f"y must hold classes from 0 to {outputs - 1}, as many as the network has "
-                f"outputs, not {low} to {high}."
+                f"y must be one-hot, a single 1 in every row and 0 elsewhere, not {wrong.tolist()}."
             )
 
 
@@ -304,7 +337,7 @@ class Huber(Loss):
     delta: float = 1.0
 
     def __post_init__(self) -> None:
-        _checks.number("delta", self.delta, above=0)
+        object.__setattr__(self, "delta", _checks.number("delta", self.delta, above=0))
 
     def forward(
         self, xp: Any, output: Array, target: Array, weight: Array | None

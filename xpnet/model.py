@@ -116,7 +116,9 @@ class BoundLayer:
         return BoundLayer(self._model, self._layer[i], f"{self._prefix}{inner}.")
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name not in self._layer.parameters():
+        if name.startswith("__") or name in BoundLayer.__annotations__:
+            raise AttributeError(name)  # asked for by copy and pickle before there is a layer
+        if name not in self._layer.parameters():
             return getattr(self._layer, name)
         array = self._model.named_parameters()[self._prefix + name]
         backend = backends.of(array)

@@ -25,8 +25,12 @@ Number = Any
 State = dict[str, Array]
 
 
-def _check(name: str, value: Number, **bounds: float) -> None:
-    """Check a number, or the least and the greatest of an array of them."""
+def _check(name: str, value: Number, **bounds: float) -> Number:
+    """Return a number as a float, or an array of one number a member as it is, or raise.
+
+    A float, since scalars and 0-d arrays of a library would not go with the arrays of another, and
+    promote float32 to float64.
+    """
     if _checks.is_array(value) and len(value.shape) > 0:
         if len(value.shape) != 2 or value.shape[1] != 1:
             raise ValueError(
@@ -36,13 +40,22 @@ def _check(name: str, value: Number, **bounds: float) -> None:
         backend = backends.of(value, names=(name,))
         for member in backend.to_host(value).ravel().tolist():
             _checks.number(name, member, **bounds)
-    else:
-        _checks.number(name, value, **bounds)
+        return value
+    return _checks.number(name, value, **bounds)
 
 
 @dataclass(frozen=True, eq=False)
 class Optimizer(ABC):
     """What all optimizers share: the boundary, and where their numbers come from inside a step."""
+
+    def _require(self, *names: str, **bounds: float) -> None:
+        """Check these numbers, and keep plain ones as floats."""
+        for name in names:
+            object.__setattr__(self, name, _check(name, getattr(self, name), **bounds))
+
+    def _require_switches(self, *names: str) -> None:
+        for name in names:
+            _checks.switch(name, getattr(self, name))
 
     def numbers(self) -> dict[str, Number]:
         """The numbers that may differ from member to member, by name."""
@@ -72,13 +85,41 @@ class Optimizer(ABC):
                     state[name] = backend.asarray(host, backend.dtype_name(theta))
             return {**state, **self.slots(backend.xp, theta)}
 
+    def resume(self, theta: Array, state: State) -> State:
+        """Return the state to go on from ``state``, with the numbers of this optimizer.
+
+        Raises:
+            TypeError, ValueError: if it is not such a state as ``init(theta)`` makes.
+        """
+        if not isinstance(state, dict):
+            raise TypeError(f"state must be a dict such as init makes, not {state!r}.")
+        fresh, numbers = self.init(theta), self.numbers()
+        for name in [name for name in fresh if name not in numbers]:
+            if name not in state:
+                raise ValueError(
+                    f"state must hold {name!r} for {type(self).__name__}, "
+                    f"not {', '.join(map(repr, state)) or 'nothing'}."
+                )
+            backends.of(theta, state[name], names=("theta", f"state[{name!r}]"))
+            found, wanted = state[name], fresh[name]
+            if found.shape != wanted.shape or found.dtype != wanted.dtype:
+                raise ValueError(
+                    f"state[{name!r}] must have the shape {tuple(wanted.shape)} and the dtype "
+                    f"{wanted.dtype}, not {tuple(found.shape)} and {found.dtype}."
+                )
+            fresh[name] = found
+        return fresh
+
     def update(self, theta: Array, grad: Array, state: State) -> tuple[Array, State]:
         """Return ``theta`` after one step along ``grad``, and the next state.
 
         Raises:
-            TypeError, ValueError: if ``theta`` and ``grad`` differ in shape, library or device.
+            TypeError, ValueError: if ``theta`` and ``grad`` differ in shape, dtype, library or
+                device.
         """
         backend = backends.of(theta, grad, names=("theta", "grad"))
+        if theta.dtype != grad.dtype:
+            raise TypeError(f"grad must have the dtype {theta.dtype} of theta, not {grad.dtype}.")
         if theta.shape != grad.shape:
             raise ValueError(
                 f"grad must have the shape {tuple(theta.shape)} of theta, not {tuple(grad.shape)}."
@@ -124,8 +165,12 @@ def _signed(grad: Array, theta: Array, weight_decay: Number, maximize: bool) -> 
 
 
 def _zero(xp: Any, theta: Array) -> Array:
-    """A 0-d zero of the dtype and device of ``theta``, for counting steps."""
-    return xp.sum(xp.zeros_like(theta))
+    """A zero for counting steps, of the dtype and device of ``theta``: 0-d, or one a member.
+
+    Members that leave a run early keep their own count, and go on from it as they would alone.
+    """
+    zeros = xp.zeros_like(theta)
+    return xp.sum(zeros) if len(theta.shape) == 1 else xp.sum(zeros, axis=-1, keepdims=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,10 +198,9 @@ class SGD(Optimizer):
     maximize: bool = False
 
     def __post_init__(self) -> None:
-        _check("lr", self.lr, least=0)
-        _check("momentum", self.momentum, least=0)
-        _checks.number("dampening", self.dampening)
-        _check("weight_decay", self.weight_decay, least=0)
+        self._require("lr", "momentum", "weight_decay", least=0)
+        object.__setattr__(self, "dampening", _checks.number("dampening", self.dampening))
+        self._require_switches("nesterov", "maximize")
         if self.nesterov and (not self._has_momentum or self.dampening != 0):
             raise ValueError(
                 "nesterov=True needs a momentum above 0 and no dampening, "
@@ -227,9 +271,12 @@ class AdaGrad(Optimizer):
     maximize: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("lr", "lr_decay", "weight_decay", "eps"):
-            _check(name, getattr(self, name), least=0)
-        _checks.number("initial_accumulator_value", self.initial_accumulator_value, least=0)
+        self._require("lr", "lr_decay", "weight_decay", "eps", least=0)
+        start = _checks.number(
+            "initial_accumulator_value", self.initial_accumulator_value, least=0
+        )
+        object.__setattr__(self, "initial_accumulator_value", start)
+        self._require_switches("maximize")
 
     def slots(self, xp: Any, theta: Array) -> State:
         s = xp.zeros_like(theta) + self.initial_accumulator_value
@@ -275,9 +322,9 @@ class RMSprop(Optimizer):
     maximize: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("lr", "eps", "weight_decay", "momentum"):
-            _check(name, getattr(self, name), least=0)
-        _check("alpha", self.alpha, least=0, below=1)
+        self._require("lr", "eps", "weight_decay", "momentum", least=0)
+        self._require("alpha", least=0, below=1)
+        self._require_switches("centered", "maximize")
 
     @property
     def _has_momentum(self) -> bool:
@@ -300,7 +347,8 @@ class RMSprop(Optimizer):
             mean = state["mean"]
             mean += (1 - alpha) * (grad - mean)
             state["mean"] = mean
-            d = xp.sqrt(s - mean * mean)
+            # A variance: where it is nothing but rounding, it must not become negative.
+            d = xp.sqrt(xp.maximum(s - mean * mean, 0.0))
         else:
             d = xp.sqrt(s)
         d += eps
@@ -344,13 +392,12 @@ class Adam(Optimizer):
     decoupled_weight_decay: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("lr", "eps", "weight_decay"):
-            _check(name, getattr(self, name), least=0)
+        self._require("lr", "eps", "weight_decay", least=0)
+        self._require_switches("amsgrad", "maximize", "decoupled_weight_decay")
         if not isinstance(self.betas, (tuple, list)) or len(self.betas) != 2:
             raise TypeError(f"betas must be a pair of numbers, not {self.betas!r}.")
-        object.__setattr__(self, "betas", tuple(self.betas))
-        for i, beta in enumerate(self.betas):
-            _check(f"betas[{i}]", beta, least=0, below=1)
+        betas = [_check(f"betas[{i}]", b, least=0, below=1) for i, b in enumerate(self.betas)]
+        object.__setattr__(self, "betas", tuple(betas))
 
     def numbers(self) -> dict[str, Number]:
         return {**super().numbers(), "beta1": self.betas[0], "beta2": self.betas[1]}

@@ -176,7 +176,7 @@ def fit(
             )
     if members is not None:
         members = _checks.whole("members", members)
-    elif theta is not None and len(theta.shape) == 2:
+    elif theta is not None and len(getattr(theta, "shape", ())) == 2:
         members = int(theta.shape[0])
     backend = backends.of(x, y, sample_weight, names=("x", "y", "sample_weight"))
     check_samples(backend, x, network.in_features)
@@ -186,8 +186,13 @@ def fit(
     with backend.context():
         fresh = network.init(seed, like=x, members=members) if theta is None else theta
         network._check(fresh, x, None, None)
+        if members is not None and tuple(fresh.shape[:-1]) != (members,):
+            raise ValueError(
+                f"members must be as in theta of shape {tuple(fresh.shape)}, not {members}."
+            )
         data = _prepare(backend, network, loss, fresh, x, y, sample_weight)
-        first: Carry = (fresh, optimizer.init(fresh) if state is None else state)
+        moments = optimizer.init(fresh) if state is None else optimizer.resume(fresh, state)
+        first: Carry = (fresh, moments)
         batches = _Batches(backend, int(x.shape[-2]), batch_size, shuffle, shuffle_seed)
         step = TrainingStep(backend.xp, network, loss, optimizer)
         job = _Fit(backend, step, x, y, data, batches, _copy(backend.xp, first), acc_goal, members)
@@ -223,7 +228,7 @@ def _prepare(
         floating = array is not None and xp.isdtype(array.dtype, "real floating")
         if floating and not bool(xp.all(xp.isfinite(array))):
             raise ValueError(f"{name} must hold finite numbers, but has NaN or infinity.")
-    loss.check_values(backend, y, int(shape[-1]))
+    loss.check_values(backend, shape, y)
     if weight is not None:
         if bool(xp.any(weight < 0)):
             raise ValueError("sample_weight must be at least 0 everywhere.")
@@ -293,6 +298,7 @@ class _Fit:
     ) -> None:
         self.backend, self.step, self.batches = backend, step, batches
         self.x, self.y, self.data, self.carry = x, y, data, carry
+        self.run = backend.runner(step)
         self.acc_goal, self.members = acc_goal, members
         self.recorder = Recorder(members)
         count = members or 1
@@ -324,16 +330,16 @@ class _Fit:
 
     def _epochs(self, n: int, interrupted: Callable[[], bool]) -> dict[str, np.ndarray]:
         """Train ``n`` epochs; return their metrics on the host, ``(epochs, …)``."""
-        run, host = self.backend.run, self.backend.to_host
+        run, host = self.run, self.backend.to_host
         if self.batches.size is None:
-            self.carry, metrics = run(self.step, self.carry, self.data, n, None, interrupted)
+            self.carry, metrics = run(self.carry, self.data, n, None, interrupted)
             return {name: host(values) for name, values in metrics.items()}
         parts: list[dict[str, Array]] = []
         for epochs, orders in self.batches.orders(n):
             rows, sizes = [], []
             for order in orders:
                 self.carry, metrics = run(
-                    self.step, self.carry, self.data, order.shape[0], order, interrupted
+                    self.carry, self.data, order.shape[0], order, interrupted
                 )
                 rows.append(metrics)
                 sizes.append(order.shape[1])
@@ -377,7 +383,9 @@ class _Fit:
         reached = np.zeros_like(failed)
         if self.acc_goal is not None and complete:
             last = metrics["accuracy"].reshape(len(loss), -1)[-1]
-            reached = (last >= self.acc_goal) & self.alive & ~failed
+            # A mean over batches may be rounded to just below the goal that it equals.
+            slack = 16 * np.finfo(last.dtype).eps
+            reached = (last >= self.acc_goal - slack) & self.alive & ~failed
         first_bad = bad.argmax(axis=0)
         count = int(first_bad[0]) + 1 if self.members is None and failed[0] else len(loss)
         if self.members is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,18 +19,14 @@ class Activation(Layer):
         """``f(x)``, as a new array."""
 
     @abstractmethod
-    def derivative(self, xp: Any, x: Array, y: Array) -> Array:
-        """``f'(x)`` as a new array, from ``x`` or from ``y = f(x)``, whichever is cheaper."""
+    def value_and_slope(self, xp: Any, x: Array) -> tuple[Array, Callable[[], Array]]:
+        """``f(x)``, and a function that gives ``f'(x)`` from what is cheapest to keep."""
 
     def forward(self, xp: Any, params: Params, x: Array) -> tuple[Array, Backprop]:
-        y = self.value(xp, x)
+        y, slope = self.value_and_slope(xp, x)
 
         def backprop(dy: Array, need_dx: bool = True) -> tuple[Array | None, Params]:
-            if not need_dx:
-                return None, ()
-            dx = self.derivative(xp, x, y)
-            dx *= dy
-            return dx, ()
+            return (slope() * dy if need_dx else None), ()
 
         return y, backprop
 
@@ -60,17 +57,18 @@ class LeakyReLU(Activation):
     nonlinearity: ClassVar[str] = "leaky_relu"
 
     def __post_init__(self) -> None:
-        _checks.number("negative_slope", self.negative_slope, least=0, most=1)
+        slope = _checks.number("negative_slope", self.negative_slope, least=0, most=1)
+        object.__setattr__(self, "negative_slope", slope)
 
     def value(self, xp: Any, x: Array) -> Array:
         # The larger of the two, since a ≤ 1; `where` would mispredict every second branch.
         return xp.maximum(x, self.negative_slope * x)
 
-    def derivative(self, xp: Any, x: Array, y: Array) -> Array:
+    def value_and_slope(self, xp: Any, x: Array) -> tuple[Array, Callable[[], Array]]:
         slope = xp.astype(x >= 0, x.dtype)  # 1 or 0, and by arithmetic 1 or a
         slope *= 1 - self.negative_slope
         slope += self.negative_slope
-        return slope
+        return slope * x, lambda: slope
 
 
 @dataclass(frozen=True)
@@ -82,8 +80,10 @@ class ReLU(Activation):
     def value(self, xp: Any, x: Array) -> Array:
         return xp.maximum(x, 0.0)
 
-    def derivative(self, xp: Any, x: Array, y: Array) -> Array:
-        return xp.astype(x >= 0, x.dtype)
+    def value_and_slope(self, xp: Any, x: Array) -> tuple[Array, Callable[[], Array]]:
+        dtype = x.dtype
+        positive = x >= 0  # a byte an element, where x itself would be four or eight
+        return xp.maximum(x, 0.0), lambda: xp.astype(positive, dtype)
 
 
 @dataclass(frozen=True)
@@ -97,10 +97,9 @@ class Sigmoid(Activation):
         y += 1
         return 1 / y
 
-    def derivative(self, xp: Any, x: Array, y: Array) -> Array:
-        slope = 1 - y
-        slope *= y
-        return slope
+    def value_and_slope(self, xp: Any, x: Array) -> tuple[Array, Callable[[], Array]]:
+        y = self.value(xp, x)
+        return y, lambda: y * (1 - y)
 
 
 @dataclass(frozen=True)
@@ -112,8 +111,9 @@ class Tanh(Activation):
     def value(self, xp: Any, x: Array) -> Array:
         return xp.tanh(x)
 
-    def derivative(self, xp: Any, x: Array, y: Array) -> Array:
-        return 1 - y * y
+    def value_and_slope(self, xp: Any, x: Array) -> tuple[Array, Callable[[], Array]]:
+        y = self.value(xp, x)
+        return y, lambda: 1 - y * y
 
 
 ACTIVATIONS: dict[str, type[Layer]] = {

@@ -34,8 +34,8 @@ class Linear(Layer):
     bias_init: Initializer = field(default_factory=HeNormal)
 
     def __post_init__(self) -> None:
-        _checks.whole("in_features", self.in_features)
-        _checks.whole("out_features", self.out_features)
+        for name in ("in_features", "out_features"):
+            object.__setattr__(self, name, _checks.whole(name, getattr(self, name)))
         for name in ("weight_init", "bias_init"):
             if not isinstance(getattr(self, name), Initializer):
                 raise TypeError(

@@ -1,0 +1,111 @@
+"""One fixture, ``backend``, runs a test on every array library and says why where it cannot.
+
+The libraries are chosen by ``--backend numpy,strict`` (also given repeatedly) or by the environment
+variable ``XPNET_BACKENDS``; without either, all. ``strict:device1`` is array-api-strict on a device
+that refuses to be read by the host. With ``XPNET_REQUIRE_GPU=1`` CuPy may not be missing, and
+PyTorch and JAX run on their GPU as well.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from xpnet import backends
+
+# Several libraries share the GPU here: JAX must not take three quarters of it at its first array.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
+BACKENDS = ("numpy", "strict", "strict:device1", "torch", "jax", "cupy")
+REQUIRE_GPU = os.environ.get("XPNET_REQUIRE_GPU", "") not in ("", "0")
+
+settings.register_profile(
+    "xpnet",
+    derandomize=True,
+    deadline=None,
+    max_examples=8,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.load_profile("xpnet")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--backend",
+        action="append",
+        default=[],
+        help=f"the libraries to test, with commas or repeatedly: {', '.join(BACKENDS)}",
+    )
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: takes many seconds; left out by -m 'not slow'")
+    config.addinivalue_line("markers", "slow_on(*backends): slow on these libraries")
+
+
+def _chosen(config):
+    given = config.getoption("--backend") or [os.environ.get("XPNET_BACKENDS", "")]
+    names = [name.strip() for part in given for name in part.split(",") if name.strip()]
+    known = (*BACKENDS, "torch:cuda", "jax:cuda")
+    for name in names:
+        if name not in known:
+            raise pytest.UsageError(f"--backend must be of {', '.join(known)}, not {name!r}")
+    names = names or list(BACKENDS)
+    if REQUIRE_GPU:
+        for name in ("torch", "jax"):
+            if name in names and f"{name}:cuda" not in names and _has_gpu(name):
+                names.append(f"{name}:cuda")
+    return names
+
+
+def _has_gpu(name):
+    try:
+        backends.get(name, "cuda:0")
+    except ValueError:
+        return False
+    return True
+
+
+def pytest_generate_tests(metafunc):
+    if "backend" in metafunc.fixturenames:
+        metafunc.parametrize("backend", _chosen(metafunc.config), indirect=True)
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        slow = item.get_closest_marker("slow_on")
+        if slow and getattr(item, "callspec", None) and item.callspec.params["backend"] in slow.args:
+            item.add_marker(pytest.mark.slow)
+
+
+@cache
+def _backend(name):
+    library, _, device = name.partition(":")
+    if library == "jax" and not device:
+        device = "cpu"  # where there is a GPU, it would be JAX's own choice
+    if device == "cuda":
+        device = "cuda:0"
+    found = backends.get(library, device or None)
+    type(found).probe()
+    found.prepare("float64")
+    return found
+
+
+@pytest.fixture
+def backend(request):
+    """A `Backend`, on NumPy, array-api-strict (two devices), PyTorch, JAX and CuPy."""
+    try:
+        return _backend(request.param)
+    except backends.BackendUnavailable as error:
+        if REQUIRE_GPU and request.param == "cupy":
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def xp(backend):
+    """The array namespace of `backend`."""
+    return backend.xp

@@ -1,0 +1,84 @@
+"""What the tests share: arrays in, and comparisons that look at more than the values."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+import xpnet as xn
+from xpnet import backends
+
+EPS = {"float32": 2.0**-23, "float64": 2.0**-52}
+
+
+def arr(backend, values, dtype="float64"):
+    """An array of the backend's library and device; NumPy's cannot be written into.
+
+    Parameters, data and gradients are never the callee's to change, and on NumPy that is shown by
+    every test that passes.
+    """
+    array = backend.asarray(values, dtype)
+    if backend.name == "numpy":
+        array.flags.writeable = False
+    return array
+
+
+def host(backend, array, *, dtype=None, shape=None):
+    """The values on the host, once the library, the device, the dtype and the shape are right."""
+    found = backends.of(array)
+    assert found.name == backend.name
+    assert backend.device_of(array) == backend.device
+    if dtype is not None:
+        assert backend.dtype_name(array) == dtype
+    if shape is not None:
+        assert tuple(array.shape) == tuple(shape)
+    return backend.to_host(array)
+
+
+def assert_close(backend, actual, expected, *, atol, rtol=0.0, dtype="float64"):
+    """Library, device, dtype and shape are right, and ``|actual − expected| ≤ atol + rtol |expected|``.
+
+    The tolerances are the caller's arithmetic: see `rounding`.
+    """
+    expected = np.asarray(expected)
+    values = host(backend, actual, dtype=dtype, shape=expected.shape)
+    np.testing.assert_allclose(values, expected, rtol=rtol, atol=atol)
+
+
+def assert_equal(backend, actual, expected, *, dtype="float64"):
+    """As `assert_close`, to the last bit."""
+    expected = np.asarray(expected)
+    values = host(backend, actual, dtype=dtype, shape=expected.shape)
+    np.testing.assert_array_equal(values, expected)
+
+
+def rounding(operations, scale, dtype="float64"):
+    """What ``operations`` roundings can add up to, each at most an ulp of numbers up to ``scale``."""
+    return operations * EPS[dtype] * float(np.max(np.abs(scale), initial=0.0))
+
+
+def report_network(hidden=4, activation=None, layers=2):
+    """The report's network: 2, hidden, …, hidden, 1, with a sigmoid on the output."""
+    activation = activation or xn.LeakyReLU()
+    body, width = [], 2
+    for _ in range(layers):
+        body += [xn.Linear(width, hidden), activation]
+        width = hidden
+    return xn.Sequential(*body, xn.Linear(width, 1), xn.Sigmoid())
+
+
+def xor(backend, dtype="float64"):
+    """The report's xor data on the backend."""
+    x, y = xn.datasets.xor()
+    return arr(backend, x, dtype), arr(backend, y, dtype)
+
+
+@cache
+def library(name):
+    """An optional library that a test compares with, or a skip that says what is missing."""
+    module = pytest.importorskip(name, reason=f"compares with {name}, which is not installed")
+    if name == "jax":
+        module.config.update("jax_enable_x64", True)
+    return module
