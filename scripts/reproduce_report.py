@@ -1,0 +1,97 @@
+"""Make every run of the report again, and write a page that sets each printed number beside ours.
+
+    python scripts/reproduce_report.py --backend numpy
+
+Exit status: 0 if every number that can be had again agrees (only float64 must agree); 1 if one does
+not; 2 for a mistake of the user's; 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from report.compare import compare, disagreements
+from report.environment import describe
+from report.facts import load
+from report.runs import OurRun, Target, make_all
+from xpnet import backends
+from xpnet.callbacks import writable_folder
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="reproduce_report.py",
+        description=(__doc__ or "").partition("\n")[0],
+        allow_abbrev=False,
+    )
+    parser.add_argument("--backend", default="numpy", help=", ".join(backends.NAMES))
+    parser.add_argument("--device", help="the library's name of a device, such as cuda:1")
+    parser.add_argument("--dtype", default="float64", help="float64 (as the report) or float32")
+    parser.add_argument("--output", default="report", help="the folder to write (report)")
+    options = parser.parse_args(argv)
+    target = Target(options.backend, options.device, options.dtype)
+    try:
+        backend = _check(target)
+        folder = writable_folder("--output", options.output)
+        writable_folder("--output", folder / "figures")
+        from report import figures, page  # matplotlib and jinja2, which the library does without
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except ImportError as error:
+        print(f"The page needs {error.name}; install it with: pip install 'xpnet[report]'",
+              file=sys.stderr)  # fmt: skip
+        return 2
+
+    runs = list(make_all(load(), target, _tell))
+    if runs[-1].interrupted:
+        print("Interrupted: no page was written.", file=sys.stderr)
+        return 130
+    numbers = compare(runs)
+    environment = describe(backend, target.dtype)
+    numbered, extra = figures.numbered(runs), figures.extra(runs)
+    again = shlex.join(["python", "scripts/reproduce_report.py", *(argv or sys.argv[1:])])
+    text = page.render(runs, numbers, environment, numbered, extra, again)
+    page.write(folder, text, [*numbered, *extra], page.results(runs, numbers, environment))
+    print(f"Written: {folder / 'index.html'}")
+
+    wrong = disagreements(numbers)
+    for number in wrong:
+        where = "stop" if number.epoch is None else f"{number.quantity} at epoch {number.epoch}"
+        print(
+            f"{number.dataset}, {number.setting}, {where}: "
+            f"{number.ours}, but the report has {number.expected}."
+        )
+    if not wrong:
+        print("Every number that can be had again agrees.")
+    elif target.dtype != page.EXACT:
+        print(f"The report was made in {page.EXACT}; in {target.dtype} it need not agree.")
+    return 1 if wrong and target.dtype == page.EXACT else 0
+
+
+def _check(target: Target) -> backends.Backend:
+    """Find the user's mistakes before the runs."""
+    if target.dtype not in ("float64", "float32"):
+        raise ValueError(f"--dtype must be float64 or float32, not {target.dtype!r}.")
+    backend = backends.get(target.backend, target.device)
+    backend.prepare(target.dtype)
+    backend.probe()
+    return backend
+
+
+def _tell(run: OurRun) -> None:
+    printed = run.printed
+    print(
+        f"{printed.dataset:7} {printed.setting.name:38} stops at {run.stop or '–':>6}   "
+        f"report {printed.stop:>6}   {run.seconds:6.2f} s",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
