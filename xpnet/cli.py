@@ -69,10 +69,10 @@ def _number(**bounds: float) -> Parse:
     return parse
 
 
-def _whole(least: int, most: int | None = None) -> Parse:
+def _whole(least: int, most: int = 10**9) -> Parse:
     def parse(flag: str, text: str) -> int:
         value = _checks.whole(flag, _converted(int, text), least=least)
-        if most is not None and value > most:
+        if value > most:
             raise ValueError(f"{flag} must be a whole number of at most {most}, not {value}.")
         return value
 
@@ -84,7 +84,8 @@ def _one_of(choices: Callable[[], Sequence[str]]) -> Parse:
 
 
 def _switch(flag: str, text: str) -> bool:
-    return _checks.one_of(flag, text.capitalize(), ("True", "False")) == "True"
+    known = {"true": "True", "false": "False"}
+    return _checks.one_of(flag, known.get(text.lower(), text), known.values()) == "True"
 
 
 def _text(flag: str, text: str) -> str:
@@ -177,6 +178,7 @@ OPTIMIZERS: dict[str, tuple[Callable[..., xn.Optimizer], tuple[str, ...]]] = {
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
+        # What is left for argparse to find is a flag without its value.
         raise Mistake(f"{message.removeprefix('argument ').replace(': ', ' ', 1)}.")
 
 
@@ -448,6 +450,11 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
         return 0
     except Mistake as mistake:
         print(f"{prog}: error: {mistake}", file=sys.stderr)
+        return MISTAKE
+    except MemoryError as error:
+        print(
+            f"{prog}: error: these sizes need more memory than there is: {error}", file=sys.stderr
+        )
         return MISTAKE
     except KeyboardInterrupt:
         # Before the first epoch, or pressed twice: there is nothing more to keep.

@@ -55,20 +55,22 @@ def prediction(
     scatter(truth, x, y)
     shade = field(predicted, probability, low, high)
     scatter(predicted, x, guess)
-    predicted.scatter(
-        x[~right, 0],
-        x[~right, 1],
-        s=150,
-        facecolors="none",
-        edgecolors="#111111",
-        linewidths=1.4,
-        zorder=4,
-    )
+    if not right.all():
+        predicted.scatter(
+            x[~right, 0],
+            x[~right, 1],
+            s=150,
+            facecolors="none",
+            edgecolors="#111111",
+            linewidths=1.4,
+            label="predicted wrong",
+            zorder=4,
+        )
     bar = figure.colorbar(shade, ax=[truth, predicted], ticks=[0, 0.25, 0.5, 0.75, 1], pad=0.02)
     bar.set_label("probability of class 1")
     bar.outline.set_visible(False)
-    handles, labels = truth.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+    handles, labels = predicted.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     if title:
         figure.suptitle(title, fontsize=11, color="#444444")
     return figure
