@@ -225,14 +225,14 @@ class SGD(Optimizer):
             return theta - lr * grad, state
         v = state["v"]
         v *= momentum
-        state = {**state, "v": v}
         if self.dampening != 0:
             step = state["step"]
             # The first gradient is taken whole, as torch does.
             v += (1 - self.dampening * xp.astype(step > 0, theta.dtype)) * grad
-            state["step"] = step + 1
+            state = {**state, "step": step + 1}
         else:
             v += grad
+        state = {**state, "v": v}
         return theta - lr * (grad + momentum * v if self.nesterov else v), state
 
 
