@@ -6,6 +6,7 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from types import ModuleType
 from typing import Any, ClassVar, Protocol
 
@@ -28,6 +29,19 @@ class Step(Protocol):
     def select(self, data: Data, rows: Array) -> Data:
         """The samples with the indices ``rows``."""
         ...
+
+
+class Runner(Protocol):
+    """Runs one step many times, as `run_plainly` does; never waits for the device."""
+
+    def __call__(
+        self,
+        carry: Carry,
+        data: Data,
+        n: int,
+        orders: Array | None = None,
+        interrupted: Callable[[], bool] = ...,
+    ) -> tuple[Carry, Metrics]: ...
 
 
 def never() -> bool:
@@ -154,6 +168,10 @@ class Backend(ABC):
 
     # ---- running
 
+    def runner(self, step: Step) -> Runner:
+        """How this library runs ``step`` many times; keep it for all intervals of a training."""
+        return partial(run_plainly, self.xp, step)
+
     def run(
         self,
         step: Step,
@@ -163,25 +181,39 @@ class Backend(ABC):
         orders: Array | None = None,
         interrupted: Callable[[], bool] = never,
     ) -> tuple[Carry, Metrics]:
-        """Run a pure step ``n`` times; never waits for the device.
+        """Run a pure step ``n`` times, with the library's `runner`."""
+        return self.runner(step)(carry, data, n, orders, interrupted)
 
-        Args:
-            step: maps ``(carry, batch)`` to ``(carry, metrics)``.
-            carry: what goes from a step to the next; consumed, use the one that is returned.
-            data: the arrays that ``step`` reads.
-            n: how many steps.
-            orders: ``None`` to give every step all the data, or an integer array of shape
-                ``(n, batch)``: the samples of each step.
-            interrupted: asked between steps where steps run one by one; ``True`` ends the run.
 
-        Returns:
-            The last carry, and each metric stacked along a first axis of the steps that were done.
-        """
-        history: list[Metrics] = []
-        for k in range(n):
-            batch = data if orders is None else step.select(data, orders[k, ...])
-            carry, metrics = step(carry, batch)
-            history.append(metrics)
-            if interrupted():
-                break
-        return carry, {name: self.xp.stack([row[name] for row in history]) for name in history[0]}
+def run_plainly(
+    xp: Any,
+    step: Step,
+    carry: Carry,
+    data: Data,
+    n: int,
+    orders: Array | None = None,
+    interrupted: Callable[[], bool] = never,
+) -> tuple[Carry, Metrics]:
+    """The runner of every library, and what all others must agree with: call the step.
+
+    Args:
+        xp: the namespace.
+        step: maps ``(carry, batch)`` to ``(carry, metrics)``.
+        carry: what goes from a step to the next; consumed, use the one that is returned.
+        data: the arrays that ``step`` reads.
+        n: how many steps.
+        orders: ``None`` to give every step all the data, or an integer array of shape
+            ``(n, batch)``: the samples of each step.
+        interrupted: asked between steps where steps run one by one; ``True`` ends the run.
+
+    Returns:
+        The last carry, and each metric stacked along a first axis of the steps that were done.
+    """
+    history: list[Metrics] = []
+    for k in range(n):
+        batch = data if orders is None else step.select(data, orders[k, ...])
+        carry, metrics = step(carry, batch)
+        history.append(metrics)
+        if interrupted():
+            break
+    return carry, {name: xp.stack([row[name] for row in history]) for name in history[0]}

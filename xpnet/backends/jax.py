@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from xpnet.backends.base import Array, Backend, Carry, Data, Metrics, Step, never
+from xpnet.backends.base import Array, Backend, Carry, Data, Metrics, Runner, Step, never
 
 
 class JaxBackend(Backend):
@@ -67,17 +67,19 @@ class JaxBackend(Backend):
             )
         return super().asarray(values, dtype)
 
-    def run(
-        self,
-        step: Step,
-        carry: Carry,
-        data: Data,
-        n: int,
-        orders: Array | None = None,
-        interrupted: Callable[[], bool] = never,
-    ) -> tuple[Carry, Metrics]:
-        carry, metrics = self._compiled()(step, n, carry, data, orders)
-        return carry, metrics
+    def runner(self, step: Step) -> Runner:
+        scan = self._compiled()
+
+        def run(
+            carry: Carry,
+            data: Data,
+            n: int,
+            orders: Array | None = None,
+            interrupted: Callable[[], bool] = never,
+        ) -> tuple[Carry, Metrics]:
+            return scan(step, n, carry, data, orders)
+
+        return run
 
     @classmethod
     def _compiled(cls) -> Callable[..., tuple[Carry, Metrics]]:

@@ -1,0 +1,191 @@
+"""Every runner agrees with the plain loop over the step, to rounding."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+import xpnet as xn
+from xpnet.backends.base import run_plainly
+from xpnet.training import TrainingStep
+
+OPTIMIZERS = {
+    "sgd": xn.SGD(lr=0.1, weight_decay=0.01),
+    "dampened": xn.Momentum(lr=0.1, dampening=0.5),
+    "nesterov": xn.Momentum(lr=0.1, nesterov=True, maximize=True),
+    "adagrad": xn.AdaGrad(lr_decay=0.1),
+    "rmsprop": xn.RMSprop(centered=True, momentum=0.5),
+    "adam": xn.Adam(betas=(0.0, 0.9)),
+    "amsgrad": xn.Adam(amsgrad=True, weight_decay=0.01),
+    "adamw": xn.AdamW(lr=1e-2),
+}
+
+
+def problem(
+    backend: Any, loss: str, activation: Any, members: int | None, dtype: str, width: int = 5
+) -> tuple[Any, Any, Any, tuple[Any, ...]]:
+    """A small network, its first parameters, a loss and prepared data."""
+    rng = np.random.default_rng(7)
+    outputs = 3 if loss == "CrossEntropy" else 1
+    final = [xn.Sigmoid()] if loss == "BCE" else []
+    net = xn.Sequential(
+        xn.Linear(4, width), activation, xn.Linear(width, width), activation,
+        xn.Linear(width, outputs), *final,
+    )  # fmt: skip
+    x = backend.asarray(rng.normal(size=(12, 4)), dtype)
+    if loss == "CrossEntropy":
+        y = backend.asarray(rng.integers(0, 3, 12), "int64")
+    else:
+        y = backend.asarray(rng.integers(0, 2, (12, 1)), dtype)
+    theta = net.init(3, like=x, members=members)
+    criterion = getattr(xn, loss)()
+    shape = (*theta.shape[:-1], 12, outputs)
+    return net, theta, criterion, (x, criterion.prepare(backend, shape, y, x.dtype), None)
+
+
+def both(
+    backend: Any,
+    step: TrainingStep,
+    theta: Any,
+    data: Any,
+    n: int,
+    orders: Any = None,
+    recorded: bool = True,
+) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """``theta`` and metrics after ``n`` steps: by the plain loop, and by the library's runner."""
+    results = []
+    runner = backend.runner(step)
+    with backend.context():
+        for run in (lambda *a: run_plainly(backend.xp, step, *a), runner):
+            copy = backend.xp.asarray(theta, copy=True)
+            carry, histories = (copy, step.optimizer.init(copy)), []
+            for start in range(0, n, 4):  # several intervals, one runner
+                rows = None if orders is None else orders[start : start + 4, :]
+                carry, metrics = run(carry, data, min(4, n - start), rows)
+                histories.append({k: backend.to_host(v) for k, v in metrics.items()})
+            history = {k: np.concatenate([h[k] for h in histories]) for k in histories[0]}
+            state = {k: backend.to_host(v) for k, v in carry[1].items()}
+            if run is runner and backend.name == "numpy":  # it did not fall back on the plain loop
+                assert (runner.program is not None) == recorded
+            results.append((backend.to_host(carry[0]), state, history))
+    return results
+
+
+def assert_agree(results: Any, dtype: str, n: int) -> None:
+    # Each step reorders sums of at most 60 terms; errors of a step pass on to the next with factors
+    # near 1, and the divisions of Adam by small √v may multiply them by lr/ε-free factors below 100.
+    bound = 100 * 60 * n * float(np.finfo(dtype).eps)
+    (theta, state, metrics), (theta2, state2, metrics2) = results
+    np.testing.assert_allclose(theta2, theta, rtol=bound, atol=bound)
+    assert theta2.dtype == theta.dtype
+    assert state.keys() == state2.keys()
+    for name in state:
+        assert state[name].shape == state2[name].shape
+        np.testing.assert_allclose(state2[name], state[name], rtol=bound, atol=bound)
+    for name in metrics:
+        assert metrics[name].shape == metrics2[name].shape
+        assert metrics[name].dtype == metrics2[name].dtype
+        np.testing.assert_allclose(metrics2[name], metrics[name], rtol=bound, atol=bound)
+
+
+@pytest.mark.parametrize("members", [None, 3])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_runs_as_in_the_plain_loop(
+    backend: Any, optimizer: str, members: int | None
+) -> None:
+    net, theta, loss, data = problem(backend, "BCE", xn.LeakyReLU(), members, "float64")
+    step = TrainingStep(backend.xp, net, loss, OPTIMIZERS[optimizer])
+    assert_agree(both(backend, step, theta, data, 10), "float64", 10)
+
+
+@pytest.mark.parametrize("members", [None, 3])
+@pytest.mark.parametrize(
+    ("loss", "activation"),
+    [
+        ("BCE", xn.Tanh()),
+        ("BCEWithLogits", xn.Sigmoid()),
+        ("CrossEntropy", xn.ReLU()),
+        ("MSE", xn.Identity()),
+        ("Huber", xn.LeakyReLU(0.2)),
+    ],
+)
+@pytest.mark.parametrize("batches", [False, True])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_every_loss_and_activation_runs_as_in_the_plain_loop(
+    backend: Any, loss: str, activation: Any, members: int | None, batches: bool, dtype: str
+) -> None:
+    net, theta, criterion, data = problem(backend, loss, activation, members, dtype)
+    rows = np.random.default_rng(1).integers(0, 12, (6, 5))
+    orders = backend.asarray(rows, "int64") if batches else None
+    step = TrainingStep(backend.xp, net, criterion, xn.Adam(lr=1e-2))
+    assert_agree(both(backend, step, theta, data, 6, orders), dtype, 6)
+
+
+@pytest.mark.parametrize("members", [None, 3])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("loss", ["CrossEntropy", "BCEWithLogits"])
+def test_blocks_in_cache_change_nothing(
+    monkeypatch: Any, members: int | None, weighted: bool, loss: str
+) -> None:
+    """With blocks of 64 bytes every chain of the small network runs block by block."""
+    from xpnet.backends import numpy_program
+
+    monkeypatch.setattr(numpy_program.Program.__init__, "__defaults__", (64,))
+    backend = xn.backends.get("numpy")
+    for activation, optimizer in itertools.product(
+        (xn.ReLU(), xn.LeakyReLU(), xn.Tanh()), OPTIMIZERS.values()
+    ):
+        net, theta, criterion, (x, y, _) = problem(backend, loss, activation, members, "float64")
+        weight = np.linspace(0, 1, 12)[:, None] if weighted else None
+        step = TrainingStep(np, net, criterion, optimizer)
+        assert_agree(both(backend, step, theta, (x, y, weight), 6), "float64", 6)
+
+
+def test_members_with_their_own_data_and_numbers_run_as_in_the_plain_loop(backend: Any) -> None:
+    net, _, loss, _ = problem(backend, "BCE", xn.ReLU(), None, "float64")
+    rng = np.random.default_rng(5)
+    x = backend.asarray(rng.normal(size=(3, 12, 4)), "float64")
+    y = backend.asarray(rng.integers(0, 2, (3, 12, 1)), "float64")
+    w = backend.asarray(rng.uniform(size=(3, 12, 1)), "float64")
+    theta = net.init(0, like=x, members=3)
+    column = np.array([[0.1], [0.01], [0.001]])
+    optimizer = xn.Adam(lr=column, betas=(0.9, 1 - column), weight_decay=column)
+    step = TrainingStep(backend.xp, net, loss, optimizer)
+    assert_agree(both(backend, step, theta, (x, y, w), 6), "float64", 6)
+
+
+def test_the_recorded_program_is_what_numpy_runs() -> None:
+    backend = xn.backends.get("numpy")
+    net, theta, loss, data = problem(backend, "BCE", xn.ReLU(), None, "float64")
+    runner: Any = backend.runner(TrainingStep(np, net, loss, xn.Adam()))
+    runner((theta, xn.Adam().init(theta)), data, 2)
+    assert runner.program is not None
+    assert "def run(" in runner.program.source
+
+
+@dataclass(frozen=True)
+class Wild(xn.Layer):
+    """A layer that looks at its input while it runs."""
+
+    def forward(self, xp: Any, params: Any, x: Any) -> Any:
+        assert float(xp.sum(x, axis=(-2, -1))) < 1e9
+        return x, lambda dy, need_dx=True: (dy, ())
+
+    def apply(self, xp: Any, params: Any, x: Any) -> Any:
+        return x
+
+
+def test_a_step_that_cannot_be_recorded_runs_as_it_is_written() -> None:
+    backend = xn.backends.get("numpy")
+    _, _, loss, data = problem(backend, "MSE", xn.ReLU(), None, "float64")
+    net = xn.Sequential(xn.Linear(4, 3), Wild(), xn.Linear(3, 1))
+    theta = net.init(0, like=data[0])
+    step = TrainingStep(np, net, loss, xn.Adam())
+    runner: Any = backend.runner(step)
+    runner((theta, step.optimizer.init(theta)), data, 2)
+    assert runner.program is None
+    assert_agree(both(backend, step, theta, data, 6, recorded=False), "float64", 6)

@@ -1,0 +1,313 @@
+"""Record a pure step once, as a list of array operations.
+
+A step is a pure function of arrays, written with operators and a namespace ``xp``. `record` calls it
+once with stand-ins, which do every operation on the real arrays and write down what was done. What
+comes out is a graph in the order of execution: the tape. A runner turns it into whatever is fastest
+on its library, so that a layer, loss or optimizer is written once and still pays for no Python that
+its mathematics does not need.
+
+An augmented assignment on a stand-in rebinds, as on JAX: a step hands back what it changed.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+Array = Any
+
+
+class Untraceable(Exception):
+    """The step does something that cannot be recorded; it must be run as it is written."""
+
+
+@dataclass(eq=False)
+class Node:
+    """One array on the tape.
+
+    Attributes:
+        op: the operation that made it; ``"input"`` or ``"const"`` for what was there before.
+        args: its operands: nodes, or Python numbers.
+        static: the rest of the call: axes, shapes, dtypes.
+        shape, dtype: as found when it was recorded.
+        value: the array itself, for constants and inputs.
+        host: whether it follows from 0-d carry alone, so that it can be a Python float.
+    """
+
+    op: str
+    args: tuple[Any, ...]
+    static: dict[str, Any]
+    shape: tuple[int, ...]
+    dtype: Any
+    value: Any = None
+    host: bool = False
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The operands that are nodes (of ``concat``, its pieces)."""
+        return [arg for arg in self.args if isinstance(arg, Node)]
+
+
+ELEMENTWISE: dict[str, Callable[..., Any]] = {
+    "add": operator.add,
+    "subtract": operator.sub,
+    "multiply": operator.mul,
+    "divide": operator.truediv,
+    "negative": operator.neg,
+    "greater": operator.gt,
+    "greater_equal": operator.ge,
+    "less": operator.lt,
+    "less_equal": operator.le,
+    "equal": operator.eq,
+    "not_equal": operator.ne,
+    "logical_and": operator.and_,
+    "logical_or": operator.or_,
+}
+"""The elementwise operators, by their names in the standard."""
+
+FUNCTIONS = ("abs", "exp", "expm1", "log", "log1p", "sqrt", "tanh", "maximum", "minimum", "logaddexp")
+"""The elementwise functions of the standard that a step may call, besides the operators."""
+
+VIEWS = ("reshape", "getitem", "mT")
+
+
+def _compute(xp: Any, op: str, args: list[Any], static: dict[str, Any]) -> Any:
+    if op in ELEMENTWISE:
+        return ELEMENTWISE[op](*args)
+    if op == "matmul":
+        return args[0] @ args[1]
+    if op == "mT":
+        return args[0].mT
+    if op == "getitem":
+        return args[0][static["key"]]
+    if op == "concat":
+        return xp.concat(args, **static)
+    if op in ("astype", "reshape"):
+        return getattr(xp, op)(args[0], *static.values())
+    return getattr(xp, op)(*args, **static)
+
+
+class Tape:
+    """A recording under way: the nodes so far, and the namespace to compute with."""
+
+    def __init__(self, xp: Any) -> None:
+        self.xp = xp
+        self.nodes: list[Node] = []
+
+    def input(self, array: Array, constant: bool = False, host: bool = False) -> Traced:
+        """A stand-in for an array that the step is given."""
+        op = "const" if constant else "input"
+        node = Node(op, (), {}, tuple(array.shape), array.dtype, array, host)
+        self.nodes.append(node)
+        return Traced(self, node, array)
+
+    def apply(self, op: str, args: Iterable[Any], **static: Any) -> Traced:
+        """Do an operation and write it down."""
+        args = list(args)
+        values = [arg.value if isinstance(arg, Traced) else arg for arg in args]
+        result = _compute(self.xp, op, values, static)
+        operands = tuple(self._operand(arg) for arg in args)
+        nodes = [arg for arg in operands if isinstance(arg, Node)]
+        shape = tuple(result.shape)
+        if all(node.op == "const" for node in nodes):
+            node = Node("const", (), {}, shape, result.dtype, result)
+        else:
+            host = shape == () and all(n.host or (n.op == "const" and n.shape == ()) for n in nodes)
+            node = Node(op, operands, static, shape, result.dtype, host=host)
+        self.nodes.append(node)
+        return Traced(self, node, result)
+
+    def _operand(self, arg: Any) -> Any:
+        if isinstance(arg, Traced):
+            return arg.node
+        if isinstance(arg, (bool, int, float)):
+            return arg
+        if hasattr(arg, "shape"):
+            return Node("const", (), {}, tuple(arg.shape), arg.dtype, arg)
+        raise Untraceable(f"{arg!r} is no operand that can be recorded")
+
+
+def _operator(name: str, reflected: bool = False) -> Callable[..., Any]:
+    def method(self: Traced, *other: Any) -> Any:
+        args = (*other, self) if reflected else (self, *other)
+        return self.tape.apply(name, args)
+
+    return method
+
+
+class Traced:
+    """A stand-in for an array: it computes, and its tape remembers."""
+
+    __array_ufunc__ = None  # so that NumPy's own scalars hand the operation over
+
+    def __init__(self, tape: Tape, node: Node, value: Array) -> None:
+        self.tape, self.node, self.value = tape, node, value
+
+    shape = property(lambda self: self.node.shape)
+    ndim = property(lambda self: len(self.node.shape))
+    dtype = property(lambda self: self.node.dtype)
+    device = property(lambda self: self.value.device)
+    mT = property(lambda self: self.tape.apply("mT", (self,)))
+
+    def __getitem__(self, key: Any) -> Traced:
+        for part in key if isinstance(key, tuple) else (key,):
+            if not (part is None or part is ... or isinstance(part, (int, slice))):
+                raise Untraceable(f"indexing with {part!r}")
+        return self.tape.apply("getitem", (self,), key=key)
+
+    def __matmul__(self, other: Any) -> Traced:
+        return self.tape.apply("matmul", (self, other))
+
+    def __rmatmul__(self, other: Any) -> Traced:
+        return self.tape.apply("matmul", (other, self))
+
+    def __pos__(self) -> Traced:
+        return self
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> Any:
+        raise Untraceable("a value was asked for inside a step")
+
+    __bool__ = __float__ = __int__ = __index__ = __iter__ = __array__ = __setitem__ = _refuse
+    __hash__ = object.__hash__
+
+
+_SPECIAL = {
+    "add": "add",
+    "subtract": "sub",
+    "multiply": "mul",
+    "divide": "truediv",
+    "logical_and": "and",
+    "logical_or": "or",
+}
+for _name, _short in _SPECIAL.items():
+    setattr(Traced, f"__{_short}__", _operator(_name))
+    setattr(Traced, f"__r{_short}__", _operator(_name, reflected=True))
+for _name, _short in {
+    "negative": "neg",
+    "greater": "gt",
+    "greater_equal": "ge",
+    "less": "lt",
+    "less_equal": "le",
+    "equal": "eq",
+    "not_equal": "ne",
+}.items():
+    setattr(Traced, f"__{_short}__", _operator(_name))
+Traced.__abs__ = _operator("abs")  # type: ignore[attr-defined]
+
+
+class TracingNamespace:
+    """An ``xp`` whose functions record. What it does not know cannot be recorded."""
+
+    def __init__(self, tape: Tape) -> None:
+        self._tape = tape
+
+    def __getattr__(self, name: str) -> Any:
+        tape = self._tape
+        if name in FUNCTIONS or name in ELEMENTWISE:
+            return lambda *args: tape.apply(name, args)
+        if name in ("bool", "int64", "float32", "float64", "isdtype"):
+            return getattr(tape.xp, name)
+        raise Untraceable(f"xp.{name} is not recorded")
+
+    def astype(self, x: Any, dtype: Any) -> Any:
+        return x if x.dtype == dtype else self._tape.apply("astype", (x,), dtype=dtype)
+
+    def reshape(self, x: Any, shape: tuple[int, ...]) -> Any:
+        return self._tape.apply("reshape", (x,), shape=tuple(shape))
+
+    def concat(self, arrays: list[Any], *, axis: int) -> Any:
+        return self._tape.apply("concat", arrays, axis=axis)
+
+    def take(self, x: Any, rows: Any, *, axis: int) -> Any:
+        return self._tape.apply("take", (x, rows), axis=axis)
+
+    def sum(self, x: Any, *, axis: Any, keepdims: bool = False) -> Any:
+        return self._tape.apply("sum", (x,), axis=axis, keepdims=keepdims)
+
+    def max(self, x: Any, *, axis: int, keepdims: bool = False) -> Any:
+        return self._tape.apply("max", (x,), axis=axis, keepdims=keepdims)
+
+    def argmax(self, x: Any, *, axis: int, keepdims: bool = False) -> Any:
+        return self._tape.apply("argmax", (x,), axis=axis, keepdims=keepdims)
+
+    def count_nonzero(self, x: Any, *, axis: Any) -> Any:
+        return self._tape.apply("count_nonzero", (x,), axis=axis)
+
+    def zeros_like(self, x: Any) -> Any:
+        return self._tape.input(self._tape.xp.zeros_like(x.value), constant=True)
+
+    def ones_like(self, x: Any) -> Any:
+        return self._tape.input(self._tape.xp.ones_like(x.value), constant=True)
+
+
+@dataclass
+class Recording:
+    """A step on tape: what it reads, what it does, what it gives.
+
+    Attributes:
+        carry: the carry's nodes by name, ``"theta"`` and those of the state.
+        rows: the node of the samples' numbers, or ``None``.
+        nodes: the operations that the results depend on, in order.
+        results: the next carry's nodes by name.
+        metrics: the metrics' nodes by name.
+    """
+
+    carry: dict[str, Node]
+    rows: Node | None
+    nodes: list[Node]
+    results: dict[str, Node]
+    metrics: dict[str, Node]
+
+
+def record(step: Any, xp: Any, carry: Any, data: Any, rows: Array | None = None) -> Recording:
+    """Run ``step`` once on stand-ins; ``carry`` is not changed.
+
+    Without ``rows`` every step sees the same ``data``, and what follows from it alone is computed
+    here, once.
+
+    Raises:
+        Untraceable: if the step cannot be recorded.
+    """
+    theta, state = carry
+    tape = Tape(xp)
+    recorded = replace(step, xp=TracingNamespace(tape))
+    inputs = {"theta": tape.input(theta)}
+    inputs |= {name: tape.input(a, host=tuple(a.shape) == ()) for name, a in state.items()}
+    batch = tuple(None if a is None else tape.input(a, constant=rows is None) for a in data)
+    row_input = None if rows is None else tape.input(rows)
+    if row_input is not None:
+        batch = recorded.select(batch, row_input)
+    (new_theta, new_state), metrics = recorded(
+        (inputs["theta"], {name: inputs[name] for name in state}), batch
+    )
+    results = {"theta": new_theta, **new_state}
+    if set(results) != set(inputs) or not all(
+        isinstance(v, Traced) for v in (*results.values(), *metrics.values())
+    ):
+        raise Untraceable("the carry changed its form")
+    for name, before in inputs.items():
+        after = results[name]
+        if after.shape != before.shape or after.dtype != before.dtype:
+            raise Untraceable(f"{name} changed its shape or dtype")
+    outputs = [v.node for v in (*results.values(), *metrics.values())]
+    return Recording(
+        carry={name: v.node for name, v in inputs.items()},
+        rows=None if row_input is None else row_input.node,
+        nodes=_needed(tape.nodes, outputs),
+        results={name: v.node for name, v in results.items()},
+        metrics={name: v.node for name, v in metrics.items()},
+    )
+
+
+def _needed(nodes: list[Node], outputs: list[Node]) -> list[Node]:
+    """The operations that the outputs depend on, in their order."""
+    wanted = set(map(id, outputs))
+    kept = []
+    for node in reversed(nodes):
+        if id(node) in wanted:
+            wanted |= set(map(id, node.nodes))
+            if node.op not in ("const", "input"):
+                kept.append(node)
+    return kept[::-1]
