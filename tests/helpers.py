@@ -56,7 +56,8 @@ def assert_equal(backend, actual, expected, *, dtype="float64"):
 
 def rounding(operations, scale, dtype="float64"):
     """What ``operations`` roundings can add up to, each at most an ulp of numbers up to ``scale``."""
-    return operations * EPS[dtype] * float(np.max(np.abs(scale), initial=0.0))
+    parts = scale if isinstance(scale, (list, tuple)) else [scale]
+    return operations * EPS[dtype] * max(float(np.max(np.abs(part))) for part in parts)
 
 
 def report_network(hidden=4, activation=None, layers=2):

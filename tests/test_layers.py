@@ -126,3 +126,16 @@ def test_numbers_of_numpy_are_taken_for_plain_ones(backend):
     assert_equal(backend, y, np.where(POINTS >= 0, POINTS / 10, POINTS / 40).astype("float32"),
                  dtype="float32")  # fmt: skip
     assert backend.dtype_name(dx) == "float32"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_leaky_relu_leaves_what_is_positive_as_it_is_for_every_slope(backend, dtype):
+    x = arr(backend, [[1.0, 3.0, -1.0]], dtype)
+    for slope in np.linspace(0, 1, 41):
+        layer = xn.LeakyReLU(slope)
+        with backend.context():
+            y, backprop = layer.forward(backend.xp, (), x)
+            dx, _ = backprop(arr(backend, [[1.0, 1.0, 1.0]], dtype))
+        leak = np.asarray(slope, dtype)
+        assert_equal(backend, y, np.asarray([[1, 3, -leak]], dtype), dtype=dtype)
+        assert_equal(backend, dx, np.asarray([[1, 1, leak]], dtype), dtype=dtype)
