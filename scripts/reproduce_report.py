@@ -12,12 +12,12 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from report.compare import compare, disagreements
 from report.environment import describe
 from report.facts import load
 from report.runs import OurRun, Target, make_all
+
 from xpnet import backends
 from xpnet.callbacks import writable_folder
 
@@ -78,9 +78,12 @@ def _check(target: Target) -> backends.Backend:
     """Find the user's mistakes before the runs."""
     if target.dtype not in ("float64", "float32"):
         raise ValueError(f"--dtype must be float64 or float32, not {target.dtype!r}.")
-    backend = backends.get(target.backend, target.device)
-    backend.prepare(target.dtype)
-    backend.probe()
+    try:
+        backend = backends.get(target.backend, target.device)
+        backend.prepare(target.dtype)
+        backend.probe()
+    except ValueError as error:  # the library says "backend must be …"; the user typed --backend
+        raise ValueError(f"--{error}") from error
     return backend
 
 

@@ -19,7 +19,9 @@ from report.facts import Setting
 from report.figures.theme import Figure
 from report.runs import OurRun
 
-SECTIONS = ("optimizers", "activations", "learning-rates", "dimensions")
+SECTIONS = ("Optimizers", "Activations", "Learning rates", "Hidden dimensions")
+"""The titles of 3.1 to 3.4."""
+
 EXACT = "float64"
 """The dtype in which the report's own numbers were computed."""
 
@@ -29,10 +31,15 @@ class Comparison:
     """One of the report's comparisons: the base setting against one that differs in one choice."""
 
     number: str
-    anchor: str
+    title: str
     base: list[OurRun]
     other: list[OurRun]
     first_figure: int
+
+    @property
+    def anchor(self) -> str:
+        """Where the page has it."""
+        return self.title.lower().replace(" ", "-")
 
     @property
     def names(self) -> tuple[str, str]:
@@ -56,8 +63,8 @@ def comparisons(runs: Sequence[OurRun]) -> list[Comparison]:
         groups.setdefault(run.printed.setting, []).append(run)
     base, *others = groups.values()
     return [
-        Comparison(f"3.{i + 1}", anchor, base, other, 6 * i + 1)
-        for i, (anchor, other) in enumerate(zip(SECTIONS, others, strict=True))
+        Comparison(f"3.{i + 1}", title, base, other, 6 * i + 1)
+        for i, (title, other) in enumerate(zip(SECTIONS, others, strict=True))
     ]
 
 
@@ -99,7 +106,12 @@ def render(
         environment=environment,
         figures={figure.number: figure for figure in numbered},
         stops=extra[0],
-        learned=list(zip(runs, extra[1:], strict=True)),
+        # One row of fields a data set; the sort keeps the settings in their order.
+        learned=sorted(
+            zip(runs, extra[1:], strict=True),
+            key=lambda pair: pair[0].printed.dataset,
+            reverse=True,
+        ),
         comparisons=comparisons(runs),
         again=again,
     )

@@ -11,6 +11,9 @@ from report.figures.theme import INK, MUTED, XOR, Figure, finish, style
 from report.runs import OurRun
 
 COLUMNS = 92
+PAGE_COLUMNS = 60
+"""How wide commands are: in a picture, and on the page, where two consoles stand side by side."""
+
 PREDICTIONS = 12
 """A picture shows this many lines after the stop; the page shows all."""
 
@@ -30,13 +33,15 @@ def figure(number: str, runs: Sequence[OurRun]) -> Figure:
                 family="DejaVu Sans Mono", size=9, color=colour, va="top", ha="left",
             )  # fmt: skip
         setting = runs[0].printed.setting
-        text = tuple("\n".join((*command(run), *run.console)) for run in runs)
+        text = tuple(
+            ("\n".join(broken(run.command, PAGE_COLUMNS)), "\n".join(run.console)) for run in runs
+        )
         return finish(number, f"Console output: {setting.name}.", canvas, text)
 
 
 def _picture(run: OurRun) -> list[tuple[str, str]]:
     """The lines with their colours, long ones wrapped, predictions cut short."""
-    lines = [(part, XOR) for part in command(run)]
+    lines = [(part, XOR) for part in broken(run.command, COLUMNS)]
     info = next((i for i, line in enumerate(run.console) if line.startswith("[INFO]")), None)
     end = len(run.console) if info is None else info + 1 + PREDICTIONS
     for line in run.console[:end]:
@@ -47,12 +52,12 @@ def _picture(run: OurRun) -> list[tuple[str, str]]:
     return lines
 
 
-def command(run: OurRun) -> list[str]:
-    """The command at its prompt, broken between options as a shell allows."""
-    first, *options = run.command.replace(" --", "\0--").split("\0")
+def broken(command: str, columns: int) -> list[str]:
+    """A command at its prompt, broken between options as a shell allows."""
+    first, *options = command.replace(" --", "\0--").split("\0")
     lines = [f"$ {first}"]
     for option in options:
-        if len(lines[-1]) + len(option) + 3 > COLUMNS:
+        if len(lines[-1]) + len(option) + 3 > columns:
             lines[-1] += " \\"
             lines.append(f"    {option}")
         else:

@@ -29,7 +29,7 @@ def stops(runs: Sequence[OurRun]) -> Figure:
     """The epoch at which each run stopped, ours on the printed one."""
     settings = list(dict.fromkeys(run.printed.setting for run in runs))
     with style():
-        canvas = Canvas(figsize=(5.4, 3.9))
+        canvas = Canvas(figsize=(4.9, 3.9))
         axes = canvas.add_axes((0.02, 0.1, 0.95, 0.81))
         for i, setting in enumerate(settings):
             axes.axhline(i + 0.02, color="none")

@@ -45,7 +45,7 @@ def network(number: str, run: OurRun) -> Figure:
     matrices = [w for name, w in run.weights.items() if name.endswith("W")]
     columns = [matrices[0].shape[1], *(w.shape[0] for w in matrices)]
     with style():
-        canvas = Canvas(figsize=(5.4, 3.0))
+        canvas = Canvas(figsize=(5.0, 3.0))
         axes = canvas.add_axes((0, 0, 1, 1))
         axes.set_xlim(-0.62, len(columns) - 0.38)
         axes.set_ylim(-2.72, 2.2)
@@ -64,7 +64,7 @@ def network(number: str, run: OurRun) -> Figure:
             number,
             "The network: two inputs, two hidden layers of four units, one output. Drawn with the "
             "weights that our base run on xor ended with: the thicker, the larger; "
-            "one hue for positive, the other for negative.",
+            "pink where positive, teal where negative.",
             canvas,
         )
 
@@ -106,7 +106,7 @@ def scatter(axes: Axes, x: np.ndarray, y: np.ndarray, size: float) -> None:
 def datasets(number: str, xor: OurRun, linear: OurRun) -> Figure:
     """Both data sets, side by side."""
     with style():
-        canvas = Canvas(figsize=(5.4, 3.05))
+        canvas = Canvas(figsize=(5.0, 2.85))
         for left, run in ((0.06, linear), (0.555, xor)):
             axes = canvas.add_axes((left, 0.11, 0.43, 0.76))
             axes.grid()
@@ -124,7 +124,8 @@ def datasets(number: str, xor: OurRun, linear: OurRun) -> Figure:
             axes.set_title(f"{len(run.x)} points", loc="right", size=9.5, color=MUTED, pad=7)
         return finish(
             number,
-            "The two data sets. Class 0 is drawn as circles, class 1 as triangles.",
+            "The two data sets, x₀ to the right and x₁ upwards. Circles are class 0, "
+            "triangles class 1.",
             canvas,
         )
 
@@ -169,7 +170,7 @@ ADAM: tuple[tuple[int, str, str], ...] = (
     (0, r"$\mathbf{input}$  $\gamma,\ (\beta_1, \beta_2),\ \epsilon,\ \lambda,\ \theta_0,\ f$", ""),
     (0, r"$m_0 \leftarrow 0,\quad v_0 \leftarrow 0,\quad v^{\max}_0 \leftarrow 0$", "start"),
     (0, r"$\mathbf{for}\ t = 1, 2, \ldots\ \mathbf{do}$", ""),
-    (1, r"$g_t \leftarrow \nabla f_t(\theta_{t-1})$", r"gradient; $-\nabla f_t$ to maximize"),
+    (1, r"$g_t \leftarrow \nabla f_t(\theta_{t-1})$", r"$-\nabla f_t$ to maximize"),
     (1, r"$\mathbf{if}\ \lambda \neq 0:\quad g_t \leftarrow g_t + \lambda\,\theta_{t-1}$",
      "weight decay"),
     (1, r"$m_t \leftarrow \beta_1\, m_{t-1} + (1 - \beta_1)\, g_t$", "mean"),
@@ -189,7 +190,7 @@ def adam(number: str) -> Figure:
     """Adam as pseudo-code, typeset."""
     line, top = 0.305, 0.5
     height = top + len(ADAM) * line + 0.1
-    width = 5.4
+    width = 4.6
     with style():
         canvas = Canvas(figsize=(width, height))
         title(canvas, "Adam", "as xpnet takes a step")

@@ -1,6 +1,6 @@
 """How the figures look, and how one drawing serves a light page, a dark page and a file.
 
-Figures are drawn in the light colours. On the page every one of these colours becomes a CSS variable
+Figures are drawn in the light colours. On the page every one of these becomes a CSS variable
 of the same name, which the page sets for light and for dark.
 """
 
@@ -76,14 +76,14 @@ class Figure:
         caption: a sentence for the reader.
         svg: the drawing in the light colours.
         png: the same as pixels, on paper.
-        text: the text of a console, which the page shows as text; else empty.
+        text: commands and what each printed, which the page shows as text; else empty.
     """
 
     number: str
     caption: str
     svg: str
     png: bytes
-    text: tuple[str, ...] = ()
+    text: tuple[tuple[str, str], ...] = ()
 
     @property
     def name(self) -> str:
@@ -123,7 +123,9 @@ def style() -> Iterator[None]:
         yield
 
 
-def finish(number: str, caption: str, canvas: Canvas, text: tuple[str, ...] = ()) -> Figure:
+def finish(
+    number: str, caption: str, canvas: Canvas, text: tuple[tuple[str, str], ...] = ()
+) -> Figure:
     """Turn a drawing into SVG and PNG; call it inside `style`."""
     svg, png = io.StringIO(), io.BytesIO()
     canvas.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
