@@ -1,0 +1,284 @@
+"""The optimizers: each equals ``torch.optim``'s of the same name, on every library.
+
+The algorithms are written out below as in PyTorch's documentation, plainly and in float64. That
+reference is compared with PyTorch where it is installed, and every library with the reference.
+"""
+
+import copy
+import pickle
+from functools import cache
+
+import numpy as np
+import pytest
+
+import xpnet as xn
+from tests.helpers import EPS, arr, assert_close, assert_equal, host, library
+
+STEPS = (1, 10, 200)
+SIZE = 7
+
+
+def sgd(theta, grads, lr, momentum=0, dampening=0, weight_decay=0, nesterov=False, maximize=False):
+    v = None
+    for g in grads:
+        g = (-g if maximize else g) + weight_decay * theta
+        if momentum:
+            v = g if v is None else momentum * v + (1 - dampening) * g
+            g = g + momentum * v if nesterov else v
+        theta = theta - lr * g
+        yield theta
+
+
+def adagrad(theta, grads, lr, lr_decay=0, weight_decay=0, initial_accumulator_value=0, eps=1e-10,
+            maximize=False):  # fmt: skip
+    s = np.full_like(theta, initial_accumulator_value)
+    for t, g in enumerate(grads, 1):
+        g = (-g if maximize else g) + weight_decay * theta
+        s = s + g**2
+        theta = theta - lr / (1 + (t - 1) * lr_decay) * g / (np.sqrt(s) + eps)
+        yield theta
+
+
+def rmsprop(theta, grads, lr, alpha=0.99, eps=1e-8, weight_decay=0, momentum=0, centered=False,
+            maximize=False):  # fmt: skip
+    s = mean = v = np.zeros_like(theta)
+    for g in grads:
+        g = (-g if maximize else g) + weight_decay * theta
+        s = alpha * s + (1 - alpha) * g**2
+        mean = alpha * mean + (1 - alpha) * g
+        d = g / (np.sqrt(s - mean**2 if centered else s) + eps)
+        v = momentum * v + d
+        theta = theta - lr * (v if momentum else d)
+        yield theta
+
+
+def adam(theta, grads, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, amsgrad=False,
+         maximize=False, decoupled=False):  # fmt: skip
+    m = v = v_max = np.zeros_like(theta)
+    b1, b2 = betas
+    for t, g in enumerate(grads, 1):
+        g = -g if maximize else g
+        if decoupled:
+            theta = theta - lr * weight_decay * theta
+        else:
+            g = g + weight_decay * theta
+        m = b1 * m + (1 - b1) * g
+        v = b2 * v + (1 - b2) * g**2
+        v_max = np.maximum(v, v_max)
+        v_hat = (v_max if amsgrad else v) / (1 - b2**t)
+        theta = theta - lr * m / (1 - b1**t) / (np.sqrt(v_hat) + eps)
+        yield theta
+
+
+def adamw(theta, grads, lr, weight_decay=1e-2, **options):
+    return adam(theta, grads, lr, weight_decay=weight_decay, decoupled=True, **options)
+
+
+NAMES = {  # ours, PyTorch's, the reference
+    "SGD": (xn.SGD, "SGD", sgd),
+    "Momentum": (xn.Momentum, "SGD", sgd),
+    "AdaGrad": (xn.AdaGrad, "Adagrad", adagrad),
+    "RMSprop": (xn.RMSprop, "RMSprop", rmsprop),
+    "Adam": (xn.Adam, "Adam", adam),
+    "AdamW": (xn.AdamW, "AdamW", adamw),
+}
+
+OPTIONS = [
+    ("SGD", {"lr": 0.1}),
+    ("SGD", {"lr": 0.1, "weight_decay": 0.3}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.4}),
+    ("SGD", {"lr": 0.1, "momentum": 0.8, "nesterov": True}),
+    ("SGD", {"lr": 0.1, "momentum": 0.8, "nesterov": True, "weight_decay": 0.1, "maximize": True}),
+    ("SGD", {"lr": 0.1, "maximize": True}),
+    ("Momentum", {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.01}),
+    ("AdaGrad", {"lr": 0.1}),
+    ("AdaGrad", {"lr": 0.1, "lr_decay": 0.05}),
+    ("AdaGrad", {"lr": 0.1, "initial_accumulator_value": 0.5, "eps": 1e-3}),
+    ("AdaGrad", {"lr": 0.1, "weight_decay": 0.2, "maximize": True}),
+    ("RMSprop", {"lr": 0.01}),
+    ("RMSprop", {"lr": 0.01, "alpha": 0.9, "eps": 1e-3}),
+    ("RMSprop", {"lr": 0.01, "centered": True}),
+    ("RMSprop", {"lr": 0.01, "momentum": 0.9}),
+    ("RMSprop", {"lr": 0.01, "momentum": 0.5, "centered": True, "weight_decay": 0.1}),
+    ("RMSprop", {"lr": 0.01, "maximize": True}),
+    ("Adam", {"lr": 0.01}),
+    ("Adam", {"lr": 0.01, "betas": (0.5, 0.9), "eps": 1e-3}),
+    ("Adam", {"lr": 0.01, "betas": (0.0, 0.0)}),
+    ("Adam", {"lr": 0.01, "weight_decay": 0.2}),
+    ("Adam", {"lr": 0.01, "amsgrad": True}),
+    ("Adam", {"lr": 0.01, "maximize": True}),
+    ("Adam", {"lr": 0.01, "amsgrad": True, "maximize": True, "weight_decay": 0.1}),
+    ("AdamW", {"lr": 0.01}),
+    ("AdamW", {"lr": 0.01, "weight_decay": 0.3, "amsgrad": True}),
+    ("AdamW", {"lr": 0.01, "weight_decay": 0.1, "maximize": True, "betas": (0.8, 0.99)}),
+]
+IDS = [f"{name}-{'-'.join(f'{k}={v}' for k, v in options.items())}" for name, options in OPTIONS]
+
+
+@cache
+def problem():
+    """Initial parameters and 200 gradients, which float32 holds exactly."""
+    rng = np.random.default_rng(2023)
+    draws = rng.normal(size=(STEPS[-1] + 1, SIZE)) * np.geomspace(0.01, 10, SIZE)
+    draws = draws.astype(np.float32).astype(np.float64)
+    return draws[0], draws[1:]
+
+
+def reference(name, options):
+    """The parameters after each of the steps."""
+    theta, grads = problem()
+    return list(NAMES[name][2](theta, grads, **options))
+
+
+def bound(path, t, dtype):
+    """How far roundings can have moved the parameters after ``t`` steps.
+
+    Each step rounds the parameters, moments and numbers once or twice; a rounding of a moment is
+    carried on to all later steps. So the direction of a step is good to 4 t ulp at worst, and the
+    parameters to that share of the way they went, besides the rounding of every sum.
+    """
+    start = problem()[0]
+    way = np.abs(np.diff([start, *path[:t]], axis=0)).max(axis=1).sum()
+    return 4 * t * EPS[dtype] * (np.abs(path[:t]).max() + way)
+
+
+def run(backend, optimizer, theta, grads, dtype):
+    """The parameters after 1, 10 and 200 updates; nothing that was handed in may have changed."""
+    theta = arr(backend, theta, dtype)
+    start = theta
+    state = optimizer.init(theta)
+    found = {}
+    for t, g in enumerate(grads, 1):
+        grad = arr(backend, g, dtype)
+        after, state = optimizer.update(theta, grad, state)
+        if t <= 2:
+            assert_equal(backend, grad, np.asarray(g, dtype), dtype=dtype)
+        theta = after
+        if t in STEPS:
+            found[t] = theta
+    assert_equal(backend, start, np.asarray(host(backend, start), dtype), dtype=dtype)
+    return found
+
+
+@pytest.mark.parametrize(("name", "options"), OPTIONS, ids=IDS)
+def test_the_reference_is_what_torch_optim_computes(name, options):
+    torch = library("torch")
+    start, grads = problem()
+    path = reference(name, options)
+    theta = torch.tensor(start)
+    optimizer = getattr(torch.optim, NAMES[name][1])([theta], **options)
+    for t, g in enumerate(grads, 1):
+        theta.grad = torch.tensor(g)
+        optimizer.step()
+        if t in STEPS:
+            np.testing.assert_allclose(
+                theta.numpy(), path[t - 1], rtol=0, atol=bound(path, t, "float64")
+            )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "options"), OPTIONS, ids=IDS)
+def test_an_optimizer_equals_torch_optims_of_the_same_name_for_200_steps(
+    backend, name, options, dtype
+):
+    path = reference(name, options)
+    for t, theta in run(backend, NAMES[name][0](**options), *problem(), dtype).items():
+        assert_close(backend, theta, path[t - 1], atol=bound(path, t, dtype), dtype=dtype)
+
+
+MEMBERS = [
+    ("SGD", {"lr": [0.1, 0.01, 0.0]}),
+    ("SGD", {"lr": [0.1, 0.01, 0.3], "momentum": [0.9, 0.0, 0.5], "weight_decay": [0.0, 0.1, 1.0]}),
+    ("AdaGrad", {"lr": [0.1, 0.2, 0.3], "lr_decay": [0.0, 0.1, 0.2], "eps": [1e-10, 0.1, 1e-3],
+                 "weight_decay": [0.0, 0.1, 0.2]}),
+    ("RMSprop", {"lr": [0.1, 0.01, 0.05], "alpha": [0.99, 0.5, 0.0], "eps": [1e-8, 1e-3, 0.1],
+                 "momentum": [0.0, 0.5, 0.9], "weight_decay": [0.0, 0.1, 0.2]}),
+    ("Adam", {"lr": [0.1, 0.01, 0.0], "beta1": [0.9, 0.0, 0.5], "beta2": [0.999, 0.9, 0.0],
+              "eps": [1e-8, 1e-3, 0.1], "weight_decay": [0.0, 0.1, 0.2]}),
+    ("AdamW", {"lr": [0.1, 0.01, 0.02], "weight_decay": [0.0, 0.1, 0.2]}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "options"), MEMBERS, ids=[f"{n}-{len(o)}" for n, o in MEMBERS])
+def test_numbers_of_the_members_give_each_what_it_would_get_alone(backend, name, options, dtype):
+    def betas(values):
+        pair = values.pop("beta1", None), values.pop("beta2", None)
+        return {**values, "betas": pair} if pair[0] is not None else values
+
+    theta, grads = problem()
+    starts = np.stack([theta, -theta, theta / 2])
+    arrays = {k: arr(backend, np.array(v)[:, None], dtype) for k, v in options.items()}
+    together = run(
+        backend, NAMES[name][0](**betas(arrays)), starts, np.stack([grads] * 3, axis=1), dtype
+    )
+    for i in range(3):
+        alone = betas({k: v[i] for k, v in options.items()})
+        path = list(NAMES[name][2](starts[i], grads, **alone))
+        for t, found in together.items():
+            # `bound` for a start that differs; 1 − β of a rounded β is one rounding more a step.
+            way = np.abs(np.diff([starts[i], *path[:t]], axis=0)).max(axis=1).sum()
+            atol = 5 * t * EPS[dtype] * (np.abs([starts[i], *path[:t]]).max() + way)
+            assert_close(backend, found[i, ...], path[t - 1], atol=atol, dtype=dtype)
+
+
+def test_a_variance_that_is_nothing_but_rounding_does_not_become_nan(backend):
+    optimizer = xn.RMSprop(lr=1e-3, alpha=0.5, centered=True)
+    theta = arr(backend, np.zeros(SIZE))
+    state = optimizer.init(theta)
+    grad = arr(backend, np.linspace(0.1, 3, SIZE))
+    for _ in range(80):  # after 53 halvings, mean(g²) − mean(g)² is all rounding
+        theta, state = optimizer.update(theta, grad, state)
+    assert np.isfinite(host(backend, theta)).all()
+
+
+def test_plain_numbers_of_any_kind_are_taken_as_python_floats(backend):
+    # NumPy's scalars and 0-d arrays would promote float32 to float64, and strict refuses them.
+    values = (np.float64(0.1), np.array(0.1), arr(backend, 0.1), 0.1)
+    theta = arr(backend, np.ones(SIZE), "float32")
+    results = []
+    for lr in values:
+        optimizer = xn.Adam(lr=lr, betas=(np.float64(0.9), np.array(0.99)), weight_decay=lr)
+        assert optimizer == xn.Adam(0.1, (0.9, 0.99), weight_decay=0.1)
+        assert hash(optimizer) == hash(xn.Adam(0.1, (0.9, 0.99), weight_decay=0.1))
+        after, _ = optimizer.update(theta, theta, optimizer.init(theta))
+        results.append(host(backend, after, dtype="float32"))
+    assert all((r == results[0]).all() for r in results)
+
+
+def test_the_step_counter_of_an_ensemble_is_one_a_member(backend):
+    theta = arr(backend, np.ones((3, SIZE)))
+    state = xn.Adam().init(theta)
+    assert_equal(backend, state["step"], np.zeros((3, 1)))
+    assert_equal(backend, xn.Adam().init(theta[0, ...])["step"], 0.0)
+
+
+def test_resume_takes_the_moments_of_the_state_and_the_numbers_of_the_optimizer(backend):
+    theta = arr(backend, np.ones((2, SIZE)))
+    before = xn.Adam(lr=arr(backend, [[0.1], [0.2]]))
+    _, state = before.update(theta, theta, before.init(theta))
+    again = xn.Adam(lr=arr(backend, [[0.3], [0.4]])).resume(theta, state)
+    assert_equal(backend, again["lr"], [[0.3], [0.4]])
+    assert_equal(backend, again["m"], host(backend, state["m"]))
+    assert "lr" not in xn.Adam(lr=0.1).resume(theta, state)
+
+
+@pytest.mark.parametrize(("name", "options"), OPTIONS, ids=IDS)
+def test_optimizers_compare_by_value_and_survive_pickle_and_deepcopy(name, options):
+    optimizer = NAMES[name][0](**options)
+    for twin in (
+        NAMES[name][0](**options),
+        pickle.loads(pickle.dumps(optimizer)),
+        copy.deepcopy(optimizer),
+    ):
+        assert twin == optimizer
+        assert hash(twin) == hash(optimizer)
+    others = [NAMES[n][0](**o) for n, o in OPTIONS if (n, o) != (name, options)]
+    assert optimizer not in others
+
+
+def test_momentum_and_adamw_are_special_cases_of_the_general():
+    assert xn.Momentum(0.1) == xn.SGD(0.1, momentum=0.9)
+    assert xn.AdamW() == xn.Adam(weight_decay=1e-2, decoupled_weight_decay=True)
+    assert xn.AdamW() != xn.Adam(weight_decay=1e-2)
