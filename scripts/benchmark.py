@@ -1,0 +1,151 @@
+"""Run xpnet and its peers side by side: ratios, targets, how cost grows.
+
+    python scripts/benchmark.py --threads 2                  # everything, in some ten minutes
+    python scripts/benchmark.py --quick                      # a smoke run; the numbers mean nothing
+    python scripts/benchmark.py --only report --only wide    # works whose names begin so
+    python scripts/benchmark.py --markdown docs/benchmarks.md
+
+Who takes part is in `benchmarks/works.py`, with the targets. A peer that is not installed is
+skipped with a line. Exit status 0, whether targets are reached or not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks import machine
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout need not be installed
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    parser.add_argument("--threads", type=int, default=min(2, cores or 1), help="for each library")
+    parser.add_argument("--rounds", type=int, help="how many rounds (default 9; 1 if quick)")
+    parser.add_argument("--quick", action="store_true", help="few steps: does everything run?")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="works whose names begin so, or 'growth'; may be repeated",
+    )
+    parser.add_argument("--out", type=Path, default=Path("benchmark"), help="folder for JSON, plot")
+    parser.add_argument("--markdown", type=Path, help="write the page here, the plot beside it")
+    parser.add_argument(
+        "--date", default=datetime.date.today().isoformat(), help="what the page says (today)"
+    )
+    parser.add_argument("--memory-of", nargs=3, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.threads < 1 or (chosen.rounds is not None and chosen.rounds < 1):
+        parser.error("--threads and --rounds must be at least 1.")
+    if cores and chosen.threads > cores:
+        parser.error(f"--threads must be at most the {cores} cores there are.")
+    return chosen
+
+
+def main() -> int:
+    chosen = arguments()
+    if chosen.memory_of:
+        from benchmarks import memory
+
+        work, contestant, steps = chosen.memory_of
+        return memory.child(work, contestant, int(steps))
+
+    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+    machine.hold_threads(chosen.threads)
+    # Only now: the thread pools of the libraries are made when these import them.
+    from benchmarks import gpu, growth, plot, table, timing
+    from benchmarks.problems import Unavailable
+    from benchmarks.works import WORKS
+
+    rounds = chosen.rounds or (1 if chosen.quick else 9)
+    about = {
+        "date": chosen.date,
+        "machine": machine.describe(),
+        "versions": machine.versions(),
+        "threads": chosen.threads,
+        "rounds": rounds,
+        "quick": chosen.quick,
+        "load": load,
+    }
+    works = [work for work in WORKS if _wanted(work.name, chosen.only)]
+    growing = _wanted("growth", chosen.only)
+    if not works and not growing:
+        names = ", ".join([*(work.name for work in WORKS), "growth"])
+        print(f"--only must name a work: {names}.", file=sys.stderr)
+        return 2
+
+    has_gpu = about["machine"]["gpu"] is not None
+    results = []
+    for work in works:
+        if work.gpu and not has_gpu:
+            _say(f"{work.name}: skipped: xpnet finds no GPU through CuPy\n")
+            continue
+        result = timing.measure(work, rounds, chosen.quick, _say)
+        if work.name == "gpu-members":
+            for row in result.rows:
+                name = f"xpnet on {row.on}: fit"
+                result.details[name] = gpu.throughput(row.on, work.problem, row.ours)
+        results.append(result)
+        print(f"\n{table.text(result)}\n")
+    lines = None
+    if growing:
+        libraries = ["numpy", "torch", "jax", *["cupy"] * has_gpu]
+        lines = growth.measure(libraries, 1 if chosen.quick else 3, chosen.quick, _say)
+        print(f"\n{table.growth_text(lines)}\n")
+    print(table.verdict(results))
+
+    about["thread pools"] = machine.thread_pools()
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    record = {
+        **about,
+        "works": [
+            {**asdict(result), "rows": [{**asdict(r), "reached": r.reached} for r in result.rows]}
+            for result in results
+        ],
+        "growth": lines
+        and {
+            axis: {name: asdict(line) for name, line in of_axis.items()}
+            for axis, of_axis in lines.items()
+        },
+    }
+    path = chosen.out / "results.json"
+    path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    written = [path]
+    picture = None
+    if lines:
+        folder = chosen.markdown.parent if chosen.markdown else chosen.out
+        picture = folder / "benchmarks-growth.svg"
+        try:
+            plot.draw(lines, picture)
+            written.append(picture)
+        except Unavailable as error:
+            _say(str(error))
+            picture = None
+    if chosen.markdown:
+        old = chosen.markdown.read_text(encoding="utf-8") if chosen.markdown.exists() else ""
+        page = table.markdown(results, lines, about, picture and picture.name, old)
+        chosen.markdown.write_text(page, encoding="utf-8")
+        written.append(chosen.markdown)
+    print(f"Written: {', '.join(map(str, written))}")
+    return 0
+
+
+def _wanted(name: str, only: list[str]) -> bool:
+    return not only or any(name.startswith(part) for part in only)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

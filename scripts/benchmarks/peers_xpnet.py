@@ -1,0 +1,85 @@
+"""xpnet itself, through its public ways in, on any of its array libraries."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+import xpnet as xn
+from benchmarks.problems import Contestant, Factory, Problem, Run, Unavailable
+from xpnet.training import TrainingStep
+
+
+def _backend(library: str, dtype: str) -> xn.backends.Backend:
+    try:
+        backend = xn.backends.get(library)
+        backend.probe()
+    except xn.backends.BackendUnavailable as error:
+        raise Unavailable(str(error)) from error
+    backend.prepare(dtype)
+    return backend
+
+
+def _arrays(backend: xn.backends.Backend, problem: Problem) -> tuple[Any, Any, Any]:
+    y = problem.y()
+    return (
+        backend.asarray(problem.x(), problem.dtype),
+        backend.asarray(y, y.dtype.name),
+        backend.asarray(problem.theta(), problem.dtype),
+    )
+
+
+def fit(library: str, problem: Problem) -> Contestant:
+    """`xn.fit` as a user calls it: its checks, copies, history and checks every 100 epochs too."""
+    backend = _backend(library, problem.dtype)
+    network, loss, optimizer = problem.network(), problem.loss_function(), problem.optimizer()
+    x, y, theta = _arrays(backend, problem)
+
+    def run(steps: int) -> np.ndarray:
+        model = xn.fit(network, x, y, loss=loss, optimizer=optimizer, epochs=steps, theta=theta)
+        assert model.history is not None
+        return model.history.loss
+
+    return Contestant(problem, lambda: run)
+
+
+def runner(library: str, problem: Problem) -> Contestant:
+    """The runner alone: the training step, so many times, in one call."""
+    backend = _backend(library, problem.dtype)
+    network, loss, optimizer = problem.network(), problem.loss_function(), problem.optimizer()
+    x, y, theta = _arrays(backend, problem)
+    step = TrainingStep(backend.xp, network, loss, optimizer)
+    shape = (*problem.theta().shape[:-1], problem.samples, problem.sizes[-1])
+    with backend.context():
+        data = (x, loss.prepare(backend, shape, y, theta.dtype), None)
+
+    def start() -> Run:
+        with backend.context():
+            mine = backend.xp.asarray(theta, copy=True)
+            carry = mine, optimizer.init(mine)
+            backend.synchronize()
+
+        def run(steps: int) -> np.ndarray:
+            with backend.context():
+                _, metrics = backend.run(step, carry, data, steps)
+                return backend.to_host(metrics["loss"])
+
+        return run
+
+    return Contestant(problem, start)
+
+
+def alone(library: str, problem: Problem) -> Contestant:
+    """`fit` on one network instead of the ensemble."""
+    return fit(library, problem.alone())
+
+
+LIBRARIES = ("numpy", "torch", "jax", "cupy")
+
+PEERS: dict[str, Factory] = {
+    **{f"xpnet on {name}: fit": partial(fit, name) for name in LIBRARIES},
+    **{f"xpnet on {name}: runner": partial(runner, name) for name in LIBRARIES},
+    **{f"one member alone, {name}": partial(alone, name) for name in LIBRARIES},
+}

@@ -1,0 +1,155 @@
+"""The results as a person reads them: in the terminal, and as ``docs/benchmarks.md``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.growth import AXES, Line
+from benchmarks.timing import Result, Row
+
+HEADER = ("on", "against", "xpnet", "peer", "ratio", "spread", "runner", "at least", "")
+NOTES_MARK = "<!-- written by hand from here on; scripts/benchmark.py keeps what follows -->"
+NOTES_START = """## Where a target is missed, and what was tried
+
+(nothing written yet)
+"""
+
+
+def cost(value: float, unit: str) -> str:
+    """A number of seconds or bytes in the unit that suits it."""
+    if unit == "B":
+        return f"{value / 2**20:.0f} MiB"
+    for factor, name in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if value >= factor:
+            return f"{value / factor:.3g} {name}"
+    return f"{value / 1e-9:.3g} ns"
+
+
+def _cells(row: Row, unit: str) -> tuple[str, ...]:
+    mark = {True: "reached", False: "MISSED", None: ""}[row.reached]
+    return (
+        row.on,
+        row.peer,
+        cost(row.ours, unit),
+        cost(row.theirs, unit),
+        f"{row.ratio:.2f}",
+        f"{row.quartiles[0]:.2f} to {row.quartiles[1]:.2f}",
+        "" if row.runner_ratio is None else f"{row.runner_ratio:.2f}",
+        "" if row.target is None else f"{row.target:g}",
+        mark,
+    )
+
+
+def text(result: Result) -> str:
+    """The rows of a work, in columns."""
+    rows = [HEADER, *(_cells(row, result.unit) for row in result.rows)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
+    right = range(2, len(HEADER) - 1)
+    return "\n".join(
+        "  ".join(
+            f"{cell:>{widths[i]}}" if i in right else f"{cell:<{widths[i]}}"
+            for i, cell in enumerate(row)
+        ).rstrip()
+        for row in rows
+    )
+
+
+def verdict(results: Sequence[Result]) -> str:
+    """How many targets are reached, and which are not."""
+    rows = [(result, row) for result in results for row in result.rows if row.target is not None]
+    missed = [(result, row) for result, row in rows if not row.reached]
+    lines = [f"{len(rows) - len(missed)} of {len(rows)} targets reached."]
+    lines += [
+        f"Missed: {result.name}, {row.on} against {row.peer}: {row.ratio:.2f} of {row.target:g}."
+        for result, row in missed
+    ]
+    return "\n".join(lines)
+
+
+def growth_text(lines: dict[str, dict[str, Line]]) -> str:
+    """Where each line of the plot bends."""
+    out = []
+    for axis, of_axis in lines.items():
+        for name, line in of_axis.items():
+            where = "does not bend" if line.bend is None else f"bends at {line.bend:,.0f}"
+            if line.slopes is not None:
+                where += f" (power {line.slopes[0]:.2f} before, {line.slopes[1]:.2f} after)"
+            out.append(f"{axis:8} {name}: {where}")
+    return "\n".join(out)
+
+
+def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [
+        f"| {' | '.join(header)} |",
+        f"|{' --- |' * len(header)}",
+        *(f"| {' | '.join(cells)} |" for cells in rows),
+        "",
+    ]
+
+
+def markdown(
+    results: Sequence[Result],
+    lines: dict[str, dict[str, Line]] | None,
+    about: dict[str, Any],
+    plot: str | None,
+    old: str,
+) -> str:
+    """The whole page; what was written by hand below the mark in ``old`` stays."""
+    machine = about["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    where = f"{machine['processor']}, {machine['cores']} cores, {machine['system']}"
+    out = [
+        "# Benchmarks",
+        "",
+        "xpnet beside its peers, by `nox -s benchmark`, which makes this page. A ratio is the",
+        "peer's time (or memory) divided by xpnet's in the same round, the median over all rounds:",
+        "above 1, xpnet is ahead. The spread is that of the middle half of the rounds. `ratio` is",
+        "that of `xn.fit`, with all that a user calls; `runner` that of its inner loop alone.",
+        "",
+        f"{about['date']} · {where}{', ' + machine['gpu'] if machine['gpu'] else ''} · "
+        f"{about['threads']} threads each · {about['rounds']} rounds · load before the run "
+        f"{about['load']}",
+        "",
+        versions,
+        "",
+        verdict(results).replace("\n", "\n\n"),
+        "",
+    ]
+    for result in results:
+        out += [f"## {result.title[0].upper()}{result.title[1:]}", ""]
+        if result.rows:
+            out += _markdown_table(HEADER, [_cells(row, result.unit) for row in result.rows])
+        notes = dict.fromkeys((row.peer, row.note) for row in result.rows if row.note)
+        out += [f"- {peer}: {note}." for peer, note in notes]
+        out += [f"- Not measured: {name}: {why}." for name, why in result.skipped.items()]
+        for name, details in result.details.items():
+            if "before" in details:
+                out.append(
+                    f"- {name}: {cost(details['before'], 'B')} of it before the first step: "
+                    "Python, the library, data and weights."
+                )
+            else:
+                values = ", ".join(f"{key} {value:.4g}" for key, value in details.items())
+                out.append(f"- {name}: {values}.")
+        out.append("")
+    if lines:
+        out += ["## How the cost of a step grows", ""]
+        if plot:
+            out += [f"![Time of a step against samples, width, depth and members]({plot})", ""]
+        rows = [
+            (
+                axis,
+                name,
+                *(f"{cost(line.seconds[i], 's')} at {line.values[i]:,}" for i in (0, -1)),
+                "no" if line.bend is None else f"{line.bend:,.0f}",
+                "" if line.slopes is None else f"{line.slopes[0]:.2f}, then {line.slopes[1]:.2f}",
+            )
+            for axis, of_axis in lines.items()
+            for name, line in of_axis.items()
+        ]
+        out += _markdown_table(("against", "who", "first", "last", "bends at", "power"), rows)
+        out += [f"- {axis}: {AXES[axis][0]}." for axis in lines]
+        out.append("")
+    kept = old.partition(NOTES_MARK)[2].strip("\n") or NOTES_START.strip("\n")
+    return "\n".join([*out, NOTES_MARK, "", kept, ""])

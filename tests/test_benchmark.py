@@ -1,0 +1,187 @@
+"""The benchmark is honest: every contestant computes what xpnet computes, step by step.
+
+Nothing is asserted about time. What is compared are the losses of the first steps, all from the
+same weights: if they agree, forward, loss, gradient and update of a peer do. Adam's ε is taken so
+small that it matters nowhere, since scikit-learn and thinc add it before the bias correction.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+from benchmarks import growth, machine, memory, plot, table, timing  # noqa: E402
+from benchmarks.problems import Contestant, Problem, Unavailable  # noqa: E402
+from benchmarks.works import CONTESTANTS, WORKS, Pair, Work  # noqa: E402
+
+REPORT = Problem(eps=1e-30)
+TINY = Problem(
+    sizes=(5, 8, 6, 3),
+    samples=16,
+    activation="relu",
+    loss="cross_entropy",
+    xor=False,
+    lr=1e-3,
+    eps=1e-30,
+)
+PROBLEMS = {
+    "report": REPORT,
+    "tiny": TINY,
+    "tiny float32": replace(TINY, dtype="float32"),
+    "report, 3 members": replace(REPORT, members=3),
+}
+STEPS = 50
+SILENT = {"the matrix products alone, NumPy"}  # trains nothing, and so has no losses
+SLOW = {"torch.nn, fused Adam, torch.compile"}
+
+
+@cache
+def reference(problem: Problem) -> np.ndarray:
+    return CONTESTANTS["xpnet on numpy: fit"](problem).losses(STEPS)
+
+
+def make(name: str, problem: Problem) -> Contestant:
+    try:
+        return CONTESTANTS[name](problem)
+    except Unavailable as error:
+        pytest.skip(f"{name}: {error}")
+
+
+def fits(name: str, which: str) -> bool:
+    """Whether a contestant is written for a problem; whether it is installed is another matter."""
+    if name.startswith("NumPy, ") or name.endswith("torch's own loss"):
+        return which == "report"
+    members = "members" in which
+    return name.startswith("xpnet") or members == ("vmap" in name or "alone" in name)
+
+
+CASES = [
+    pytest.param(name, which, marks=[pytest.mark.slow] if name in SLOW else [])
+    for name in CONTESTANTS
+    for which in PROBLEMS
+    if name not in SILENT and fits(name, which)
+]
+
+
+@pytest.mark.filterwarnings("ignore")  # those of other people's libraries
+@pytest.mark.parametrize(("name", "which"), CASES)
+def test_every_peer_computes_the_same_losses_as_xpnet(name, which):
+    contestant = make(name, PROBLEMS[which])
+    trained = contestant.problem
+    got, want = contestant.losses(STEPS), reference(replace(trained, accuracy=True))
+    # Each step's rounding is carried on by the next; Adam's first steps are of the size of lr
+    # whatever the gradient's, so that a rounding error is not damped.
+    tolerance = STEPS * 64 * np.finfo(trained.dtype).eps
+    assert got.shape == want.shape
+    np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance)
+    assert want[-1].max() < want[0].max()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", [name for name in CONTESTANTS if name not in SILENT | SLOW])
+def test_a_contestant_starts_anew_every_time(name):
+    problem = REPORT if "vmap" not in name else PROBLEMS["report, 3 members"]
+    contestant = make(name, problem)
+    np.testing.assert_array_equal(contestant.losses(4), contestant.losses(4))
+
+
+def test_every_pair_of_the_table_names_a_contestant():
+    for work in WORKS:
+        assert set(work.contestants()) <= set(CONTESTANTS), work.name
+
+
+def test_a_ratio_is_the_median_of_the_rounds_and_above_1_where_xpnet_is_ahead():
+    result = timing.Result("w", "a work", "s", 10)
+    result.costs = {
+        "xpnet on numpy: fit": [1.0, 2.0, 10.0],
+        "xpnet on numpy: runner": [1.0, 1.0, 1.0],
+        "peer": [2.0, 6.0, 10.0],
+    }
+    row = timing._row(Pair("numpy", "peer", target=1.9), result)
+    assert (row.ratio, row.reached, row.ours, row.theirs) == (2.0, True, 2.0, 6.0)
+    assert row.runner_ratio == 6.0
+    assert timing._row(Pair("numpy", "peer", target=2.1), result).reached is False
+    assert timing._row(Pair("torch", "peer", target=1.0), result) is None
+
+
+def test_a_peer_that_is_not_installed_is_skipped_with_a_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "thinc.api", None)
+    lines = []
+    work = Work("w", "a work", REPORT, 3, 3, (Pair("numpy", "thinc", 1.0),))
+    result = timing.measure(work, rounds=2, quick=True, say=lines.append)
+    assert "thinc is not installed" in result.skipped["thinc"]
+    assert any("skipped: thinc" in line for line in lines)
+    assert result.rows == [] and len(result.costs["xpnet on numpy: fit"]) == 2
+
+
+def test_peak_memory_is_that_of_a_process_of_its_own():
+    before, most = memory.measure("memory", "xpnet on numpy: fit", 1)
+    theta = 669_706 * 4
+    assert before + 4 * theta < most < 2**32
+
+
+def test_the_bend_of_a_line_is_found():
+    values = [2**k for k in range(12)]
+    at, slopes = growth.bend(values, [max(64, value) * 1e-6 for value in values])
+    assert at == pytest.approx(64, rel=0.02)
+    assert slopes == pytest.approx((0, 1), abs=1e-2)
+    assert growth.bend(values, [value**0.5 for value in values]) is None
+    assert growth.bend([1, 2, 4], [1.0, 1.0, 2.0]) is None
+
+
+def test_the_page_keeps_what_was_written_by_hand(tmp_path):
+    result = timing.Result("w", "a work", "s", 10, skipped={"peer": "not installed"})
+    row = timing.Row("numpy", "other", 1.0, 2e-5, 1e-5, 0.5, (0.4, 0.6), 0.7, "does less")
+    result.rows = [row]
+    line = growth.Line([1, 2], [1e-5, 2e-5], 1.5, (0.0, 1.0))
+    lines = {"samples": {"xpnet on numpy: runner": line}}
+    about = {
+        "date": "a day",
+        "machine": machine.describe(),
+        "versions": machine.versions(),
+        "threads": 2,
+        "rounds": 1,
+        "load": "0.0",
+    }
+    page = table.markdown([result], lines, about, "growth.svg", "")
+    assert "| numpy | other | 20 µs | 10 µs | 0.50 | 0.40 to 0.60 | 0.70 | 1 | MISSED |" in page
+    assert "0 of 1 targets reached" in page and "Not measured: peer: not installed" in page
+    again = table.markdown([], None, about, None, page.replace("(nothing written yet)", "By hand."))
+    assert "By hand." in again and "MISSED" not in again
+    pytest.importorskip("matplotlib", reason="no plot without matplotlib")
+    plot.draw(lines, tmp_path / "new" / "growth.svg")
+    assert (tmp_path / "new" / "growth.svg").stat().st_size > 1000
+
+
+def script(*args):
+    command = [sys.executable, str(SCRIPTS / "benchmark.py"), *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_a_quick_run_writes_its_table_and_json(tmp_path):
+    done = script("--quick", "--only", "wide-128", "--out", tmp_path, "--threads", 1)
+    assert done.returncode == 0, done.stderr
+    assert "torch.nn, fused Adam" in done.stdout or "skipped: torch" in done.stderr
+    record = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert [work["name"] for work in record["works"]] == ["wide-128"]
+    assert "xpnet on numpy: fit" in record["works"][0]["costs"]
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [(("--only", "nothing"), "--only must name a work"), (("--threads", "0"), "at least 1")],
+)
+def test_a_wrong_argument_is_answered_with_a_sentence(args, said):
+    done = script(*args)
+    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
