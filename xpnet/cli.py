@@ -121,13 +121,13 @@ class Flag:
 
 FLAGS = (
     Flag("dataset", "linear", _one_of(lambda: list(DATASETS)), "|".join(DATASETS)),
-    Flag("num_data", "100", _whole(1), "points of the linear data; xor has its 21"),
+    Flag("num_data", "100", _whole(1, 10**8), "points of the linear data; xor has its 21"),
     Flag("data_seed", "0", _seed_or_none, "seed of the linear data; none draws anew each time"),
     Flag("backend", "numpy", _one_of(lambda: backends.NAMES), "|".join(backends.NAMES)),
     Flag("device", None, _text, "the library's name of a device, such as cpu or cuda:1"),
     Flag("dtype", "float64", _one_of(lambda: ("float64", "float32")), "float64|float32"),
-    Flag("num_hidden", "2", _whole(0), "hidden layers, 0 for none"),
-    Flag("dim_hidden", "4", _whole(1), "units of each hidden layer"),
+    Flag("num_hidden", "2", _whole(0, 1000), "hidden layers, 0 for none"),
+    Flag("dim_hidden", "4", _whole(1, 10**6), "units of each hidden layer"),
     Flag("activation", "relu", _one_of(lambda: list(ACTIVATIONS)), "|".join(ACTIVATIONS)),
     Flag("seed", "42", _whole(0, 2**32 - 1), "seed of the initial weights"),
     Flag("optim", "vanilla", _one_of(lambda: list(OPTIMIZERS)), "see below"),
@@ -276,9 +276,10 @@ def _optimizer(options: argparse.Namespace, spelled: dict[str, str]) -> xn.Optim
         takers = [optim for optim, (_, flags) in OPTIMIZERS.items() if name in flags]
         if takers and name not in takes:
             raise Mistake(f"{flag} is for --optim {'|'.join(takers)}, not {options.optim}.")
-    return make(
-        lr=options.lr, **{name: getattr(options, name) for name in takes if name in spelled}
-    )
+    if options.optim == "nesterov" and options.momentum == 0:
+        raise Mistake(f"{spelled['momentum']} must be above 0 for --optim nesterov, not 0.")
+    chosen = {name: getattr(options, name) for name in takes if name in spelled}
+    return make(lr=options.lr, **chosen)
 
 
 class _Clock(xn.Callback):

@@ -1,0 +1,383 @@
+"""The command line: the report's own commands, what ends a run, and every mistake one can type."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xpnet import cli
+
+ROOT = Path(__file__).resolve().parent.parent
+QUIET = ["--is_writer_logging", "False", "--is_image_saving", "False"]
+BASE = ["--dataset", "xor", "--optim", "adam", "--activation", "leaky_relu"]
+
+BACKENDS = [
+    ("numpy", None, "numpy"),
+    ("strict", None, "array_api_strict"),
+    ("strict", "device1", "array_api_strict"),
+    ("torch", None, "torch"),
+    ("jax", None, "jax"),
+]
+
+
+@pytest.fixture(params=BACKENDS, ids=lambda p: "-".join(filter(None, p[:2])))
+def place(request: pytest.FixtureRequest) -> list[str]:
+    name, device, module = request.param
+    pytest.importorskip(module, reason=f"{name} is not installed")
+    return ["--backend", name, *(["--device", device] if device else [])]
+
+
+@pytest.fixture
+def errors(capsys: pytest.CaptureFixture[str]):
+    """Runs the program, which must refuse; returns its sentence."""
+
+    def run(*argv: str) -> str:
+        assert cli.main(["train", *argv]) == cli.MISTAKE
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("xpnet train: error: ")
+        assert err.count("\n") == 1
+        return err.removeprefix("xpnet train: error: ").rstrip("\n")
+
+    return run
+
+
+def lines_of(*argv: str) -> tuple[cli.Outcome, list[str]]:
+    lines: list[str] = []
+    return cli.train([*argv, *QUIET], write=lines.append), lines
+
+
+# ---- the report
+
+
+@pytest.mark.parametrize(
+    ("flags", "stop"),
+    [
+        ([], 100),
+        (["--activation", "relu"], 200),
+        (["--dim_hidden", "16"], 100),
+    ],
+)
+def test_a_short_xor_run_stops_where_the_report_says(place, flags, stop):
+    outcome, lines = lines_of(*BASE, *flags, *place)
+    assert lines[0] == (
+        f"[INFO]: Accuracy reaches 1.0. Early stop at epoch {stop}. Final prediction:"
+    )
+    assert outcome.model.history.stop == stop
+
+
+def test_the_log_lines_of_figure_3_14_are_printed_digit_for_digit():
+    _, lines = lines_of(*BASE, "--lr", "1e-4")
+    assert lines[:-1] == [
+        "Epoch: 2000, loss: 0.680860, acc: 0.523810.",
+        "Epoch: 4000, loss: 0.577232, acc: 0.761905.",
+        "Epoch: 6000, loss: 0.484097, acc: 0.952381.",
+        "Epoch: 8000, loss: 0.365170, acc: 0.952381.",
+        "[INFO]: Accuracy reaches 1.0. Early stop at epoch 8700. Final prediction:",
+    ]
+
+
+def test_the_predictions_are_those_of_the_trained_model(place):
+    outcome, lines = lines_of(*BASE, *place)
+    backend = outcome.backend
+    output = backend.to_host(outcome.model(backend.asarray(outcome.x, "float64")))
+    assert lines[-1] == str(output)
+    assert np.array_equal(output > 0.5, outcome.y == 1)
+
+
+def test_a_goal_that_is_not_reached_is_a_warning_with_the_last_accuracy_and_the_predictions(capsys):
+    assert cli.main(["train", *BASE, "--num_epochs", "50", *QUIET]) == 0
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first.startswith("[WARNING]: The goal of 1.0 is not reached in 50 epochs. ")
+    assert "Last accuracy: 0." in first
+    assert len(rest) == 21
+
+
+def test_a_loss_that_is_no_number_is_told_with_its_epoch_and_kept():
+    argv = ["--dataset", "xor", "--optim", "momentum", "--lr", "1e308", "--momentum", "1e9"]
+    outcome, lines = lines_of(*argv)
+    history = outcome.model.history
+    assert history.diverged > 0
+    assert len(history.loss) == history.diverged
+    assert f"nan at epoch {history.diverged}, where training stops" in lines[0]
+    assert len(lines) == 2
+
+
+def test_exit_status_is_1_when_the_loss_is_no_number(capsys):
+    argv = ["--dataset", "xor", "--optim", "momentum", "--lr", "1e308", "--momentum", "1e9"]
+    assert cli.main(["train", *argv, *QUIET]) == cli.FAILED
+
+
+# ---- the flags
+
+
+def test_the_defaults_are_those_of_the_report():
+    options, spelled = cli._options([], "train")
+    assert not spelled
+    report = {
+        "dataset": "linear",
+        "num_data": 100,
+        "dir_writer": "./runs/",
+        "dir_output": "./outputs/",
+        "epoch_checking": 100,
+        "epoch_logging": 2000,
+        "is_writer_logging": True,
+        "is_image_saving": True,
+        "num_hidden": 2,
+        "dim_hidden": 4,
+        "num_epochs": 30000,
+        "seed": 42,
+        "lr": 0.01,
+        "optim": "vanilla",
+        "activation": "relu",
+        "acc_goal": 1.0,
+        "backend": "numpy",
+        "dtype": "float64",
+    }
+    assert {name: getattr(options, name) for name in report} == report
+
+
+def test_flags_work_with_dashes_and_with_an_equals_sign():
+    options, _ = cli._options(["--dim-hidden", "7", "--is-writer-logging=false"], "train")
+    assert options.dim_hidden == 7
+    assert options.is_writer_logging is False
+
+
+@pytest.mark.parametrize("hidden", [0, 1, 2, 5])
+def test_any_number_of_hidden_layers_is_trained(hidden):
+    outcome, _ = lines_of(*BASE, "--num_hidden", str(hidden), "--num_epochs", "10")
+    assert len(outcome.model) == 2 * hidden + 2
+
+
+@pytest.mark.parametrize("optim", cli.OPTIMIZERS)
+def test_every_optimizer_reaches_the_goal_on_linear_data(optim):
+    lr = "0.01" if optim.startswith(("adam", "rms")) else "0.3"
+    outcome, _ = lines_of("--optim", optim, "--lr", lr, "--activation", "leaky_relu")
+    assert outcome.model.history.stop > 0
+
+
+@pytest.mark.parametrize("optim", cli.OPTIMIZERS)
+def test_every_optimizer_takes_the_flags_that_it_is_said_to_take(optim):
+    values = {"amsgrad": "True"}
+    flags = [f"--{name}={values.get(name, '0.5')}" for name in cli.OPTIMIZERS[optim][1]]
+    options, spelled = cli._options(["--optim", optim, *flags], "train")
+    assert cli._optimizer(options, spelled) != cli._optimizer(options, {})
+
+
+def test_linear_data_are_the_same_each_time_unless_asked_otherwise():
+    draws = [lines_of("--num_epochs", "1", *more)[0].x for more in ([], [], ["--data_seed=none"])]
+    assert np.array_equal(draws[0], draws[1])
+    assert not np.array_equal(draws[0], draws[2])
+
+
+def test_float32_is_trained_in_float32():
+    outcome, _ = lines_of(*BASE, "--dtype", "float32")
+    assert outcome.backend.dtype_name(outcome.model.theta) == "float32"
+
+
+# ---- what is written
+
+
+def test_log_and_picture_go_to_the_folders_that_were_asked_for(tmp_path):
+    pytest.importorskip("tensorboardX", reason="tensorboardX is not installed")
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    folders = ["--dir_writer", f"{tmp_path}/a/runs", "--dir_output", f"{tmp_path}/b"]
+    outcome = cli.train([*BASE, *folders], write=lambda line: None)
+    assert outcome.output["picture"].parent == tmp_path / "b"
+    assert outcome.output["picture"].read_bytes().startswith(b"\x89PNG")
+    assert outcome.output["tensorboard"].parent == tmp_path / "a/runs"
+    assert len(list(outcome.output["tensorboard"].iterdir())) == 1
+
+
+def test_nothing_is_written_when_nothing_is_wanted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    outcome, _ = lines_of(*BASE)
+    assert outcome.output == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [["scripts/train.py"], ["-m", "xpnet", "train"]])
+def test_both_programs_are_the_same(command, tmp_path):
+    where = ROOT if command[0] == "-m" else tmp_path
+    path = str(ROOT / command[0]) if command[0] != "-m" else command[0]
+    done = subprocess.run(
+        [sys.executable, path, *command[1:], *BASE, *QUIET],
+        cwd=where,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("[INFO]: Accuracy reaches 1.0. Early stop at epoch 100.")
+    assert done.stderr == "" or "Left out" in done.stderr
+
+
+def test_ctrl_c_keeps_the_log_and_the_picture_of_what_was_done(tmp_path):
+    pytest.importorskip("tensorboardX", reason="tensorboardX is not installed")
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    program = subprocess.Popen(
+        # Without a hidden layer xor cannot be learnt: the run ends by Ctrl-C alone.
+        [sys.executable, "-u", str(ROOT / "scripts/train.py"), "--dataset", "xor"]
+        + ["--num_hidden", "0", "--num_epochs", "1000000000", "--epoch_logging", "100"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert program.stdout is not None
+    assert program.stdout.readline().startswith("Epoch: 100, ")
+    program.send_signal(signal.SIGINT)
+    out, err = program.communicate(timeout=60)
+    assert program.returncode == cli.INTERRUPTED
+    assert "Traceback" not in err
+    *_, ending = out.partition("[WARNING]: Interrupted after epoch ")
+    epochs = int(ending.partition(".")[0])
+    assert ending.count("\n") == 21 + 1
+    (log,) = tmp_path.glob("runs/*/*")
+    assert log.stat().st_size > 50 * epochs  # an event is more than 50 bytes
+    (picture,) = tmp_path.glob("outputs/*.png")
+    assert picture.read_bytes().endswith(b"IEND\xaeB`\x82")
+
+
+# ---- mistakes
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (
+            "--dataset xorr",
+            "--dataset must be one of linear, xor, not 'xorr'; did you mean 'xor'?",
+        ),
+        ("--backend nunpy", "did you mean 'numpy'?"),
+        ("--activation leaky-relu", "did you mean 'leaky_relu'?"),
+        ("--optim adma", "did you mean 'adam'?"),
+        ("--dtype float16", "--dtype must be one of float64, float32, not 'float16'"),
+        ("--device gpu", "--device must be 'cpu' for backend 'numpy', not 'gpu'."),
+        ("--lr -1e-3", "--lr must be a finite number above 0, not -0.001."),
+        ("--lr nan", "--lr must be a finite number above 0, not nan."),
+        ("--lr -inf", "--lr must be a finite number above 0, not -inf."),
+        ("--lr much", "--lr must be a finite number above 0, not 'much'."),
+        ("--lr", "--lr expected one argument."),
+        ("--lr --seed 1", "--lr expected one argument."),
+        ("--optim adam --beta1 1", "--beta1 must be a finite number of at least 0 and below 1"),
+        ("--optim adam --beta2 -0.1", "--beta2 must be a finite number of at least 0 and below 1"),
+        ("--optim adam --eps inf", "--eps must be a finite number of at least 0, not inf."),
+        ("--weight-decay -1", "--weight-decay must be a finite number of at least 0, not -1.0."),
+        ("--beta1 0.5", "--beta1 is for --optim adam|adamw, not vanilla."),
+        ("--optim nesterov --momentum 0", "--momentum must be above 0 for --optim nesterov"),
+        ("--num_hidden -1", "--num_hidden must be a whole number of at least 0, not -1."),
+        ("--dim-hidden 0", "--dim-hidden must be a whole number of at least 1, not 0."),
+        ("--dim_hidden 2.5", "--dim_hidden must be a whole number of at least 1, not '2.5'."),
+        ("--dim_hidden 1000000000", "--dim_hidden must be a whole number of at most 1000000"),
+        ("--num_data 0", "--num_data must be a whole number of at least 1, not 0."),
+        ("--num_epochs 0", "--num_epochs must be a whole number of at least 1, not 0."),
+        ("--epoch_checking 0", "--epoch_checking must be a whole number of at least 1, not 0."),
+        ("--epoch-logging 1e3", "--epoch-logging must be a whole number of at least 1, not '1e3'."),
+        ("--acc_goal 1.5", "--acc_goal must be a finite number above 0 and of at most 1, not 1.5."),
+        ("--seed -1", "--seed must be a whole number of at least 0, not -1."),
+        ("--seed 4294967296", "--seed must be a whole number of at most 4294967295"),
+        ("--data_seed x", "--data_seed must be a whole number of at least 0, or none, not 'x'."),
+        (
+            "--is_writer_logging maybe",
+            "--is_writer_logging must be one of True, False, not 'maybe'",
+        ),
+        ("--dim_hiden 3", "--dim_hiden is no flag of this program; did you mean --dim_hidden?"),
+        ("xor", "xor is no flag of this program"),
+    ],
+)
+def test_a_mistake_is_told_in_one_sentence_that_names_it_as_typed(argv, sentence, errors):
+    assert sentence in errors(*argv.split(), *QUIET)
+
+
+def test_a_device_that_is_not_there_is_named_with_those_that_are(errors):
+    pytest.importorskip("array_api_strict", reason="array_api_strict is not installed")
+    assert errors("--backend", "strict", "--device", "device9", *QUIET) == (
+        "--device must be one of cpu, device1, device2 for backend 'strict', not 'device9'."
+    )
+
+
+def test_a_backend_that_cannot_be_used_says_why(errors):
+    if cli.backends.available()["cupy"]:
+        pytest.skip("cupy can be used here")
+    assert errors("--backend", "cupy", *QUIET).startswith("--backend 'cupy' ")
+
+
+@pytest.mark.parametrize("flag", ["--dir_writer", "--dir-output"])
+def test_a_folder_that_cannot_be_written_is_found_before_training(flag, errors, tmp_path):
+    (tmp_path / "file").touch()
+    path = str(tmp_path / "file" / "folder")
+    other = "--dir_output" if "writer" in flag else "--dir_writer"
+    # An endless run: only a check before it can end this test.
+    sentence = errors(flag, path, other, str(tmp_path), "--num_epochs", "1000000000")
+    assert sentence.startswith(f"{flag} must be a folder that can be written, not {path!r} (")
+
+
+WITHOUT = """
+import sys
+sys.path.insert(0, {root!r})
+for name in {packages}:
+    sys.modules[name] = None  # what makes an import fail as if it were not installed
+from xpnet.cli import main
+sys.exit(main(["train", *sys.argv[1:]]))
+"""
+
+
+def run_without(packages: tuple[str, ...], *argv: str, cwd: Path) -> tuple[int, str, list[str]]:
+    program = WITHOUT.format(root=str(ROOT), packages=packages)
+    done = subprocess.run(
+        [sys.executable, "-c", program, *argv], cwd=cwd, capture_output=True, text=True
+    )
+    return done.returncode, done.stdout, done.stderr.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("package", "flag", "extra"),
+    [
+        ("tensorboardX", "--is_writer_logging", "xpnet[tensorboard]"),
+        ("matplotlib", "--is-image-saving", "xpnet[report]"),
+    ],
+)
+def test_a_missing_package_is_a_mistake_where_its_flag_was_given(package, flag, extra, tmp_path):
+    switches = ["--is_writer_logging=False", "--is_image_saving=False", f"{flag}=True"]
+    status, out, err = run_without((package,), *BASE, *switches, cwd=tmp_path)
+    assert status == cli.MISTAKE
+    assert out == ""
+    assert err[-1].startswith(f"xpnet train: error: {flag} must be False here: ")
+    assert err[-1].endswith(f"install it with: pip install '{extra}'")
+
+
+def test_without_any_optional_package_the_run_goes_on_and_says_what_is_left_out(tmp_path):
+    packages = ("tqdm", "tensorboardX", "matplotlib")
+    status, out, left_out = run_without(packages, *BASE, cwd=tmp_path)
+    assert status == 0
+    assert out.startswith("[INFO]: Accuracy reaches 1.0. Early stop at epoch 100.")
+    assert len(left_out) == 3
+    assert all(line.startswith("[INFO]: Left out: ") for line in left_out)
+    assert all("pip install 'xpnet[" in line for line in left_out)
+
+
+# ---- the other commands
+
+
+def test_backends_lists_every_library_with_its_devices_or_the_reason(capsys):
+    assert cli.main(["backends"]) == 0
+    rows = capsys.readouterr().out.splitlines()[1:]
+    assert [row.split()[0] for row in rows] == list(cli.backends.NAMES)
+    assert rows[0].split() == ["numpy", np.__version__, "cpu"]
+
+
+def test_version_and_help_are_told(capsys):
+    assert cli.main(["--version"]) == 0
+    assert cli.main([]) == 0
+    assert cli.main(["--help"]) == 0
+    assert capsys.readouterr().out.startswith(f"xpnet {cli.xn.__version__}\n")
+
+
+def test_an_unknown_command_is_a_mistake(capsys):
+    assert cli.main(["trian"]) == cli.MISTAKE
+    assert "command must be one of train, backends, not 'trian'." in capsys.readouterr().err
