@@ -1,0 +1,245 @@
+"""What may watch a run: each claim of `xpnet.callbacks`, with real runs, files and terminals."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import xpnet as xn
+from xpnet.callbacks import LogLines, Picture, ProgressBar, TensorBoard
+
+ROOT = Path(__file__).resolve().parent.parent
+X, Y = xn.datasets.xor()
+NET = xn.Sequential(xn.Linear(2, 4), xn.LeakyReLU(), xn.Linear(4, 1))
+
+
+def train(*callbacks: xn.Callback, epochs: int = 25, checking: int = 10, **more) -> xn.Model:
+    settings = {"x": X, "y": Y, "loss": xn.BCEWithLogits(), "seed": 42, **more}
+    return xn.fit(
+        settings.pop("network", NET),
+        settings.pop("x"),
+        settings.pop("y"),
+        optimizer=xn.Adam(lr=1e-2),
+        epochs=epochs,
+        epoch_checking=checking,
+        callbacks=callbacks,
+        **settings,
+    )
+
+
+class Fails(xn.Callback):
+    """Ends a run in the middle as an error would."""
+
+    def check(self, run: xn.Run) -> None:
+        if run.epoch >= 20:
+            raise RuntimeError("the run fails here")
+
+
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """The scalars of TensorBoard's log, read with the definitions of its format."""
+    event = pytest.importorskip("tensorboardX.proto.event_pb2", reason="to read the log")
+    (path,) = folder.iterdir()
+    data, found = path.read_bytes(), {}
+    while data:
+        size = int.from_bytes(data[:8], "little")  # then 4 bytes of checksum, before and after
+        record = event.Event.FromString(data[12 : 12 + size])
+        for value in record.summary.value:
+            found.setdefault(value.tag, []).append((record.step, value.simple_value))
+        data = data[16 + size :]
+    return found
+
+
+# ---- log lines
+
+
+@pytest.mark.parametrize("checking", [1, 7, 10, 1000])
+def test_a_line_is_written_for_every_multiple_however_often_is_checked(checking):
+    lines: list[str] = []
+    history = train(LogLines(10, lines.append), epochs=35, checking=checking).history
+    assert lines == [
+        f"Epoch: {n}, loss: {history.loss[n - 1]:.6f}, acc: {history.accuracy[n - 1]:.6f}."
+        for n in (10, 20, 30)
+    ]
+
+
+def test_a_line_has_no_accuracy_where_the_loss_has_none():
+    lines: list[str] = []
+    history = train(LogLines(20, lines.append), loss=xn.MSE()).history
+    assert lines == [f"Epoch: 20, loss: {history.loss[19]:.6f}."]
+
+
+def test_a_line_of_an_ensemble_is_its_mean():
+    lines: list[str] = []
+    history = train(LogLines(20, lines.append), members=3).history
+    loss, accuracy = history.loss[19].mean(), history.accuracy[19].mean()
+    assert lines == [f"Epoch: 20, loss: {loss:.6f}, acc: {accuracy:.6f}."]
+
+
+def test_lines_are_written_where_every_member_has_diverged():
+    lines: list[str] = []
+    x = X * np.asarray([1.0, 1e300])[:, None, None]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = train(LogLines(1, lines.append), x=x, members=2, loss=xn.MSE(), epochs=3)
+    assert model.history.diverged[1] > 0
+    assert len(lines) == 3
+
+
+@pytest.mark.parametrize("every", [0, -1, 1.5, "many"])
+def test_an_interval_of_lines_that_is_none_is_refused(every):
+    with pytest.raises((TypeError, ValueError), match="every must be a whole number"):
+        LogLines(every)
+
+
+# ---- the bar
+
+
+def test_the_bar_shows_how_many_epochs_are_done_with_the_latest_loss_and_accuracy():
+    pytest.importorskip("tqdm", reason="tqdm is not installed")
+    file = io.StringIO()
+    history = train(ProgressBar(file, disable=False)).history
+    last = file.getvalue().rstrip().rpartition("\r")[2]
+    assert " 25/25 " in last
+    assert "it/s" in last
+    assert f"loss={history.loss[-1]:.4f}, acc={history.accuracy[-1]:.4f}" in last
+
+
+def test_the_bar_draws_nothing_where_there_is_no_terminal():
+    pytest.importorskip("tqdm", reason="tqdm is not installed")
+    file = io.StringIO()
+    train(ProgressBar(file))
+    assert file.getvalue() == ""
+
+
+def test_lines_stand_by_themselves_although_a_bar_is_drawn(capsys):
+    pytest.importorskip("tqdm", reason="tqdm is not installed")
+    train(LogLines(10), ProgressBar(disable=False))
+    out, err = capsys.readouterr()
+    assert [line[:10] for line in out.splitlines()] == ["Epoch: 10,", "Epoch: 20,"]
+    assert "Epoch" not in err
+    # Before a line is printed, the bar is wiped from the terminal's line.
+    assert "\r" + " " * 20 in err
+
+
+# ---- TensorBoard
+
+
+def test_the_log_holds_loss_and_accuracy_of_every_epoch(tmp_path, backend):
+    x, y = backend.asarray(X, "float32"), backend.asarray(Y, "float32")
+    history = train(TensorBoard(tmp_path / "run"), x=x, y=y).history
+    found = scalars(tmp_path / "run")
+    assert found["loss"] == list(enumerate(np.float32(history.loss).tolist(), 1))
+    assert found["accuracy"] == list(enumerate(np.float32(history.accuracy).tolist(), 1))
+
+
+def test_the_log_of_an_ensemble_holds_mean_and_quantiles(tmp_path):
+    history = train(TensorBoard(tmp_path), members=5).history
+    found = scalars(tmp_path)
+    assert {tag for tag in found if tag.startswith("loss")} == {
+        f"loss/{end}" for end in ("mean", "q10", "q50", "q90")
+    }
+    assert found["loss/q50"][-1] == (25, np.float32(np.median(history.loss[-1])))
+
+
+def test_log_and_picture_of_what_was_done_are_kept_when_a_run_fails(tmp_path):
+    pytest.importorskip("tensorboardX", reason="tensorboardX is not installed")
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    with pytest.raises(RuntimeError, match="the run fails here"):
+        train(TensorBoard(tmp_path / "log"), Picture(tmp_path / "picture.png"), Fails())
+    assert scalars(tmp_path / "log")["loss"][-1][0] == 20
+    assert (tmp_path / "picture.png").exists()
+
+
+# ---- the picture
+
+
+def test_the_picture_is_drawn_wherever_the_data_lies(tmp_path, backend):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    x, y = backend.asarray(X, "float32"), backend.asarray(Y, "float32")
+    train(Picture(tmp_path / "picture.svg", "a title"), x=x, y=y)
+    assert "</svg>" in (tmp_path / "picture.svg").read_text()
+
+
+def test_the_members_of_an_ensemble_share_a_picture(tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    train(Picture(tmp_path / "picture.png"), members=3)
+    assert (tmp_path / "picture.png").exists()
+
+
+def test_a_picture_counts_and_marks_the_wrong_predictions():
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    from xpnet import pictures
+
+    figure = pictures.prediction(X, Y[:, 0], lambda points: points[:, 0])
+    right = np.count_nonzero((X[:, 0] > 0.5) == (Y[:, 0] == 1))
+    assert figure.axes[1].get_title() == f"Prediction ({right} of 21 right)"
+    (marks,) = (c for c in figure.axes[1].collections if c.get_label() == "predicted wrong")
+    assert len(marks.get_offsets()) == 21 - right
+
+
+@pytest.mark.parametrize("wrong", ["features", "outputs"])
+def test_a_picture_of_other_data_is_refused_before_training(tmp_path, wrong):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    features, outputs = (3, 1) if wrong == "features" else (2, 2)
+    with pytest.raises(ValueError, match=r"Picture needs x of shape \(samples, 2\)"):
+        train(
+            Picture(tmp_path / "picture.png"),
+            network=xn.Sequential(xn.Linear(features, outputs)),
+            x=np.ones((5, features)),
+            y=np.ones((5, outputs)),
+            epochs=10**9,
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kind_of_file_that_matplotlib_does_not_write_is_refused_when_it_is_named(tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    with pytest.raises(ValueError, match=r"the suffix of path must be one of .*'\.pngg'"):
+        Picture(tmp_path / "picture.pngg")
+
+
+# ---- both
+
+
+@pytest.mark.parametrize("make", [TensorBoard, lambda path: Picture(path / "picture.png")])
+def test_a_folder_that_cannot_be_written_is_refused_when_it_is_named(tmp_path, make):
+    pytest.importorskip("tensorboardX", reason="tensorboardX is not installed")
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"must be a folder that can be written, not '.*file"):
+        make(tmp_path / "file" / "folder")
+
+
+@pytest.mark.parametrize(
+    ("make", "package", "extra"),
+    [
+        ("ProgressBar()", "tqdm", "xpnet[report]"),
+        ("TensorBoard('log')", "tensorboardX", "xpnet[tensorboard]"),
+        ("Picture('picture.png')", "matplotlib", "xpnet[report]"),
+    ],
+)
+def test_the_package_is_asked_for_when_the_callback_is_made_and_not_before(
+    make, package, extra, tmp_path
+):
+    program = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+sys.modules[{package!r}] = None  # what makes an import fail as if it were not installed
+from xpnet import callbacks
+try:
+    callbacks.{make}
+except ImportError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert f"needs the package {package}, which could not be imported" in done.stdout
+    assert done.stdout.endswith(f"install it with: pip install '{extra}'\n")
+    assert list(tmp_path.iterdir()) == []
