@@ -107,6 +107,8 @@ def matrix(session: nox.Session, backend: str) -> None:
         install(session, "test", f"cuda{cuda}", packages=(f"cupy-cuda{cuda}x[ctk]>=14",))
     else:
         install(session, "test", *([backend] if backend in ("torch", "jax") else []))
+    # Tests of a library that does not work are skipped: that must not pass for success here.
+    python(session, "-c", f"from xpnet import backends; backends.get({backend!r}).probe()")
     # array-api-strict has a device that refuses to be read by the host: nothing may need to.
     names = "strict,strict:device1" if backend == "strict" else backend
     python(session, "-m", "pytest", *session.posargs, XPNET_BACKENDS=names)
