@@ -1,10 +1,10 @@
 """Record a pure step once, as a list of array operations.
 
-A step is a pure function of arrays, written with operators and a namespace ``xp``. `record` calls it
-once with stand-ins, which do every operation on the real arrays and write down what was done. What
-comes out is a graph in the order of execution: the tape. A runner turns it into whatever is fastest
-on its library, so that a layer, loss or optimizer is written once and still pays for no Python that
-its mathematics does not need.
+A step is a pure function of arrays, written with operators and a namespace ``xp``. `record` calls
+it once with stand-ins, which do every operation on the real arrays and write down what was done.
+What comes out is a graph in the order of execution: the tape. A runner turns it into whatever is
+fastest on its library, so that a layer, loss or optimizer is written once and still pays for no
+Python that its mathematics does not need.
 
 An augmented assignment on a stand-in rebinds, as on JAX: a step hands back what it changed.
 """
@@ -67,7 +67,10 @@ ELEMENTWISE: dict[str, Callable[..., Any]] = {
 }
 """The elementwise operators, by their names in the standard."""
 
-FUNCTIONS = ("abs", "exp", "expm1", "log", "log1p", "sqrt", "tanh", "maximum", "minimum", "logaddexp")
+FUNCTIONS = (
+    *("abs", "exp", "expm1", "log", "log1p", "sqrt", "tanh"),
+    *("maximum", "minimum", "logaddexp"),
+)
 """The elementwise functions of the standard that a step may call, besides the operators."""
 
 VIEWS = ("reshape", "getitem", "mT")

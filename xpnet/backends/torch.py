@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.base import Array, Backend
+from xpnet.backends.base import Array, Backend, Runner, Step
+from xpnet.backends.program import Replay
 
 
 class TorchBackend(Backend):
@@ -62,6 +63,13 @@ class TorchBackend(Backend):
 
     def to_host(self, array: Array) -> np.ndarray:
         return np.asarray(array.detach().cpu().numpy())
+
+    def runner(self, step: Step) -> Runner:
+        if self.device.type != "cpu":  # recorded programs have not been run on a GPU yet
+            return super().runner(step)
+        from xpnet.backends.torch_program import TorchProgram
+
+        return Replay(self.xp, step, lambda recording: TorchProgram(recording, self.device))
 
     def synchronize(self) -> None:
         if self.device.type == "cuda":

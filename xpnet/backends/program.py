@@ -1,0 +1,507 @@
+"""A recorded step as straight-line code: every buffer laid out once, every call with its output.
+
+What a plain loop over the step pays for besides its mathematics (layers, views, temporaries, Python
+numbers turned into arrays) is paid here once, when the program is written. What remains is a list
+of calls such as ``multiply(a3, c1, a5)``, which is compiled and run ``n`` times. Besides:
+
+- A value takes over the buffer of an operand that nothing reads any more; moments and parameters
+  are updated where they lie, gradients are computed in their place in the vector.
+- 0-d arithmetic on the step counter is done on Python floats.
+
+How a library's calls are written, and what else pays there, is in its own module.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from xpnet.backends.base import Array, Carry, Data, Metrics, never, run_plainly
+from xpnet.backends.tape import (
+    ELEMENTWISE,
+    FUNCTIONS,
+    VIEWS,
+    Node,
+    Recording,
+    Untraceable,
+    record,
+)
+
+INFIX = {
+    "add": "+",
+    "subtract": "-",
+    "multiply": "*",
+    "greater": ">",
+    "greater_equal": ">=",
+    "less": "<",
+    "less_equal": "<=",
+    "equal": "==",
+    "not_equal": "!=",
+}
+END = 1 << 60
+"""The position of what is read after the step."""
+
+
+def _guarded(function: Callable[[float], float]) -> Callable[[float], float]:
+    """A function of ``math`` that answers like NumPy's where it would raise."""
+
+    def guarded(x: float) -> float:
+        try:
+            return function(x)
+        except OverflowError:
+            return math.inf
+        except ValueError:
+            return -math.inf if function is math.log and x == 0 else math.nan
+
+    return guarded
+
+
+def _divide(a: float, b: float) -> float:
+    return a / b if b else float(np.float64(a) / np.float64(b))
+
+
+HOST = {
+    **{name: _guarded(getattr(math, name)) for name in ("exp", "expm1", "log", "log1p", "sqrt")},
+    "tanh": math.tanh,
+    "abs": abs,
+    "maximum": max,
+    "minimum": min,
+    "divide": _divide,
+}
+
+
+def elementwise(node: Node) -> bool:
+    """Whether every element of the result follows from one element of each operand."""
+    return node.op in ELEMENTWISE or node.op in FUNCTIONS or node.op == "astype"
+
+
+def root_of(node: Node) -> Node:
+    """The array that ``node`` is a view of, or ``node`` itself."""
+    while node.op in VIEWS:
+        node = node.args[0]
+    return node
+
+
+class Program(ABC):
+    """A recorded step for one set of shapes; owns the buffers of all that it computes."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+        self.globals: dict[str, Any] = {}
+        self.lines: list[str] = []
+        self.head: list[str] = []
+        self.buffers: dict[Node, Array] = {}
+        self.owned: dict[Node, Array] = {}
+        self.variables: dict[Node, str] = {}
+        self.pool: dict[Any, list[Array]] = defaultdict(list)
+        self.constants: dict[tuple[Any, ...], Array] = {}
+        self.known: dict[int, str] = {}
+        self.carry: dict[str, Array] = {}
+        self._plan()
+        self._write()
+
+    # ---- what a library answers
+
+    @abstractmethod
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """A new array, not filled."""
+
+    @abstractmethod
+    def full(self, shape: tuple[int, ...], value: Any, dtype: Any) -> Array:
+        """A new array of one value."""
+
+    @abstractmethod
+    def shares(self, a: Array, b: Array) -> bool:
+        """Whether two arrays may lie in the same memory."""
+
+    @abstractmethod
+    def copy(self, out: str, source: str) -> str:
+        """The call that copies, with a change of dtype if need be."""
+
+    @abstractmethod
+    def call(self, node: Node) -> list[str]:
+        """The calls that compute ``node``, which is no view and not 0-d, into its buffer."""
+
+    @abstractmethod
+    def scalar(self, node: Node) -> None:
+        """Write how a 0-d value is computed that follows from arrays."""
+
+    @abstractmethod
+    def record_metric(self, name: str, node: Node) -> str:
+        """The call that puts a metric into row ``k`` of its history."""
+
+    def form_units(self) -> list[Any]:
+        """The operations in order; a library may put several together and `write_unit` them."""
+        return [node for node in self.order if node.op not in VIEWS]
+
+    def write_unit(self, unit: Any) -> int:
+        """Write a unit; return the position after which its operands may be dead."""
+        if unit.host:
+            self.write_host(unit)
+        elif unit.shape == () and unit.op not in ("take", "concat"):
+            self.scalar(unit)
+        else:
+            self.lines += self.call(unit)
+        return self.position[unit]
+
+    # ---- planning
+
+    def _plan(self) -> None:
+        nodes = self.recording.nodes
+        # What follows from counters alone comes first, so that it does not cut chains in two.
+        self.order = [n for n in nodes if n.host] + [n for n in nodes if not n.host]
+        self.position = {node: i for i, node in enumerate(self.order)}
+        self.last_use: dict[Node, int] = {}
+        self.uses: dict[Node, int] = defaultdict(int)
+        for node in self.order:
+            for arg in node.nodes:
+                self.uses[arg] += 1
+                root = root_of(arg)
+                if node.op not in VIEWS:
+                    self.last_use[root] = max(self.last_use.get(root, -1), self.position[node])
+        outputs = [*self.recording.results.values(), *self.recording.metrics.values()]
+        for node in outputs:
+            self.last_use[root_of(node)] = END
+            self.uses[node] += 1
+        self._place_carry()
+        self._place_pieces()
+        self.units = self.form_units()
+
+    def _place_carry(self) -> None:
+        """Give the carry its buffers, and find the values that may be computed in place there."""
+        self.home: dict[Node, Array] = {}
+        for name, node in self.recording.carry.items():
+            if node.host:
+                self.variables[node] = f"carry_{name}"
+                continue
+            buffer = self.empty(node.shape, node.dtype)
+            self.carry[name] = self.buffers[node] = buffer
+            result = self.recording.results[name]
+            path = self._path(result, node)
+            before = node
+            for step in path:
+                if self.last_use.get(before, -1) > self.position[step]:
+                    break
+                before = step
+            else:
+                self.home.update(dict.fromkeys(path, buffer))
+
+    def _path(self, node: Node, start: Node) -> list[Node]:
+        """The elementwise values of one shape by which ``node`` follows from ``start``."""
+        if not elementwise(node) or node.shape != start.shape or node.dtype != start.dtype:
+            return []
+        if any(arg is start for arg in node.nodes):
+            return [node]
+        for arg in node.nodes:
+            if path := self._path(arg, start):
+                return [*path, node]
+        return []
+
+    def _place_pieces(self) -> None:
+        """Let the pieces of a concatenation be computed where they will lie."""
+        self.pieces: dict[Node, tuple[Node, slice, tuple[int, ...]]] = {}
+        for node in self.order:
+            if node.op != "concat" or node.static["axis"] != -1:
+                continue
+            start = 0
+            for arg in node.nodes:
+                span = slice(start, start + arg.shape[-1])
+                start = span.stop
+                root = arg.args[0] if arg.op == "reshape" else arg
+                alone = self.uses[arg] == 1 and self.uses[root] == 1 and root.op not in VIEWS
+                if alone and root.op not in ("const", "input") and root not in self.home:
+                    self.pieces[root] = (node, span, root.shape)
+
+    # ---- buffers
+
+    def allocate(self, node: Node) -> Array:
+        """Find where ``node`` is computed."""
+        if node in self.buffers:  # a concatenation whose pieces came first
+            return self.buffers[node]
+        if node in self.home:
+            buffer = self.home[node]
+        elif node in self.pieces:
+            whole, span, shape = self.pieces[node]
+            if whole not in self.buffers:
+                self.buffers[whole] = self.empty(whole.shape, whole.dtype)
+            buffer = self.buffers[whole][..., span].reshape(shape)
+        else:
+            buffer = self._inherit(node)
+        self.buffers[node] = buffer
+        return buffer
+
+    def _inherit(self, node: Node) -> Array:
+        """The buffer of an operand that dies here, or a new one."""
+        if elementwise(node):
+            for arg in node.nodes:
+                if (
+                    arg in self.owned
+                    and arg.shape == node.shape
+                    and arg.dtype == node.dtype
+                    and self.last_use[arg] == self.position[node]
+                ):
+                    self.owned[node] = self.owned.pop(arg)
+                    return self.buffers[arg]
+        spare = self.pool[node.shape, str(node.dtype)]
+        buffer = spare.pop() if spare else self.empty(node.shape, node.dtype)
+        self.owned[node] = buffer
+        return buffer
+
+    def _release(self, now: int) -> None:
+        """Return to the pool what nothing reads any more."""
+        for node in [n for n in self.owned if self.last_use.get(n, -1) <= now]:
+            self.pool[node.shape, str(node.dtype)].append(self.owned.pop(node))
+
+    def array(self, node: Node) -> Array:
+        """The array of a node, views included."""
+        if node.op == "const":
+            return self.constant_of(node)
+        if node in self.buffers:
+            return self.buffers[node]
+        if node.op == "input":
+            self.buffers[node] = node.value
+            return self.buffers[node]
+        if node.op in VIEWS:
+            base = self.array(node.args[0])
+            if node.op == "mT":
+                view = base.mT
+            elif node.op == "getitem":
+                view = base[node.static["key"]]
+            else:
+                view = base.reshape(node.static["shape"])
+            if not self.shares(view, base):
+                raise Untraceable("a reshape that copies")
+            self.buffers[node] = view
+            return view
+        raise Untraceable(f"{node.op} was used before it was made")
+
+    # ---- writing
+
+    def name(self, value: Any) -> str:
+        """A name for an array or a function in the program."""
+        key = id(value)
+        if key not in self.known:
+            self.known[key] = f"v{len(self.known)}"
+            self.globals[self.known[key]] = value
+        return self.known[key]
+
+    def constant_of(self, node: Node) -> Array:
+        """The array of a constant."""
+        return node.value
+
+    def number(self, value: Any, dtype: Any) -> Array:
+        """A Python number as a 0-d array, which libraries take much faster."""
+        key = (repr(value), str(dtype))
+        if key not in self.constants:
+            self.constants[key] = self.full((), value, dtype)
+        return self.constants[key]
+
+    def ones(self, shape: tuple[int, ...], dtype: Any) -> str:
+        """The name of an array of ones: a product with it is a sum."""
+        key = ("ones", shape, str(dtype))
+        if key not in self.constants:
+            self.constants[key] = self.full(shape, 1, dtype)
+        return self.name(self.constants[key])
+
+    def operand(self, arg: Any, dtype: Any) -> Array | str:
+        """What a call is given for an operand: an array, or the name of a variable."""
+        if not isinstance(arg, Node):
+            return self.number(arg, dtype)
+        if arg.host:
+            return self._host_array(arg, dtype)
+        if arg in self.variables:
+            return self.variables[arg]
+        return self.array(arg)
+
+    def operand_dtype(self, node: Node) -> Any:
+        """The dtype in which Python numbers join the operands of ``node``."""
+        arrays = [arg for arg in node.nodes if not arg.host]
+        return arrays[0].dtype if arrays else node.dtype
+
+    def text(self, operand: Array | str) -> str:
+        """An operand as it stands in a call."""
+        return operand if isinstance(operand, str) else self.name(operand)
+
+    def _host_array(self, node: Node, dtype: Any) -> Array:
+        """The 0-d array into which a Python float is put for the calls."""
+        key = (node, str(dtype))
+        if key not in self.constants:
+            self.constants[key] = self.full((), 0, dtype)
+            lines = self.lines if node in self.position else self.head
+            lines.append(self.put(self.name(self.constants[key]), self.variables[node]))
+        return self.constants[key]
+
+    def put(self, array: str, value: str) -> str:
+        """The statement that puts a Python number into a 0-d array."""
+        return f"{array}[()] = {value}"
+
+    # ---- writing
+
+    def _write(self) -> None:
+        for unit in self.units:
+            self._release(self.write_unit(unit))
+        self._write_ends()
+        self._compile()
+
+    def write_host(self, node: Node) -> None:
+        """Write arithmetic on counters, as Python does it."""
+        args = [self.scalar_text(arg) for arg in node.args]
+        if node.op == "astype":
+            text = f"float({args[0]})"
+        elif node.op in HOST:
+            text = f"{self.name(HOST[node.op])}({', '.join(args)})"
+        else:
+            text = self.infix(node, args)
+        self.set_variable(node, text)
+
+    def set_variable(self, node: Node, text: str) -> None:
+        """Write ``variable = text`` and remember the variable."""
+        self.variables[node] = f"x{len(self.variables)}"
+        self.lines.append(f"{self.variables[node]} = {text}")
+
+    def scalar_text(self, arg: Any) -> str:
+        """A 0-d operand as it stands in an expression."""
+        if not isinstance(arg, Node):
+            return f"({arg!r})" if math.isfinite(arg) else f"float('{arg}')"
+        if arg in self.variables:
+            return self.variables[arg]
+        if arg.op == "const":
+            return self.name(arg.value[()])
+        return self.name(self.array(arg))
+
+    def infix(self, node: Node, args: list[str]) -> str:
+        """An operator between its operands."""
+        if node.op == "negative":
+            return f"-{args[0]}"
+        if node.op not in INFIX:
+            raise Untraceable(f"{node.op} of 0-d values")
+        return f"{args[0]} {INFIX[node.op]} {args[1]}"
+
+    def concatenate(self, node: Node) -> list[str]:
+        """The copies that a concatenation needs: of those pieces that do not lie there already."""
+        out, start, lines = self.allocate(node), 0, []
+        for arg in node.nodes:
+            stop = start + arg.shape[-1]
+            if self.pieces.get(root_of(arg), (None,))[0] is not node:
+                target = out[..., start:stop]
+                lines.append(self.copy(self.name(target), self.name(self.array(arg))))
+            start = stop
+        return lines
+
+    # ---- the end of a step, and the whole
+
+    def _write_ends(self) -> None:
+        for name, node in self.recording.metrics.items():
+            self.lines.append(self.record_metric(name, node))
+        copies, counters = [], []
+        for name, node in self.recording.results.items():
+            before = self.recording.carry[name]
+            if before.host:
+                counters.append((f"carry_{name}", self.scalar_text(node)))
+                continue
+            array = self.array(node)
+            if array is self.carry[name]:
+                continue
+            if any(self.shares(array, other) for other in self.carry.values()):
+                raise Untraceable("carries that change places")
+            copies.append(self.copy(self.name(self.carry[name]), self.name(array)))
+        self.lines += copies
+        if counters:
+            left, right = zip(*counters, strict=True)
+            self.lines.append(f"{', '.join(left)} = {', '.join(right)}")
+
+    def _compile(self) -> None:
+        counters = [f"carry_{name}" for name, node in self.recording.carry.items() if node.host]
+        histories = [f"history_{name}" for name in self.recording.metrics]
+        rows = ["rows = orders[k]"] if self.recording.rows is not None else []
+        lines = [
+            f"def run(n, orders, interrupted, {', '.join([*counters, *histories])}):",
+            "    for k in range(n):",
+            *(f"        {line}" for line in [*rows, *self.head, *self.lines]),
+            "        if interrupted():",
+            "            break",
+            f"    return k + 1, ({''.join(f'{name}, ' for name in counters)})",
+        ]
+        self.source = "\n".join(lines)
+        exec(compile(self.source, "<xpnet step>", "exec"), self.globals)
+        self._run = self.globals["run"]
+
+    def run(
+        self, carry: Any, n: int, orders: Array | None, interrupted: Callable[[], bool]
+    ) -> tuple[Any, dict[str, Array]]:
+        """Run ``n`` steps from ``carry``; what is returned lies in this program's own buffers."""
+        theta, state = carry
+        values = {"theta": theta, **state}
+        for name, buffer in self.carry.items():
+            if values[name] is not buffer:
+                buffer[...] = values[name]
+        hosts = [name for name, node in self.recording.carry.items() if node.host]
+        metrics = {
+            name: self.empty((n, *node.shape), node.dtype)
+            for name, node in self.recording.metrics.items()
+        }
+        done, counters = self._run(
+            n,
+            orders,
+            interrupted,
+            *(float(values[name]) for name in hosts),
+            *(self.rows(history) for history in metrics.values()),
+        )
+        after = dict(self.carry)
+        for name, value in zip(hosts, counters, strict=True):
+            after[name] = self.full((), value, self.recording.carry[name].dtype)
+        return (
+            (after["theta"], {name: after[name] for name in state}),
+            {name: history[:done] for name, history in metrics.items()},
+        )
+
+    def rows(self, history: Array) -> Any:
+        """What the program writes row ``k`` of a history into."""
+        return history
+
+
+class Replay:
+    """The runner that records a step and replays it; what cannot be recorded runs plainly.
+
+    Args:
+        xp: the namespace.
+        step: the step.
+        write: makes a `Program` of a recording.
+    """
+
+    def __init__(self, xp: Any, step: Any, write: Callable[[Recording], Program]) -> None:
+        self.xp, self.step, self.write = xp, step, write
+        self.program: Program | None = None
+        self.key: tuple[Any, ...] = ()
+
+    def __call__(
+        self,
+        carry: Carry,
+        data: Data,
+        n: int,
+        orders: Array | None = None,
+        interrupted: Callable[[], bool] = never,
+    ) -> tuple[Carry, Metrics]:
+        theta, state = carry
+        # A program holds for these very data (it has computed with them) and these shapes.
+        key = (
+            *map(id, data),
+            None if orders is None else tuple(orders.shape[1:]),
+            *(tuple(array.shape) for array in (theta, *state.values())),
+        )
+        if key != self.key:
+            self.key, self.data = key, data  # held, so that no other data can get their ids
+            self.program = None  # frees its buffers before the next one takes its own
+            try:
+                rows = None if orders is None else orders[0, ...]
+                self.program = self.write(record(self.step, self.xp, carry, data, rows))
+            except Untraceable:
+                pass
+        if self.program is None:
+            return run_plainly(self.xp, self.step, carry, data, n, orders, interrupted)
+        return self.program.run(carry, n, orders, interrupted)
