@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         where = "stop" if number.epoch is None else f"{number.quantity} at epoch {number.epoch}"
         print(
             f"{number.dataset}, {number.setting}, {where}: "
-            f"{number.ours}, but the report has {number.expected}."
+            f"{number.ours or 'not printed'}, but the report has {number.expected}."
         )
     if not wrong:
         print("Every number that can be had again agrees.")

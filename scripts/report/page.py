@@ -106,12 +106,7 @@ def render(
         environment=environment,
         figures={figure.number: figure for figure in numbered},
         stops=extra[0],
-        # One row of fields a data set; the sort keeps the settings in their order.
-        learned=sorted(
-            zip(runs, extra[1:], strict=True),
-            key=lambda pair: pair[0].printed.dataset,
-            reverse=True,
-        ),
+        learned=list(zip(runs, extra[1:], strict=True)),
         comparisons=comparisons(runs),
         again=again,
     )

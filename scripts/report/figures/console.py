@@ -11,9 +11,6 @@ from report.figures.theme import INK, MUTED, XOR, Figure, finish, style
 from report.runs import OurRun
 
 COLUMNS = 92
-PAGE_COLUMNS = 60
-"""How wide commands are: in a picture, and on the page, where two consoles stand side by side."""
-
 PREDICTIONS = 12
 """A picture shows this many lines after the stop; the page shows all."""
 
@@ -33,15 +30,13 @@ def figure(number: str, runs: Sequence[OurRun]) -> Figure:
                 family="DejaVu Sans Mono", size=9, color=colour, va="top", ha="left",
             )  # fmt: skip
         setting = runs[0].printed.setting
-        text = tuple(
-            ("\n".join(broken(run.command, PAGE_COLUMNS)), "\n".join(run.console)) for run in runs
-        )
+        text = tuple((run.command, "\n".join(run.console)) for run in runs)
         return finish(number, f"Console output: {setting.name}.", canvas, text)
 
 
 def _picture(run: OurRun) -> list[tuple[str, str]]:
     """The lines with their colours, long ones wrapped, predictions cut short."""
-    lines = [(part, XOR) for part in broken(run.command, COLUMNS)]
+    lines = [(part, XOR) for part in _broken(run.command)]
     info = next((i for i, line in enumerate(run.console) if line.startswith("[INFO]")), None)
     end = len(run.console) if info is None else info + 1 + PREDICTIONS
     for line in run.console[:end]:
@@ -52,12 +47,12 @@ def _picture(run: OurRun) -> list[tuple[str, str]]:
     return lines
 
 
-def broken(command: str, columns: int) -> list[str]:
+def _broken(command: str) -> list[str]:
     """A command at its prompt, broken between options as a shell allows."""
     first, *options = command.replace(" --", "\0--").split("\0")
     lines = [f"$ {first}"]
     for option in options:
-        if len(lines[-1]) + len(option) + 3 > columns:
+        if len(lines[-1]) + len(option) + 3 > COLUMNS:
             lines[-1] += " \\"
             lines.append(f"    {option}")
         else:

@@ -39,6 +39,9 @@ COLOURS = {
 }
 """The colours by the names of their CSS variables."""
 
+PIXELS = 160
+"""How many pixels a PNG has to the inch."""
+
 DATASET_COLOURS = {"xor": XOR, "linear": LINEAR}
 
 _STYLE: dict[str, Any] = {
@@ -74,15 +77,15 @@ class Figure:
     Attributes:
         number: as in the report, ``"3.1"``; a short name for a figure of our own.
         caption: a sentence for the reader.
-        svg: the drawing in the light colours.
-        png: the same as pixels, on paper.
+        canvas: the drawing.
+        svg: the same as SVG, in the light colours.
         text: commands and what each printed, which the page shows as text; else empty.
     """
 
     number: str
     caption: str
+    canvas: Canvas
     svg: str
-    png: bytes
     text: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -113,7 +116,8 @@ class Figure:
     def save(self, folder: Path) -> None:
         """Write ``<name>.svg`` and ``<name>.png``."""
         (folder / f"{self.name}.svg").write_text(self.svg, encoding="utf-8")
-        (folder / f"{self.name}.png").write_bytes(self.png)
+        with style():
+            self.canvas.savefig(folder / f"{self.name}.png", dpi=PIXELS, facecolor=PAPER)
 
 
 @contextmanager
@@ -126,11 +130,10 @@ def style() -> Iterator[None]:
 def finish(
     number: str, caption: str, canvas: Canvas, text: tuple[tuple[str, str], ...] = ()
 ) -> Figure:
-    """Turn a drawing into SVG and PNG; call it inside `style`."""
-    svg, png = io.StringIO(), io.BytesIO()
+    """Turn a drawing into a figure; call it inside `style`."""
+    svg = io.StringIO()
     canvas.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-    canvas.savefig(png, format="png", dpi=200, facecolor=PAPER)
-    return Figure(number, caption, svg.getvalue(), png.getvalue(), text)
+    return Figure(number, caption, canvas, svg.getvalue(), text)
 
 
 def title(canvas: Canvas, heading: str, detail: str = "") -> None:
