@@ -77,7 +77,11 @@ def pytest_generate_tests(metafunc):
 def pytest_collection_modifyitems(items):
     for item in items:
         slow = item.get_closest_marker("slow_on")
-        if slow and getattr(item, "callspec", None) and item.callspec.params["backend"] in slow.args:
+        if (
+            slow
+            and getattr(item, "callspec", None)
+            and item.callspec.params["backend"] in slow.args
+        ):
             item.add_marker(pytest.mark.slow)
 
 

@@ -81,7 +81,9 @@ def test_a_gain_is_what_torch_computes(name, slope):
     assert gain(name, slope) == pytest.approx(expected, rel=4 * 2.0**-52)
 
 
-@pytest.mark.parametrize(("initializer", "std"), list(zip(RANDOM, STD, strict=True)), ids=map(repr, RANDOM))
+@pytest.mark.parametrize(
+    ("initializer", "std"), list(zip(RANDOM, STD, strict=True)), ids=map(repr, RANDOM)
+)
 def test_an_initializer_has_the_mean_and_spread_that_it_claims(initializer, std):
     values = initializer.draw(np.random.default_rng(0), (200, 300), 300, 200)
     n = values.size

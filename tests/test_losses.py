@@ -103,9 +103,7 @@ def test_weighted_losses_are_weighted_means_and_a_weight_of_2_is_the_sample_twic
     bound = rounding(32, [losses.max(), 1 / P.min()])
     mean = (weight[:, None] * losses / losses.shape[1]).sum() / 3
     assert_close(backend, value, mean, atol=bound)
-    assert_close(
-        backend, grad, grads * weight[:, None] / (3 * losses.shape[1]), atol=bound
-    )
+    assert_close(backend, grad, grads * weight[:, None] / (3 * losses.shape[1]), atol=bound)
     rows = [0, 0, 2]
     twice, _ = value_and_grad(backend, loss, arr(backend, output[rows]), arr(backend, y[rows]))
     assert_close(backend, value, host(backend, twice), atol=bound)
@@ -173,12 +171,8 @@ def test_cross_entropy_is_right_for_logits_of_ten_thousand(backend, dtype):
         backend, xn.CrossEntropy(), arr(backend, z, dtype), arr(backend, y, "int64")
     )
     # Sums of four numbers, the largest of them 2e4.
-    assert_close(
-        backend, value, np.mean(losses), atol=rounding(8, 2e4, dtype), dtype=dtype
-    )
-    assert_close(
-        backend, grad, np.array(grads) / 4, atol=rounding(8, 1, dtype), dtype=dtype
-    )
+    assert_close(backend, value, np.mean(losses), atol=rounding(8, 2e4, dtype), dtype=dtype)
+    assert_close(backend, grad, np.array(grads) / 4, atol=rounding(8, 1, dtype), dtype=dtype)
     p = xn.CrossEntropy().probabilities(backend.xp, arr(backend, z, dtype))
     assert_close(backend, p, softmax(z), atol=rounding(8, 1, dtype), dtype=dtype)
 
@@ -209,6 +203,7 @@ def test_bce_of_what_is_no_probability_is_nan_as_in_its_formula(backend):
 
 
 # ---- labels
+
 
 def test_integer_classes_and_one_hot_rows_of_any_dtype_are_the_same(backend):
     z = arr(backend, np.random.default_rng(0).normal(size=(4, 3)))
@@ -245,10 +240,13 @@ def test_classes_of_every_member_are_checked_as_classes_where_outputs_are_as_man
 def test_classes_beyond_the_range_of_their_dtype_are_counted_rightly(backend):
     z = arr(backend, np.random.default_rng(0).normal(size=(2, 300)))
     small = xn.CrossEntropy()(z, arr(backend, [44, 5], "uint8"))
-    assert_equal(backend, small, host(backend, xn.CrossEntropy()(z, arr(backend, [44, 5], "int64"))))
+    assert_equal(
+        backend, small, host(backend, xn.CrossEntropy()(z, arr(backend, [44, 5], "int64")))
+    )
 
 
 # ---- accuracy and prediction
+
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("samples", [1, 41, 49, 98, 103])
@@ -273,9 +271,7 @@ def test_accuracy_is_the_share_of_right_samples_of_each_member(backend):
             backend, (4, 3), arr(backend, [1, 1, 2, 2], "int64"), z.dtype
         )
         assert_equal(backend, xn.CrossEntropy().accuracy(backend.xp, z, target), 0.75)
-        assert_equal(
-            backend, xn.CrossEntropy().predict(backend.xp, z), [1, 0, 2, 2], dtype="int64"
-        )
+        assert_equal(backend, xn.CrossEntropy().predict(backend.xp, z), [1, 0, 2, 2], dtype="int64")
 
 
 @pytest.mark.parametrize("loss", [xn.MSE(), xn.Huber()], ids=repr)

@@ -93,9 +93,8 @@ class Sigmoid(Activation):
     nonlinearity: ClassVar[str] = "sigmoid"
 
     def value(self, xp: Any, x: Array) -> Array:
-        y = xp.exp(-x)
-        y += 1
-        return 1 / y
+        # Not in place: automatic differentiation, with which it is tested, keeps what exp returned.
+        return 1 / (xp.exp(-x) + 1)
 
     def value_and_slope(self, xp: Any, x: Array) -> tuple[Array, Callable[[], Array]]:
         y = self.value(xp, x)
