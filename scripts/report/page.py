@@ -96,7 +96,7 @@ def render(
     templates.filters["svg"] = lambda figure: Markup(figure.inline)
     templates.filters["thousands"] = lambda n: f"{n:,}" if n is not None else "–"
     counts = Counter(number.verdict for number in numbers)
-    return templates.get_template("page.html.j2").render(
+    page: str = templates.get_template("page.html.j2").render(
         runs=runs,
         tables=[(run, numbers_of(run)) for run in runs],
         counts=counts,
@@ -110,6 +110,7 @@ def render(
         comparisons=comparisons(runs),
         again=again,
     )
+    return page
 
 
 def results(

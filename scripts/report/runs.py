@@ -97,6 +97,7 @@ def make(printed: PrintedRun, target: Target) -> OurRun:
     outcome = cli.train(argv, write=lines.append)
     model = outcome.model
     history = model.history
+    assert history is not None  # a model that was trained has one
     return OurRun(
         printed=printed,
         argv=argv,
@@ -106,7 +107,7 @@ def make(printed: PrintedRun, target: Target) -> OurRun:
         accuracy=np.asarray(history.accuracy),
         seconds=outcome.seconds,
         interrupted=history.interrupted,
-        diverged=history.diverged,
+        diverged=int(history.diverged),
         weights={k: outcome.backend.to_host(v) for k, v in model.named_parameters().items()},
         field=_field(model, outcome.backend, target.dtype),
         x=np.asarray(outcome.x),

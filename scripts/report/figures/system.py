@@ -137,7 +137,7 @@ def activation(number: str, layer: Layer, name: str, span: tuple[float, float]) 
     """A function and its derivative, both asked of the library's own layer."""
     x = np.linspace(*span, 601)
     y, backprop = layer.forward(np, (), x)
-    slope, _ = backprop(np.ones_like(x))
+    slope = np.asarray(backprop(np.ones_like(x))[0])
     with style():
         canvas = Canvas(figsize=(3.6, 2.9))
         title(canvas, name)
