@@ -69,15 +69,15 @@ def both(
                 histories.append({k: backend.to_host(v) for k, v in metrics.items()})
             history = {k: np.concatenate([h[k] for h in histories]) for k in histories[0]}
             state = {k: backend.to_host(v) for k, v in carry[1].items()}
-            if run is runner and hasattr(runner, "program"):  # it did not fall back on the plain loop
-                assert (runner.program is not None) == recorded
+            if hasattr(run, "programs"):  # it did not fall back on the plain loop
+                assert all((p is not None) == recorded for _, p in run.programs.values())
             results.append((backend.to_host(carry[0]), state, history))
     return results
 
 
 def assert_agree(results: Any, dtype: str, n: int) -> None:
-    # Each step reorders sums of at most 60 terms; errors of a step pass on to the next with factors
-    # near 1, and the divisions of Adam by small √v may multiply them by lr/ε-free factors below 100.
+    # Each step reorders sums of at most 60 terms; errors pass on to the next step with factors near
+    # 1, and a division by a small √v may multiply them, here by less than 100.
     bound = 100 * 60 * n * float(np.finfo(dtype).eps)
     (theta, state, metrics), (theta2, state2, metrics2) = results
     np.testing.assert_allclose(theta2, theta, rtol=bound, atol=bound)
@@ -162,9 +162,9 @@ def test_the_recorded_program_is_what_numpy_runs() -> None:
     backend = xn.backends.get("numpy")
     net, theta, loss, data = problem(backend, "BCE", xn.ReLU(), None, "float64")
     runner: Any = backend.runner(TrainingStep(np, net, loss, xn.Adam()))
-    runner((theta, xn.Adam().init(theta)), data, 2)
-    assert runner.program is not None
-    assert "def run(" in runner.program.source
+    carry = theta, xn.Adam().init(theta)
+    runner(carry, data, 2)
+    assert "def run(" in runner.program(carry, data).source
 
 
 @dataclass(frozen=True)
@@ -186,6 +186,7 @@ def test_a_step_that_cannot_be_recorded_runs_as_it_is_written() -> None:
     theta = net.init(0, like=data[0])
     step = TrainingStep(np, net, loss, xn.Adam())
     runner: Any = backend.runner(step)
-    runner((theta, step.optimizer.init(theta)), data, 2)
-    assert runner.program is None
+    carry = theta, step.optimizer.init(theta)
+    runner(carry, data, 2)
+    assert runner.program(carry, data) is None
     assert_agree(both(backend, step, theta, data, 6, recorded=False), "float64", 6)

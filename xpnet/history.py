@@ -41,6 +41,7 @@ class Recorder:
 
     members: int | None
     chunks: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    latest: dict[str, np.ndarray] = field(default_factory=dict)
 
     def add(self, metrics: dict[str, np.ndarray], columns: np.ndarray | None) -> None:
         """Append epochs; ``columns`` are the members that the metrics' last axis stands for."""
@@ -50,6 +51,7 @@ class Recorder:
                 wide[:, columns] = values
                 values = wide
             self.chunks.setdefault(name, []).append(values)
+            self.latest[name] = values
 
     def get(self, name: str) -> np.ndarray | None:
         """All epochs of a metric so far."""

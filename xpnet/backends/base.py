@@ -64,6 +64,8 @@ class Backend(ABC):
     name: ClassVar[str]
     module: ClassVar[str]
     install: ClassVar[str]
+    block_bytes: ClassVar[int] = 1 << 30
+    """How large one layer's output may be for all members of a block: here, what memory bears."""
     eager: ClassVar[bool] = True
     """Whether a step runs operation by operation, so that a run can be cut short between steps."""
 

@@ -17,6 +17,7 @@ class NumPyBackend(Backend):
 
     name = "numpy"
     module = "numpy"
+    block_bytes = 1 << 17  # a few arrays of a block fit in a core's cache
     install = "numpy"
 
     @classmethod

@@ -474,10 +474,12 @@ class Replay:
         write: makes a `Program` of a recording.
     """
 
+    KEPT = 4
+    """How many programs are kept: whole blocks and the last one, whole batches and the last one."""
+
     def __init__(self, xp: Any, step: Any, write: Callable[[Recording], Program]) -> None:
         self.xp, self.step, self.write = xp, step, write
-        self.program: Program | None = None
-        self.key: tuple[Any, ...] = ()
+        self.programs: dict[tuple[Any, ...], tuple[Data, Program | None]] = {}
 
     def __call__(
         self,
@@ -487,21 +489,27 @@ class Replay:
         orders: Array | None = None,
         interrupted: Callable[[], bool] = never,
     ) -> tuple[Carry, Metrics]:
+        program = self.program(carry, data, orders)
+        if program is None:
+            return run_plainly(self.xp, self.step, carry, data, n, orders, interrupted)
+        return program.run(carry, n, orders, interrupted)
+
+    def program(self, carry: Carry, data: Data, orders: Array | None = None) -> Program | None:
+        """The program for these shapes and these very data, which it has computed with."""
         theta, state = carry
-        # A program holds for these very data (it has computed with them) and these shapes.
         key = (
             *map(id, data),
             None if orders is None else tuple(orders.shape[1:]),
             *(tuple(array.shape) for array in (theta, *state.values())),
         )
-        if key != self.key:
-            self.key, self.data = key, data  # held, so that no other data can get their ids
-            self.program = None  # frees its buffers before the next one takes its own
+        if key not in self.programs:
+            if len(self.programs) == self.KEPT:
+                del self.programs[next(iter(self.programs))]
             try:
                 rows = None if orders is None else orders[0, ...]
-                self.program = self.write(record(self.step, self.xp, carry, data, rows))
+                program = self.write(record(self.step, self.xp, carry, data, rows))
             except Untraceable:
-                pass
-        if self.program is None:
-            return run_plainly(self.xp, self.step, carry, data, n, orders, interrupted)
-        return self.program.run(carry, n, orders, interrupted)
+                program = None
+            # The data are held, so that no other data can get their ids.
+            self.programs[key] = data, program
+        return self.programs[key][1]

@@ -1,0 +1,163 @@
+"""A run of `fit` under way: what is trained, what has been recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from xpnet import backends
+from xpnet.batches import Batches
+from xpnet.history import History, Recorder
+from xpnet.layers.base import Array
+from xpnet.model import Model
+from xpnet.population import Population
+from xpnet.step import Carry, TrainingStep
+
+
+class Job:
+    """Trains a `Population` interval by interval and keeps the record.
+
+    Args:
+        backend: where it is trained.
+        step: the step.
+        population: who is trained.
+        batches: on which samples.
+        acc_goal: the accuracy at which a member is done, or ``None``.
+        every_epoch: whether all epochs are recorded, or those of the checks alone.
+    """
+
+    def __init__(
+        self,
+        backend: backends.Backend,
+        step: TrainingStep,
+        population: Population,
+        batches: Batches,
+        acc_goal: float | None,
+        every_epoch: bool,
+    ) -> None:
+        self.backend, self.step, self.population = backend, step, population
+        self.batches, self.acc_goal, self.every_epoch = batches, acc_goal, every_epoch
+        self.members = population.members
+        self.recorder = Recorder(self.members)
+        self.stop = np.zeros(self.members or 1, dtype=np.int64)
+        self.diverged = np.zeros(self.members or 1, dtype=np.int64)
+        self.interrupted = False
+
+    @property
+    def training(self) -> bool:
+        """Whether anybody is still trained."""
+        return bool(self.population.alive.any())
+
+    def interval(self, n: int, epoch: int, interrupted: Callable[[], bool]) -> int:
+        """Train ``n`` epochs behind ``epoch`` and record them; return how many count."""
+        before = self.population.snapshot()
+        metrics = self._train(n, interrupted)
+        if metrics is None:
+            self.population.restore(before)
+            return 0
+        return self._record(metrics, epoch, before, complete=len(metrics["loss"]) == n)
+
+    def _train(self, n: int, interrupted: Callable[[], bool]) -> dict[str, np.ndarray] | None:
+        """Return the metrics of ``n`` epochs on the host, or ``None`` if none of them counts."""
+        run, host = self.population.run, self.backend.to_host
+        if self.batches.size is None:
+            metrics = run(n, None, interrupted)
+            return metrics and {name: host(values) for name, values in metrics.items()}
+        parts: list[dict[str, Array]] = []
+        for epochs, orders in self.batches.orders(n):
+            rows = []
+            for order in orders:
+                metrics = run(order.shape[0], order, interrupted)
+                if metrics is None or metrics["loss"].shape[0] < order.shape[0]:
+                    break
+                rows.append(metrics)
+            if len(rows) < len(orders):
+                break
+            sizes = [order.shape[1] for order in orders]
+            parts.append(
+                {name: self._mean(epochs, [r[name] for r in rows], sizes) for name in rows[0]}
+            )
+            if interrupted():
+                break
+        if not parts:
+            return None
+        return {
+            name: host(self.backend.xp.concat([part[name] for part in parts], axis=0))
+            for name in parts[0]
+        }
+
+    def _mean(self, epochs: int, parts: list[Array], sizes: list[int]) -> Array:
+        """The mean over the batches of each epoch, on the device."""
+        xp, total = self.backend.xp, None
+        for values, size in zip(parts, sizes, strict=True):
+            steps = xp.reshape(values, (epochs, -1, *values.shape[1:]))
+            share = xp.sum(steps, axis=1) * (size / self.batches.samples)
+            total = share if total is None else total + share
+        return total
+
+    # ---- the check
+
+    def _record(
+        self, metrics: dict[str, np.ndarray], epoch: int, before: list[Carry], complete: bool
+    ) -> int:
+        """Record an interval that began after ``epoch``; return how many of its epochs count."""
+        alive, columns = self.population.alive, self.population.columns
+        loss = metrics["loss"].reshape(len(metrics["loss"]), -1)
+        bad = ~np.isfinite(loss)
+        failed = bad.any(axis=0) & alive
+        reached = np.zeros_like(failed)
+        if self.acc_goal is not None and complete:
+            last = metrics["accuracy"].reshape(len(loss), -1)[-1]
+            # A mean over batches may be rounded to just below the goal that it equals.
+            slack = 16 * np.finfo(last.dtype).eps
+            reached = (last >= self.acc_goal - slack) & alive & ~failed
+        first_bad = bad.argmax(axis=0)
+        count = int(first_bad[0]) + 1 if self.members is None and failed[0] else len(loss)
+        self._keep(metrics, count, failed, first_bad)
+        self.stop[columns[reached]] = epoch + count
+        self.diverged[columns[failed]] = epoch + first_bad[failed] + 1
+        self.population.leave(reached)
+        self.population.leave(failed, before)
+        self.population.close_ranks()
+        return count
+
+    def _keep(
+        self,
+        metrics: dict[str, np.ndarray],
+        count: int,
+        failed: np.ndarray,
+        first_bad: np.ndarray,
+    ) -> None:
+        """Put the epochs of an interval on record."""
+        kept = slice(0, count) if self.every_epoch else slice(count - 1, count)
+        if self.members is None:
+            self.recorder.add({name: v[kept] for name, v in metrics.items()}, None)
+            return
+        alive, columns = self.population.alive, self.population.columns
+        values = {name: v.copy() for name, v in metrics.items()}
+        for column in np.flatnonzero(failed):
+            for value in values.values():
+                value[first_bad[column] + 1 :, column] = np.nan
+        self.recorder.add({name: v[kept][:, alive] for name, v in values.items()}, columns[alive])
+
+    # ---- the result
+
+    def history(self) -> History:
+        """The record up to now."""
+        loss = self.recorder.get("loss")
+        stop, diverged = self.stop.copy(), self.diverged.copy()
+        shape = (0,) if self.members is None else (0, self.members)
+        return History(
+            loss=np.empty(shape) if loss is None else loss,
+            accuracy=self.recorder.get("accuracy"),
+            stop=int(stop[0]) if self.members is None else stop,
+            diverged=int(diverged[0]) if self.members is None else diverged,
+            interrupted=self.interrupted,
+        )
+
+    def model(self) -> Model:
+        """The model as it is now: of members that left, as they left."""
+        theta, state = self.population.everyone()
+        step = self.step
+        return Model(step.network, theta, step.loss, self.history(), state)

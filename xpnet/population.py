@@ -1,0 +1,172 @@
+"""The networks that are trained at once: in blocks that fit the cache, until they leave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from xpnet import backends
+from xpnet.backends.base import Runner
+from xpnet.layers.base import Array
+from xpnet.step import Carry, Data, TrainingStep, copy_carry
+
+
+@dataclass
+class _Block:
+    """Members that are computed together."""
+
+    carry: Carry
+    data: Data
+    run: Runner
+
+
+class Population:
+    """One network (``members=None``), or an ensemble whose members leave as they are done.
+
+    Members are independent of one another, so that how they are put together changes nothing but
+    the time: they run in blocks, and those that are still trained close ranks.
+
+    Args:
+        backend: where they are.
+        step: what is done to them.
+        carry: parameters and state, ``(members, …)``.
+        data: shared, or ``(members, …)``.
+        members: their number, or ``None``.
+        block: how many are computed together.
+
+    Attributes:
+        columns: the numbers of the members that are computed, in their order.
+        alive: which of them are still trained.
+    """
+
+    def __init__(
+        self,
+        backend: backends.Backend,
+        step: TrainingStep,
+        carry: Carry,
+        data: Data,
+        members: int | None,
+        block: int | None,
+    ) -> None:
+        self.backend, self.xp, self.step = backend, backend.xp, step
+        self.members, self.block = members, block or members or 1
+        self.columns = np.arange(members or 1)
+        self.alive = np.ones(members or 1, dtype=bool)
+        self.runner = backend.runner(step)
+        self.left: list[tuple[np.ndarray, Carry]] = []
+        self._form_blocks(carry, data)
+
+    def _form_blocks(self, carry: Carry, data: Data) -> None:
+        self.data = data
+        if len(self.columns) <= self.block:
+            self.blocks = [_Block(carry, data, self.runner)]
+            return
+        # A runner may have computed with its data: blocks that share them share the runner too.
+        own = any(array is not None and len(array.shape) == 3 for array in data)
+        self.blocks = []
+        for start in range(0, len(self.columns), self.block):
+            part = slice(start, start + self.block)
+            theta, state = carry
+            x, target, weight = (
+                array[part, ...] if array is not None and len(array.shape) == 3 else array
+                for array in data
+            )
+            piece = theta[part, :], {k: v[part, :] if v.ndim == 2 else v for k, v in state.items()}
+            runner = self.backend.runner(self.step) if own else self.runner
+            self.blocks.append(_Block(copy_carry(self.xp, piece), (x, target, weight), runner))
+
+    # ---- running
+
+    def run(
+        self, n: int, orders: Array | None, interrupted: Callable[[], bool]
+    ) -> dict[str, Array] | None:
+        """Run ``n`` steps; return the metrics ``(steps, …)``, or ``None`` if blocks were cut short.
+
+        A single block that is cut short returns the steps that it did.
+        """
+        if len(self.blocks) == 1:
+            block = self.blocks[0]
+            block.carry, metrics = block.run(block.carry, block.data, n, orders, interrupted)
+            return metrics
+        parts = []
+        for block in self.blocks:
+            carry, metrics = block.run(block.carry, block.data, n, orders, interrupted)
+            block.carry = copy_carry(self.xp, carry)  # the runner's buffers serve the next block
+            parts.append(metrics)
+            if interrupted():
+                break
+        if len(parts) < len(self.blocks) or any(p["loss"].shape[0] < n for p in parts):
+            return None
+        return {name: self.xp.concat([p[name] for p in parts], axis=1) for name in parts[0]}
+
+    def snapshot(self) -> list[Carry]:
+        """Copies of all that is trained, to come back to."""
+        return [copy_carry(self.xp, block.carry) for block in self.blocks]
+
+    def restore(self, snapshot: list[Carry]) -> None:
+        """Come back to a snapshot."""
+        for block, carry in zip(self.blocks, snapshot, strict=True):
+            block.carry = carry
+
+    # ---- coming and going
+
+    def leave(self, which: np.ndarray, snapshot: list[Carry] | None = None) -> None:
+        """Set members aside as they are now, or as they were in ``snapshot``."""
+        if which.any():
+            rows = np.flatnonzero(which)
+            carries = snapshot or [block.carry for block in self.blocks]
+            self.left.append((self.columns[rows], self._rows(carries, rows)))
+            self.alive &= ~which
+
+    def close_ranks(self) -> None:
+        """Go on with those members alone that are still trained, once that is worth it."""
+        gone = 1 - self.alive.mean()
+        # A new shape is a new program where steps are compiled, and costs little elsewhere.
+        if self.members is None or gone == 1 or gone < (0.05 if self.backend.eager else 0.5):
+            return
+        rows = np.flatnonzero(self.alive)
+        carry = self._rows([block.carry for block in self.blocks], rows)
+        index = self.backend.asarray(rows, "int64")
+        x, target, weight = (
+            self.xp.take(array, index, axis=0)
+            if array is not None and len(array.shape) == 3
+            else array
+            for array in self.data
+        )
+        self.columns = self.columns[rows]
+        self.alive = np.ones(len(rows), dtype=bool)
+        self._form_blocks(carry, (x, target, weight))
+
+    def everyone(self) -> Carry:
+        """All members in their order; those that left as they were when they left."""
+        if self.members is None:
+            return copy_carry(self.xp, self.left[0][1] if self.left else self.blocks[0].carry)
+        rows = np.flatnonzero(self.alive)
+        parts = list(self.left)
+        if len(rows):
+            carries = [block.carry for block in self.blocks]
+            parts.append((self.columns[rows], self._rows(carries, rows)))
+        order = np.argsort(np.concatenate([columns for columns, _ in parts]))
+        return self._pick([carry for _, carry in parts], order)
+
+    def _rows(self, carries: list[Carry], rows: np.ndarray) -> Carry:
+        if self.members is None:
+            return copy_carry(self.xp, carries[0])
+        return self._pick(carries, rows)
+
+    def _pick(self, carries: list[Carry], rows: np.ndarray) -> Carry:
+        """Rows of carries that are laid one behind the other."""
+        index = self.backend.asarray(rows, "int64")
+
+        def pick(arrays: list[Array]) -> Array:
+            if arrays[0].ndim != 2:  # a counter, which the members share: the latest
+                return self.xp.asarray(arrays[-1], copy=True)
+            whole = self.xp.concat(arrays, axis=0) if len(arrays) > 1 else arrays[0]
+            return self.xp.take(whole, index, axis=0)
+
+        states = [state for _, state in carries]
+        return pick([theta for theta, _ in carries]), {
+            name: pick([state[name] for state in states]) for name in states[0]
+        }

@@ -1,0 +1,53 @@
+"""The pure step that training repeats, and what it carries from one to the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from xpnet.layers.base import Array
+from xpnet.losses import Loss
+from xpnet.network import Sequential
+from xpnet.optimizers import Optimizer
+
+Carry = tuple[Array, dict[str, Array]]
+"""``theta`` and the optimizer's state."""
+Data = tuple[Array, Array, Array | None]
+"""``x``, the prepared targets, and the prepared weights or ``None``."""
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """The pure step: forward, loss and accuracy, backward, update, in this order.
+
+    It compares by value, so that a runner which compiles it does so once for equal networks.
+    """
+
+    xp: Any
+    network: Sequential
+    loss: Loss
+    optimizer: Optimizer
+
+    def __call__(self, carry: Carry, batch: Data) -> tuple[Carry, dict[str, Array]]:
+        theta, state = carry
+        x, target, weight = batch
+        value, grad, output, _ = self.network.gradient(self.xp, theta, x, target, self.loss, weight)
+        metrics = {"loss": value}
+        if self.loss.classifies:
+            metrics["accuracy"] = self.loss.accuracy(self.xp, output, target)
+        return self.optimizer.step(self.xp, theta, grad, state), metrics
+
+    def select(self, data: Data, rows: Array) -> Data:
+        x, target, weight = data
+        take = self.xp.take
+        return (
+            take(x, rows, axis=-2),
+            take(target, rows, axis=-2),
+            None if weight is None else take(weight, rows, axis=-2),
+        )
+
+
+def copy_carry(xp: Any, carry: Carry) -> Carry:
+    """A carry that shares no memory with this one, since a step may write into what it is given."""
+    theta, state = carry
+    return xp.asarray(theta, copy=True), {k: xp.asarray(v, copy=True) for k, v in state.items()}
