@@ -6,7 +6,7 @@
     python scripts/benchmark.py --markdown docs/benchmarks.md
 
 Who takes part is in `benchmarks/works.py`, with the targets. A peer that is not installed is
-skipped with a line. Exit status 0, whether targets are reached or not.
+skipped with a line. Exit status 0 whether targets are reached or not, 1 if a contestant failed.
 """
 
 from __future__ import annotations
@@ -136,7 +136,10 @@ def main() -> int:
         chosen.markdown.write_text(page, encoding="utf-8")
         written.append(chosen.markdown)
     print(f"Written: {', '.join(map(str, written))}")
-    return 0
+    failed = [f"{result.name}: {name}" for result in results for name in result.failed]
+    if failed:
+        print(f"Failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _wanted(name: str, only: list[str]) -> bool:

@@ -124,6 +124,17 @@ def test_a_peer_that_is_not_installed_is_skipped_with_a_line(monkeypatch):
     assert result.rows == [] and len(result.costs["xpnet on numpy: fit"]) == 2
 
 
+def test_one_that_breaks_down_is_named_and_the_others_go_on(monkeypatch):
+    def broken(problem):
+        raise RuntimeError("out of order")
+
+    monkeypatch.setitem(CONTESTANTS, "thinc", broken)
+    work = Work("w", "a work", REPORT, 3, 3, (Pair("numpy", "thinc", 1.0),))
+    result = timing.measure(work, rounds=1, quick=True, say=lambda line: None)
+    assert result.failed == {"thinc": "RuntimeError: out of order"}
+    assert result.costs["xpnet on numpy: fit"]
+
+
 def test_peak_memory_is_that_of_a_process_of_its_own():
     before, most = memory.measure("memory", "xpnet on numpy: fit", 1)
     theta = 669_706 * 4

@@ -105,12 +105,15 @@ def measure(
                     contestant = CONTESTANTS[name](problem_of(value))
                     seconds(contestant, 3)
                     once = seconds(contestant, 3) * (contestant.problem.members or 1)
+                    steps = int(np.clip(budget / once, 3, 500))
+                    seconds(contestant, steps)
                 except Unavailable as error:
                     if value == values[0]:
                         say(f"  skipped: {name}: {error}")
                     continue
-                steps = int(np.clip(budget / once, 3, 500))
-                seconds(contestant, steps)
+                except Exception as error:  # its line ends here, the others go on
+                    say(f"  FAILED: {name}: {type(error).__name__}: {error}")
+                    continue
                 ready[name] = contestant, steps
             taken: dict[str, list[float]] = {name: [] for name in ready}
             for _ in range(rounds):

@@ -120,8 +120,8 @@ def vmap_of_a_scan(problem: Problem) -> Contestant:
     jax = training.jax
 
     def train(steps: int, params: Any, x: Any, y: Any) -> Any:
-        _, metrics = training.scan(steps, (params, training.optimizer.init(params)), x, y)
-        return metrics
+        (params, _), metrics = training.scan(steps, (params, training.optimizer.init(params)), x, y)
+        return params, metrics
 
     def ensemble(steps: int, params: Any, x: Any, y: Any) -> Any:
         return jax.vmap(partial(train, steps), in_axes=(0, None, None))(params, x, y)
@@ -132,7 +132,7 @@ def vmap_of_a_scan(problem: Problem) -> Contestant:
         params = jax.block_until_ready(training.params())
 
         def run(steps: int) -> np.ndarray:
-            losses, _ = jax.block_until_ready(compiled(steps, params, training.x, training.y))
+            _, (losses, _) = jax.block_until_ready(compiled(steps, params, training.x, training.y))
             return np.asarray(losses).T
 
         return run

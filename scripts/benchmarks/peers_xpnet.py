@@ -46,7 +46,7 @@ def fit(library: str, problem: Problem) -> Contestant:
 
 
 def runner(library: str, problem: Problem) -> Contestant:
-    """The runner alone: the training step, so many times, in one call."""
+    """The runner alone: the training step, so many times, in one call of a runner kept ready."""
     backend = _backend(library, problem.dtype)
     network, loss, optimizer = problem.network(), problem.loss_function(), problem.optimizer()
     x, y, theta = _arrays(backend, problem)
@@ -54,6 +54,7 @@ def runner(library: str, problem: Problem) -> Contestant:
     shape = (*problem.theta().shape[:-1], problem.samples, problem.sizes[-1])
     with backend.context():
         data = (x, loss.prepare(backend, shape, y, theta.dtype), None)
+    run_steps = backend.runner(step)
 
     def start() -> Run:
         with backend.context():
@@ -63,8 +64,9 @@ def runner(library: str, problem: Problem) -> Contestant:
 
         def run(steps: int) -> np.ndarray:
             with backend.context():
-                _, metrics = backend.run(step, carry, data, steps)
-                return backend.to_host(metrics["loss"])
+                _, metrics = run_steps(carry, data, steps)
+                host = {name: backend.to_host(values) for name, values in metrics.items()}
+                return host["loss"]
 
         return run
 

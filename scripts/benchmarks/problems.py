@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from types import ModuleType
 
 import numpy as np
@@ -98,8 +99,7 @@ class Problem:
 
     def theta(self) -> np.ndarray:
         """The initial parameters, ``(size,)`` or ``(members, size)``, as xpnet lays them out."""
-        like = np.empty(0, dtype=self.dtype)
-        return np.asarray(self.network().init(self.seed, like=like, members=self.members))
+        return _theta(self).copy()
 
     def weights(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """The same as ``(W, b)`` of every layer: ``(..., out, in)`` and ``(..., out)``."""
@@ -116,6 +116,13 @@ class Problem:
     def alone(self) -> Problem:
         """The same with one network."""
         return replace(self, members=None)
+
+
+@lru_cache(maxsize=2)
+def _theta(problem: Problem) -> np.ndarray:
+    """Drawn once, since a hundred thousand members take seconds to draw."""
+    like = np.empty(0, dtype=problem.dtype)
+    return np.asarray(problem.network().init(problem.seed, like=like, members=problem.members))
 
 
 Run = Callable[[int], np.ndarray]

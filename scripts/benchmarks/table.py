@@ -123,6 +123,7 @@ def markdown(
         notes = dict.fromkeys((row.peer, row.note) for row in result.rows if row.note)
         out += [f"- {peer}: {note}." for peer, note in notes]
         out += [f"- Not measured: {name}: {why}." for name, why in result.skipped.items()]
+        out += [f"- FAILED: {name}: {why}." for name, why in result.failed.items()]
         for name, details in result.details.items():
             if "before" in details:
                 out.append(

@@ -17,6 +17,10 @@ SETTLE = 0.05
 """Seconds for the thread pools of the one before to fall asleep; they spin when they have run."""
 
 
+ALONE = 10
+"""How many times the steps of an ensemble a network alone is given."""
+
+
 @dataclass
 class Row:
     """A pair, measured: costs are medians, ratios medians of the rounds' own ratios."""
@@ -44,6 +48,7 @@ class Result:
         unit: of the costs: ``s`` a step (and member), or ``B``.
         costs: those of every contestant, round by round.
         skipped: who could not run, and why.
+        failed: who broke down while running, and how.
         details: further numbers by contestant: memory before training, members' throughput.
     """
 
@@ -53,6 +58,7 @@ class Result:
     steps: int
     costs: dict[str, list[float]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
     details: dict[str, dict[str, float]] = field(default_factory=dict)
 
@@ -83,6 +89,10 @@ def measure(work: Work, rounds: int, quick: bool, say: Callable[[str], None]) ->
             ready.pop(name, None)
             result.skipped[name] = str(error)
             say(f"  skipped: {name}: {error}")
+        except Exception as error:  # one that breaks down must not take the others' numbers along
+            ready.pop(name, None)
+            result.failed[name] = f"{type(error).__name__}: {error}"
+            say(f"  FAILED: {name}: {type(error).__name__}: {error}")
     for number in range(rounds):
         names = list(ready)
         shift = number % max(len(names), 1)  # nobody always runs behind the same one
@@ -96,7 +106,9 @@ def measure(work: Work, rounds: int, quick: bool, say: Callable[[str], None]) ->
 def _turns(work: Work, steps: int) -> dict[str, Callable[[], Callable[[], float]]]:
     def prepare(name: str) -> Callable[[], float]:
         contestant = CONTESTANTS[name](work.problem)
-        return lambda: seconds(contestant, steps)
+        alone = work.problem.members is not None and contestant.problem.members is None
+        # A network alone is so quick that the beginning and end of a short run would count.
+        return lambda: seconds(contestant, ALONE * steps if alone else steps)
 
     return {name: (lambda name=name: prepare(name)) for name in work.contestants()}
 

@@ -126,9 +126,9 @@ WORKS = (
             Pair("jax", "jax.grad and optax in a scan", 1.2),
         ),
     ),
-    _wide(128, steps=100, quick=3),
-    _wide(1024, steps=40, quick=2),
-    _wide(4096, steps=16, quick=1),
+    _wide(128, steps=200, quick=3),
+    _wide(1024, steps=60, quick=2),
+    _wide(4096, steps=24, quick=1),
     Work(
         "members",
         "1000 members at report scale, a member and step",
