@@ -45,7 +45,7 @@ class LogLines(Callback):
 
     def check(self, run: Run) -> None:
         if run.epoch // self.every > run.seen // self.every:
-            recent = {name: _mean(values) for name, values in _recent(run).items()}
+            recent = {name: _mean(values) for name, values in run.latest.items()}
             first = (run.seen // self.every + 1) * self.every
             for epoch in range(first, run.epoch + 1, self.every):
                 numbers = (
@@ -79,7 +79,7 @@ class ProgressBar(Callback):
         if not self._bar.disable:
             numbers = (
                 f"{_SHORT[name]}={_mean(values[-1:])[0]:.4f}"
-                for name, values in _recent(run).items()
+                for name, values in run.latest.items()
             )
             self._bar.set_postfix_str(", ".join(numbers), refresh=False)
             self._bar.update(run.epoch - run.seen)
@@ -121,7 +121,7 @@ class TensorBoard(Callback):
         value = self._summary.Summary.Value
         columns = {
             name + end: column.tolist()
-            for name, values in _recent(run).items()
+            for name, values in run.latest.items()
             for end, column in _spread(values).items()
         }
         for epoch, row in enumerate(zip(*columns.values(), strict=True), run.seen + 1):
@@ -197,13 +197,6 @@ def writable_folder(name: str, path: str | Path) -> Path:
 
 
 # ---- what the callbacks share
-
-
-def _recent(run: Run) -> dict[str, np.ndarray]:
-    """Loss and accuracy of the epochs since the last check, by name."""
-    history = run.history
-    found = {"loss": history.loss, "accuracy": history.accuracy}
-    return {name: v[run.seen : run.epoch] for name, v in found.items() if v is not None}
 
 
 def _mean(values: np.ndarray) -> np.ndarray:

@@ -12,7 +12,8 @@ class History:
     """The loss and accuracy of every epoch, as they were *before* its update, and how it ended.
 
     Epochs count from 1, so ``loss[k]`` is that of epoch ``k + 1``. For an ensemble every entry has
-    an axis of members more; where a member was no longer trained, it holds NaN.
+    an axis of members more; where a member was no longer trained, it holds NaN. Where `fit` was
+    asked for the checks alone (``every_epoch=False``), there is one entry a check.
 
     Attributes:
         loss: ``(epochs,)`` or ``(epochs, members)``.
@@ -21,6 +22,7 @@ class History:
             an int, or an int array ``(members,)``.
         diverged: the first epoch whose loss was not finite, 0 for never; as ``stop``.
         interrupted: whether a person or a callback ended the run.
+        epochs: how many epochs were trained.
     """
 
     loss: np.ndarray
@@ -29,19 +31,23 @@ class History:
     diverged: int | np.ndarray
     interrupted: bool = False
 
-    @property
-    def epochs(self) -> int:
-        """How many epochs were trained."""
-        return len(self.loss)
+    epochs: int = 0
 
 
 @dataclass
 class Recorder:
-    """Collects the metrics of the intervals on the host, for members that come and go."""
+    """Collects the metrics of the intervals on the host, for members that come and go.
+
+    Attributes:
+        members: the number of members, or ``None`` for a single network.
+        every_epoch: whether all epochs are kept, or the last of each interval alone.
+        latest: all epochs of the last interval, by metric.
+    """
 
     members: int | None
-    chunks: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    every_epoch: bool = True
     latest: dict[str, np.ndarray] = field(default_factory=dict)
+    chunks: dict[str, list[np.ndarray]] = field(default_factory=dict)
 
     def add(self, metrics: dict[str, np.ndarray], columns: np.ndarray | None) -> None:
         """Append epochs; ``columns`` are the members that the metrics' last axis stands for."""
@@ -50,11 +56,12 @@ class Recorder:
                 wide = np.full((len(values), self.members), np.nan, dtype=values.dtype)
                 wide[:, columns] = values
                 values = wide
-            self.chunks.setdefault(name, []).append(values)
             self.latest[name] = values
+            kept = values if self.every_epoch else values[-1:].copy()
+            self.chunks.setdefault(name, []).append(kept)
 
     def get(self, name: str) -> np.ndarray | None:
-        """All epochs of a metric so far."""
+        """All that was kept of a metric so far."""
         found = self.chunks.get(name)
         if found is None:
             return None

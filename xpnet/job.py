@@ -37,9 +37,10 @@ class Job:
         every_epoch: bool,
     ) -> None:
         self.backend, self.step, self.population = backend, step, population
-        self.batches, self.acc_goal, self.every_epoch = batches, acc_goal, every_epoch
+        self.batches, self.acc_goal = batches, acc_goal
         self.members = population.members
-        self.recorder = Recorder(self.members)
+        self.recorder = Recorder(self.members, every_epoch)
+        self.epochs = 0
         self.stop = np.zeros(self.members or 1, dtype=np.int64)
         self.diverged = np.zeros(self.members or 1, dtype=np.int64)
         self.interrupted = False
@@ -120,6 +121,7 @@ class Job:
         self.population.leave(reached)
         self.population.leave(failed, before)
         self.population.close_ranks()
+        self.epochs += count
         return count
 
     def _keep(
@@ -130,16 +132,15 @@ class Job:
         first_bad: np.ndarray,
     ) -> None:
         """Put the epochs of an interval on record."""
-        kept = slice(0, count) if self.every_epoch else slice(count - 1, count)
         if self.members is None:
-            self.recorder.add({name: v[kept] for name, v in metrics.items()}, None)
+            self.recorder.add({name: v[:count] for name, v in metrics.items()}, None)
             return
         alive, columns = self.population.alive, self.population.columns
         values = {name: v.copy() for name, v in metrics.items()}
         for column in np.flatnonzero(failed):
             for value in values.values():
                 value[first_bad[column] + 1 :, column] = np.nan
-        self.recorder.add({name: v[kept][:, alive] for name, v in values.items()}, columns[alive])
+        self.recorder.add({name: v[:, alive] for name, v in values.items()}, columns[alive])
 
     # ---- the result
 
@@ -154,6 +155,7 @@ class Job:
             stop=int(stop[0]) if self.members is None else stop,
             diverged=int(diverged[0]) if self.members is None else diverged,
             interrupted=self.interrupted,
+            epochs=self.epochs,
         )
 
     def model(self) -> Model:

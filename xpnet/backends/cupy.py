@@ -59,7 +59,8 @@ class CuPyBackend(Backend):
         return f"{properties['name'].decode()} (cuda:{self.device.id})"
 
     def context(self) -> AbstractContextManager[Any]:
-        return self._import().cuda.Device(self.device.id)
+        context: AbstractContextManager[Any] = self._import().cuda.Device(self.device.id)
+        return context
 
     def asarray(self, values: Any, dtype: str) -> Array:
         with self.context():

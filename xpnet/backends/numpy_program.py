@@ -28,7 +28,7 @@ class _Chain:
 
 
 def _nbytes(node: Node) -> int:
-    return int(np.prod(node.shape)) * np.dtype(node.dtype).itemsize
+    return math.prod(node.shape) * int(np.dtype(node.dtype).itemsize)
 
 
 class NumPyProgram(Program):
