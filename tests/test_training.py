@@ -1,0 +1,469 @@
+"""`fit`: epochs, batches, checks, stopping, members that come and go, and what callbacks see."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import xpnet as xn
+from tests.helpers import arr, assert_close, assert_equal, host, report_network, rounding, xor
+
+NET = xn.Sequential(xn.Linear(2, 3), xn.Tanh(), xn.Linear(3, 1))
+LOSS = xn.BCEWithLogits()
+WIDER = xn.Sequential(xn.Linear(2, 5), xn.Tanh(), xn.Linear(5, 1))  # learns xor in 60 epochs
+SGD = xn.Momentum(lr=0.1)
+ADAM = xn.Adam(lr=1e-2)
+
+
+def drift(steps, dtype="float64"):
+    """How far two runs of ``steps`` steps may part that add the same numbers in another order.
+
+    A step of these small networks is some hundred roundings of numbers below 10, and what they
+    leave passes on to the next step with a factor near 1.
+    """
+    return rounding(100 * steps, 10, dtype)
+
+
+def by_hand(backend, theta, x, y, batches, optimizer=SGD, loss=LOSS):
+    """Train by the loop of the documentation; return the losses before each update, and theta."""
+    state, losses = optimizer.init(theta), []
+    for rows in batches:
+        bx, by = (arr(backend, backend.to_host(a)[rows]) for a in (x, y))
+        value, grad = NET.value_and_grad(theta, bx, by, loss)
+        theta, state = optimizer.update(theta, grad, state)
+        losses.append(float(host(backend, value)))
+    return losses, theta
+
+
+ALL = slice(None)
+
+
+# ---- epochs, checks and the goal
+
+
+def test_the_loss_of_an_epoch_is_the_one_before_its_update(backend):
+    x, y = xor(backend)
+    theta = NET.init(0, like=x)
+    losses, after = by_hand(backend, theta, x, y, [ALL] * 7)
+    model = xn.fit(NET, x, y, loss=LOSS, optimizer=SGD, epochs=7, theta=theta, epoch_checking=3)
+    np.testing.assert_allclose(model.history.loss, losses, rtol=0, atol=drift(7))
+    assert_close(backend, model.theta, host(backend, after), atol=drift(7))
+    assert model.history.epochs == 7
+    assert isinstance(model.history.loss, np.ndarray)
+    assert (model.history.stop, model.history.diverged, model.history.interrupted) == (0, 0, False)
+
+
+def test_the_goal_is_looked_at_only_at_the_checks(backend):
+    x, y = xor(backend)
+    net = report_network()
+
+    def fit(**options):
+        seed = np.random.RandomState(42)
+        return xn.fit(net, x, y, loss=xn.BCE(), optimizer=ADAM, seed=seed, **options).history
+
+    accuracy = fit(epochs=120, epoch_checking=30).accuracy
+    met = [k for k in range(1, 121) if accuracy[k - 1] >= 1]
+    checks = [k for k in met if k % 30 == 0]
+    assert met[0] < checks[0]
+    found = fit(epochs=120, epoch_checking=30, acc_goal=1.0)
+    assert found.stop == found.epochs == checks[0]
+    np.testing.assert_array_equal(found.accuracy, accuracy[: checks[0]])
+    # At the end of the last interval, which is a shorter one, it is looked at as well.
+    assert fit(epochs=checks[0] - 10, epoch_checking=30, acc_goal=0.5).stop == 30
+    assert fit(epochs=20, epoch_checking=30, acc_goal=0.5).stop == 20
+
+
+def test_a_goal_of_1_is_reached_for_every_number_of_samples_and_batches(backend):
+    # 49 samples in batches of 10: shares of 10/49 and 9/49 do not add up to 1 in floating point.
+    x = arr(backend, np.linspace(1, 2, 49)[:, None])
+    y = arr(backend, np.ones((49, 1)))
+    net = xn.Sequential(xn.Linear(1, 1, xn.Constant(1), xn.Zeros()))
+    for batch_size in (None, 10):
+        model = xn.fit(net, x, y, loss=LOSS, optimizer=xn.SGD(lr=0.0), epochs=4, seed=0,
+                       acc_goal=1.0, epoch_checking=2, batch_size=batch_size)  # fmt: skip
+        assert model.history.stop == 2
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_theta_and_history_have_the_dtype_of_the_data(backend, dtype):
+    x, y = xor(backend, dtype)
+    model = xn.fit(NET, x, y, loss=LOSS, optimizer=ADAM, epochs=3, seed=0)
+    host(backend, model.theta, dtype=dtype, shape=(NET.size,))
+    assert model.history.loss.dtype == model.history.accuracy.dtype == dtype
+    for value in model.state.values():
+        assert backend.dtype_name(value) == dtype
+
+
+def test_a_loss_of_regression_has_no_accuracy_in_its_history(backend):
+    x, y = xor(backend)
+    assert (
+        xn.fit(NET, x, y, loss=xn.MSE(), optimizer=SGD, epochs=2, seed=0).history.accuracy is None
+    )
+
+
+def test_every_library_trains_as_numpy_does(backend):
+    numpy = xn.backends.get("numpy")
+    found = [
+        xn.fit(NET, *xor(b), loss=LOSS, optimizer=SGD, epochs=9, seed=1, batch_size=8)
+        for b in (backend, numpy)
+    ]
+    assert_close(backend, found[0].theta, found[1].theta, atol=drift(27))
+    np.testing.assert_allclose(found[0].history.loss, found[1].history.loss, rtol=0, atol=drift(27))
+
+
+# ---- batches
+
+
+def test_batches_run_through_the_samples_with_an_odd_remainder_at_the_end(backend):
+    x, y = xor(backend)
+    theta = NET.init(0, like=x)
+    rows = [slice(0, 8), slice(8, 16), slice(16, 21)]
+    losses, after = by_hand(backend, theta, x, y, rows * 3)
+    model = xn.fit(NET, x, y, loss=LOSS, optimizer=SGD, epochs=3, theta=theta, batch_size=8,
+                   shuffle=False, epoch_checking=2)  # fmt: skip
+    assert_close(backend, model.theta, host(backend, after), atol=drift(9))
+    epochs = np.reshape(losses, (3, 3)) @ [8 / 21, 8 / 21, 5 / 21]
+    np.testing.assert_allclose(model.history.loss, epochs, rtol=0, atol=drift(9))
+
+
+def test_shuffled_batches_take_every_sample_once_an_epoch(backend):
+    # With a learning rate of 0 nothing moves, and the mean over the batches is that over all.
+    x, y = xor(backend)
+    theta = NET.init(0, like=x)
+    whole = float(host(backend, LOSS(NET(theta, x), y)))
+    for batch_size in (7, 8):
+        model = xn.fit(NET, x, y, loss=LOSS, optimizer=xn.SGD(lr=0.0), epochs=4, theta=theta,
+                       batch_size=batch_size)  # fmt: skip
+        np.testing.assert_allclose(model.history.loss, [whole] * 4, rtol=0, atol=drift(1))
+
+
+def test_shuffling_is_seeded_and_the_same_on_every_library(backend):
+    x, y = xor(backend)
+
+    def fit(shuffle_seed):
+        model = xn.fit(NET, x, y, loss=LOSS, optimizer=SGD, epochs=3, seed=0, batch_size=8,
+                       shuffle_seed=shuffle_seed)  # fmt: skip
+        return host(backend, model.theta)
+
+    np.testing.assert_array_equal(fit(3), fit(3))
+    np.testing.assert_array_equal(fit(3), fit(np.random.default_rng(3)))
+    assert abs(fit(3) - fit(4)).max() > 1e-6
+    # The order is the host's: NumPy's shuffle of the rows, epoch by epoch.
+    rng, rows = np.random.default_rng(3), []
+    for _ in range(3):
+        order = np.arange(21)
+        rng.shuffle(order)
+        rows += [order[:8], order[8:16], order[16:]]
+    _, after = by_hand(backend, NET.init(0, like=x), x, y, rows)
+    np.testing.assert_allclose(fit(3), host(backend, after), rtol=0, atol=drift(9))
+
+
+def test_a_sample_weight_of_2_is_the_sample_twice(backend):
+    x, y = xor(backend)
+    weight = arr(backend, [2.0] + [1.0] * 20)
+    rows = [0, *range(21)]
+    x2, y2 = (arr(backend, backend.to_host(a)[rows]) for a in (x, y))
+    theta = NET.init(0, like=x)
+    weighted = xn.fit(NET, x, y, loss=LOSS, optimizer=SGD, epochs=5, theta=theta,
+                      sample_weight=weight)  # fmt: skip
+    twice = xn.fit(NET, x2, y2, loss=LOSS, optimizer=SGD, epochs=5, theta=theta)
+    assert_close(backend, weighted.theta, host(backend, twice.theta), atol=drift(5))
+    np.testing.assert_allclose(weighted.history.loss, twice.history.loss, rtol=0, atol=drift(5))
+
+
+# ---- going on
+
+
+@pytest.mark.parametrize("batch_size", [None, 8])
+def test_ten_epochs_and_ten_more_are_twenty(backend, batch_size):
+    x, y = xor(backend)
+    options = {"loss": LOSS, "optimizer": ADAM, "batch_size": batch_size}
+    rng = np.random.default_rng(0)
+    twenty = xn.fit(NET, x, y, epochs=20, seed=0, shuffle_seed=rng, epoch_checking=10, **options)
+    rng = np.random.default_rng(0)
+    ten = xn.fit(NET, x, y, epochs=10, seed=0, shuffle_seed=rng, **options)
+    more = xn.fit(
+        NET, x, y, epochs=10, theta=ten.theta, state=ten.state, shuffle_seed=rng, **options
+    )
+    assert_close(backend, more.theta, host(backend, twenty.theta), atol=drift(60))
+    losses = np.concatenate([ten.history.loss, more.history.loss])
+    np.testing.assert_allclose(losses, twenty.history.loss, rtol=0, atol=drift(60))
+
+
+def test_what_is_passed_in_is_not_changed(backend):
+    x, y = xor(backend)
+    theta = NET.init(0, like=x)
+    state = ADAM.init(theta)
+    before = {name: np.array(host(backend, a)) for name, a in (*state.items(), ("theta", theta))}
+    xn.fit(NET, x, y, loss=LOSS, optimizer=ADAM, epochs=3, theta=theta, state=state)
+    for name, array in (*state.items(), ("theta", theta)):
+        assert_equal(backend, array, before[name])
+
+
+def test_a_model_of_a_run_is_not_changed_by_the_next_run(backend):
+    x, y = xor(backend)
+    first = xn.fit(NET, x, y, loss=LOSS, optimizer=ADAM, epochs=3, seed=0)
+    before = np.array(host(backend, first.theta))
+    xn.fit(NET, x, y, loss=LOSS, optimizer=ADAM, epochs=3, theta=first.theta, state=first.state)
+    xn.fit(NET, x, y, loss=LOSS, optimizer=ADAM, epochs=3, seed=1)
+    assert_equal(backend, first.theta, before)
+
+
+# ---- losses that become NaN
+
+
+def test_a_loss_that_becomes_infinite_ends_training_with_the_theta_of_the_check_before(backend):
+    x, y = xor(backend)
+    net = xn.Sequential(xn.Linear(2, 1))
+
+    def fit(epochs):
+        return xn.fit(net, x, y, loss=xn.MSE(), optimizer=xn.SGD(lr=1e12), epochs=epochs, seed=0,
+                      epoch_checking=5)  # fmt: skip
+
+    # Each step multiplies the error by about 10¹²: its square passes 10³⁰⁸ after a dozen.
+    model = fit(100)
+    losses, epoch = model.history.loss, model.history.diverged
+    assert 5 < epoch < 20
+    assert model.history.epochs == epoch
+    assert np.isfinite(losses[:-1]).all()
+    assert not np.isfinite(losses[-1])
+    assert model.history.stop == 0
+    check = (epoch - 1) // 5 * 5
+    found, expected = host(backend, model.theta), host(backend, fit(check).theta)
+    assert np.isfinite(found).all()
+    # drift, relative to parameters of 10¹²ᵏ
+    np.testing.assert_allclose(found, expected, rtol=drift(check), atol=0)
+
+
+def test_a_loss_that_is_nan_from_the_start_leaves_theta_as_it_was(backend):
+    x, y = xor(backend)
+    theta = arr(backend, np.full(NET.size, np.nan))
+    model = xn.fit(NET, x, y, loss=LOSS, optimizer=SGD, epochs=50, theta=theta)
+    assert (model.history.diverged, model.history.epochs) == (1, 1)
+
+
+def test_a_member_that_diverges_does_no_harm_to_the_others(backend):
+    x, y = xor(backend)
+    net = xn.Sequential(xn.Linear(2, 1))
+    rates = [0.1, 1e12, 0.05]
+    lr = arr(backend, np.array(rates)[:, None])
+    model = xn.fit(net, x, y, loss=xn.MSE(), optimizer=xn.SGD(lr=lr), epochs=40, seed=0, members=3,
+                   epoch_checking=5)  # fmt: skip
+    assert model.history.loss.shape == (40, 3)
+    epoch = model.history.diverged[1]
+    assert list(model.history.diverged > 0) == [False, True, False]
+    assert not np.isfinite(model.history.loss[epoch - 1, 1])
+    assert np.isnan(model.history.loss[epoch:, 1]).all()
+    assert np.isfinite(model.history.loss[: epoch - 1, 1]).all()
+    assert np.isfinite(host(backend, model.theta)).all()
+    for i in (0, 2):
+        alone = xn.fit(net, x, y, loss=xn.MSE(), optimizer=xn.SGD(lr=rates[i]), epochs=40, seed=i)
+        assert_close(backend, model.theta[i, ...], host(backend, alone.theta), atol=drift(40))
+        np.testing.assert_allclose(
+            model.history.loss[:, i], alone.history.loss, rtol=0, atol=drift(40)
+        )
+
+
+# ---- members
+
+
+def own_data(rng):
+    """Each of five members its own points, labels and weights."""
+    x, y = xn.datasets.xor()
+    flips = rng.integers(0, 2, (5, 1, 1))
+    return (
+        x + rng.normal(0, 0.01, (5, 21, 2)),
+        np.where(flips, 1 - y, y),
+        rng.uniform(0.5, 2, (5, 21)),
+    )
+
+
+@pytest.mark.parametrize("data", ["shared", "own"])
+def test_member_i_trains_as_network_i_alone_and_leaves_at_its_own_goal(backend, data):
+    x, y, weight = *xn.datasets.xor(), None
+    if data == "own":
+        x, y, weight = own_data(np.random.default_rng(1))
+    options = {"loss": LOSS, "optimizer": xn.Adam(lr=5e-2), "epochs": 60, "epoch_checking": 15}
+    options["acc_goal"] = 0.9
+
+    def fit(pick, **more):
+        arrays = [
+            None if a is None else arr(backend, a[pick] if data == "own" else a)
+            for a in (x, y, weight)
+        ]
+        return xn.fit(WIDER, *arrays[:2], sample_weight=arrays[2], **options, **more)
+
+    together = fit(ALL, seed=0, members=5)
+    history = together.history
+    assert len(set(history.stop)) > 2  # they leave at different checks, or never
+    # As `drift`, and Adam divides by √v: gradients of 10⁻³ it makes a thousand times larger.
+    atol = 1000 * drift(60)
+    for i in range(5):
+        alone = fit(i, seed=i)
+        epochs = alone.history.epochs
+        assert history.stop[i] == alone.history.stop
+        np.testing.assert_allclose(history.loss[:epochs, i], alone.history.loss, rtol=0, atol=atol)
+        np.testing.assert_allclose(
+            history.accuracy[:epochs, i], alone.history.accuracy, rtol=0, atol=drift(1)
+        )
+        assert np.isnan(history.loss[epochs:, i]).all()
+        assert_close(backend, together.theta[i, ...], host(backend, alone.theta), atol=atol)
+        for name, value in alone.state.items():
+            of_member = host(backend, together.state[name])[i].reshape(value.shape)
+            np.testing.assert_allclose(of_member, host(backend, value), rtol=0, atol=atol)
+
+
+def test_members_train_in_batches_as_alone(backend):
+    x, y = xor(backend)
+    options = {"loss": LOSS, "optimizer": SGD, "epochs": 6, "batch_size": 8, "epoch_checking": 4}
+    together = xn.fit(NET, x, y, seed=0, members=5, **options)
+    for i in range(5):
+        alone = xn.fit(NET, x, y, seed=i, **options)
+        assert_close(backend, together.theta[i, ...], host(backend, alone.theta), atol=drift(18))
+        np.testing.assert_allclose(
+            together.history.loss[:, i], alone.history.loss, rtol=0, atol=drift(18)
+        )
+
+
+def test_members_that_left_early_go_on_as_they_would_alone(backend):
+    # Each has its own count of steps, on which Adam's corrections depend.
+    x, y = xor(backend)
+    options = {"loss": LOSS, "optimizer": xn.Adam(lr=5e-2), "acc_goal": 0.9, "epoch_checking": 15}
+    first = xn.fit(WIDER, x, y, seed=0, members=5, epochs=60, **options)
+    assert len(set(first.history.stop)) > 2
+    options["acc_goal"] = None
+    second = xn.fit(WIDER, x, y, theta=first.theta, state=first.state, epochs=5, **options)
+    for i in range(5):
+        steps = first.history.stop[i] or 60
+        assert host(backend, second.state["step"])[i, 0] == steps + 5
+        alone = xn.fit(WIDER, x, y, seed=i, epochs=int(steps) + 5, **options)
+        assert_close(
+            backend, second.theta[i, ...], host(backend, alone.theta), atol=1000 * drift(65)
+        )
+
+
+def test_an_ensemble_of_one_has_a_member_axis(backend):
+    x, y = xor(backend)
+    one = xn.fit(NET, x, y, loss=LOSS, optimizer=SGD, epochs=3, seed=0, members=1)
+    assert one.history.loss.shape == one.history.accuracy.shape == (3, 1)
+    assert one.history.stop.shape == (1,)
+    host(backend, one.theta, shape=(1, NET.size))
+
+
+# ---- callbacks, and ends before the end
+
+
+class Events(xn.Callback):
+    def __init__(self, name, log, *, stop_at=None, fail_at=None):
+        self.name, self.log, self.stop_at, self.fail_at = name, log, stop_at, fail_at
+
+    def note(self, what, run):
+        self.log.append((self.name, what, run.seen, run.epoch))
+        if what == self.fail_at:
+            raise RuntimeError(f"{self.name} fails")
+
+    def start(self, run):
+        self.note("start", run)
+
+    def check(self, run):
+        self.note("check", run)
+        if run.epoch == self.stop_at:
+            run.stop()
+
+    def finish(self, run):
+        self.note("finish", run)
+
+
+def test_callbacks_are_told_in_their_order_before_at_every_check_and_after(backend):
+    log = []
+    x, y = xor(backend)
+    xn.fit(NET, x, y, loss=LOSS, optimizer=SGD, epochs=7, seed=0, epoch_checking=3,
+           callbacks=[Events("a", log), Events("b", log)])  # fmt: skip
+    moments = [("start", 0, 0), ("check", 0, 3), ("check", 3, 6), ("check", 6, 7)]
+    told = [(name, *moment) for moment in moments for name in "ab"]
+    # The last that started is the first to finish, as with statements end.
+    assert log == [*told, ("b", "finish", 6, 7), ("a", "finish", 6, 7)]
+
+
+def test_a_callback_sees_the_run_as_it_is(backend):
+    x, y = xor(backend)
+    seen = []
+
+    class Look(xn.Callback):
+        def check(self, run):
+            seen.append((run.history.epochs, host(backend, run.model.theta).copy()))
+            assert run.network is NET
+            assert (run.epochs, run.acc_goal, run.members) == (6, None, None)
+
+    model = xn.fit(NET, x, y, loss=LOSS, optimizer=SGD, epochs=6, seed=0, epoch_checking=3,
+                   callbacks=[Look()])  # fmt: skip
+    half = xn.fit(NET, x, y, loss=LOSS, optimizer=SGD, epochs=3, seed=0)
+    assert [epochs for epochs, _ in seen] == [3, 6]
+    np.testing.assert_array_equal(seen[0][1], host(backend, half.theta))
+    np.testing.assert_array_equal(seen[1][1], host(backend, model.theta))
+
+
+def test_a_callback_can_end_the_run(backend):
+    log = []
+    x, y = xor(backend)
+    model = xn.fit(NET, x, y, loss=LOSS, optimizer=SGD, epochs=9, seed=0, epoch_checking=2,
+                   callbacks=[Events("a", log, stop_at=4), Events("b", log)])  # fmt: skip
+    assert model.history.epochs == 4
+    assert model.history.interrupted
+    assert [entry for entry in log if entry[0] == "b"][-1] == ("b", "finish", 2, 4)
+
+
+def test_a_callback_that_fails_ends_the_run_and_those_that_started_are_told(backend):
+    x, y = xor(backend)
+    for fail_at, told in (("start", ["start", "finish"]), ("check", ["start", "check", "finish"])):
+        log = []
+        with pytest.raises(RuntimeError, match="b fails"):
+            xn.fit(NET, x, y, loss=LOSS, optimizer=SGD, epochs=4, seed=0, epoch_checking=2,
+                   callbacks=[Events("a", log), Events("b", log, fail_at=fail_at)])  # fmt: skip
+        assert [what for name, what, *_ in log if name == "a"] == told
+
+
+INTERRUPTED = """
+import os, signal, sys
+import numpy as np
+import xpnet as xn
+
+backend = xn.backends.get(*sys.argv[1:])
+backend.prepare("float64")
+x, y = (backend.asarray(a, "float64") for a in xn.datasets.xor())
+net = xn.Sequential(xn.Linear(2, 3), xn.Tanh(), xn.Linear(3, 1))
+finished = []
+
+class CtrlC(xn.Callback):
+    def check(self, run):
+        if run.epoch == 6:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def finish(self, run):
+        finished.append(run.epoch)
+
+options = dict(loss=xn.BCEWithLogits(), optimizer=xn.Momentum(lr=0.1), seed=0, epoch_checking=3)
+model = xn.fit(net, x, y, epochs=1000, callbacks=[CtrlC()], **options)
+epochs = model.history.epochs
+assert model.history.interrupted
+assert 6 < epochs <= 9, epochs  # the step in hand is done, or where steps are compiled, the interval
+assert finished == [epochs]
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+again = xn.fit(net, x, y, epochs=epochs, **options)
+np.testing.assert_allclose(again.history.loss, model.history.loss, rtol=0, atol=1e-12)
+np.testing.assert_allclose(
+    backend.to_host(again.theta), backend.to_host(model.theta), rtol=0, atol=1e-12
+)
+assert not again.history.interrupted
+"""
+
+
+def test_ctrl_c_ends_a_run_cleanly_and_keeps_what_was_done(backend, request):
+    where = request.node.callspec.params["backend"].replace("cuda", "cuda:0").split(":", 1)
+    root = Path(__file__).parents[1]
+    result = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, *where], cwd=root, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
