@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 import warnings
@@ -78,7 +79,15 @@ def test_a_line_of_an_ensemble_is_its_mean():
     lines: list[str] = []
     history = train(LogLines(20, lines.append), members=3).history
     loss, accuracy = history.loss[19].mean(), history.accuracy[19].mean()
-    assert lines == [f"Epoch: 20, loss: {loss:.6f}, acc: {accuracy:.6f}."]
+    assert lines == [f"Epoch: 20, loss: {loss:.6f}, acc: {accuracy:.6f}, members: 3."]
+
+
+def test_a_line_of_an_ensemble_counts_the_members_that_were_still_trained():
+    lines: list[str] = []
+    history = train(LogLines(100, lines.append), members=6, epochs=600, acc_goal=1.0).history
+    there = [int(np.count_nonzero(~np.isnan(row))) for row in history.loss[99::100]]
+    assert there[-1] < 6
+    assert [line.rpartition(", ")[2] for line in lines] == [f"members: {n}." for n in there]
 
 
 def test_lines_are_written_where_every_member_has_diverged():
@@ -108,6 +117,15 @@ def test_the_bar_shows_how_many_epochs_are_done_with_the_latest_loss_and_accurac
     assert " 25/25 " in last
     assert "it/s" in last
     assert f"loss={history.loss[-1]:.4f}, acc={history.accuracy[-1]:.4f}" in last
+
+
+def test_the_bar_of_an_ensemble_shows_how_many_are_still_trained_and_the_time_left():
+    pytest.importorskip("tqdm", reason="tqdm is not installed")
+    file = io.StringIO()
+    history = train(ProgressBar(file, disable=False), members=6, epochs=600, acc_goal=1.0).history
+    last = file.getvalue().rstrip().rpartition("\r")[2]
+    assert f"training={np.count_nonzero(history.stop == 0)}/6, loss=" in last
+    assert re.search(r"\[\d\d:\d\d<", last)
 
 
 def test_the_bar_draws_nothing_where_there_is_no_terminal():
@@ -170,6 +188,51 @@ def test_the_members_of_an_ensemble_share_a_picture(tmp_path):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     train(Picture(tmp_path / "picture.png"), members=3)
     assert (tmp_path / "picture.png").exists()
+
+
+@pytest.mark.parametrize("goal", [None, 1.0])
+def test_the_picture_of_an_ensemble_is_drawn_wherever_the_data_lies(tmp_path, backend, goal):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    x, y = backend.asarray(X, "float32"), backend.asarray(Y, "float32")
+    train(Picture(tmp_path / "picture.svg"), x=x, y=y, members=3, acc_goal=goal)
+    assert "</svg>" in (tmp_path / "picture.svg").read_text()
+
+
+def test_the_picture_of_an_ensemble_polls_all_members_in_pieces():
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    from xpnet import pictures
+
+    def members(points):
+        yield np.full((2, len(points)), 0.9)
+        yield np.stack([points[:, 0], np.zeros(len(points))])
+
+    points = np.asarray([[0.2, 0.0], [0.8, 0.0]])
+    mean, against, count = pictures._poll(members, points)
+    np.testing.assert_allclose(mean, [0.5, 0.65])
+    np.testing.assert_allclose(against, [0.5, 0.25])
+    assert count == 4
+    figure = pictures.ensemble(X, Y[:, 0], members, np.asarray([0, 100, 300, 200]), 400)
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert titles[0] == "Mean probability of 4 members"
+    assert titles[-1] == "Stops: 3 of 4 reach the goal"
+
+
+def test_the_members_of_a_large_ensemble_are_asked_a_few_at_a_time(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    from xpnet import callbacks, pictures
+
+    pieces = []
+    monkeypatch.setattr(callbacks, "_DRAWN", 5)
+    monkeypatch.setattr(callbacks, "_PIECE", 2 * 4 * 120 * 120)
+    poll = pictures._poll
+
+    def counted(members, points):
+        pieces.extend(len(piece) for piece in members(points))
+        return poll(members, points)
+
+    monkeypatch.setattr(pictures, "_poll", counted)
+    train(Picture(tmp_path / "picture.png"), members=9, epochs=1)
+    assert pieces == [2, 2, 1]
 
 
 def test_a_picture_counts_and_marks_the_wrong_predictions():

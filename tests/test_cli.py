@@ -113,6 +113,58 @@ def test_exit_status_is_1_when_the_loss_is_no_number(capsys):
     assert cli.main(["train", *argv, *QUIET]) == cli.FAILED
 
 
+# ---- ensembles
+
+
+def test_member_i_is_the_network_of_seed_plus_i(place):
+    outcome, _ = lines_of(*BASE, "--members", "3", "--num_epochs", "400", *place)
+    for i, stop in enumerate(outcome.model.history.stop):
+        alone, _ = lines_of(*BASE, "--seed", str(42 + i), "--num_epochs", "400", *place)
+        assert stop == alone.model.history.stop
+        to_host = outcome.backend.to_host
+        difference = to_host(outcome.model.theta)[i] - to_host(alone.model.theta)
+        assert abs(difference).max() < 1e-9
+
+
+def test_an_ensemble_is_told_as_a_table_of_its_distribution():
+    outcome, lines = lines_of(*BASE, "--members", "40", "--num_epochs", "1000")
+    stop = outcome.model.history.stop
+    arrived = np.count_nonzero(stop)
+    assert lines[0] == (
+        f"[INFO]: {arrived} of 40 members ({arrived / 40:.1%}) reach the accuracy 1.0 "
+        "within 1000 epochs. Distribution over the members:"
+    )
+    head, stops, loss, accuracy = lines[1].splitlines()
+    assert head.split() == ["min", "25", "%", "median", "75", "%", "max"]
+    ordered = sorted(n or np.inf for n in stop)
+    told = ["never" if np.isinf(n) else str(n) for n in (ordered[k] for k in (0, 9, 19, 29, 39))]
+    assert stops.split() == ["stop", *told]
+    assert loss.startswith("last loss")
+    assert accuracy.split()[-1] == "1.000000"
+
+
+def test_the_last_loss_of_a_member_is_that_of_its_stop():
+    outcome, lines = lines_of(*BASE, "--members", "2", "--num_epochs", "400")
+    loss, stop = outcome.model.history.loss, outcome.model.history.stop
+    last = sorted(loss[(n or 400) - 1, i] for i, n in enumerate(stop))
+    cells = lines[1].splitlines()[2].split()[2:]
+    assert (cells[0], cells[-1]) == tuple(f"{value:.6f}" for value in last)
+
+
+def test_of_more_epochs_than_memory_holds_the_checks_are_remembered(monkeypatch):
+    monkeypatch.setattr(cli, "_HISTORY", 1000)
+    outcome, lines = lines_of("--dataset", "xor", "--members", "4", "--num_epochs", "300")
+    assert outcome.model.history.loss.shape == (3, 4)
+    assert lines[0].startswith("[WARNING]: 0 of 4 members (0.0%) reach the accuracy 1.0")
+    assert lines[1].splitlines()[1].split() == ["stop", *["never"] * 5]
+
+
+def test_exit_status_is_1_when_the_loss_of_every_member_is_no_number(capsys):
+    argv = ["--dataset", "xor", "--optim", "momentum", "--lr", "1e308", "--momentum", "1e9"]
+    assert cli.main(["train", *argv, *QUIET, "--members", "3"]) == cli.FAILED
+    assert "The loss of 3 became NaN or infinite" in capsys.readouterr().out
+
+
 # ---- the flags
 
 
@@ -279,6 +331,13 @@ def test_ctrl_c_keeps_the_log_and_the_picture_of_what_was_done(tmp_path):
         ("--epoch_checking 0", "--epoch_checking must be a whole number of at least 1, not 0."),
         ("--epoch-logging 1e3", "--epoch-logging must be a whole number of at least 1, not '1e3'."),
         ("--acc_goal 1.5", "--acc_goal must be a finite number above 0 and of at most 1, not 1.5."),
+        ("--members 0", "--members must be a whole number of at least 1, not 0."),
+        ("--members many", "--members must be a whole number of at least 1, not 'many'."),
+        ("--members 1000000000", "--members must be a whole number of at most 10000000"),
+        (
+            "--members 10 --seed 4294967290",
+            "--members must be at most 6 with the seed 4294967290, since seeds end at 4294967295",
+        ),
         ("--seed -1", "--seed must be a whole number of at least 0, not -1."),
         ("--seed 4294967296", "--seed must be a whole number of at most 4294967295"),
         ("--data_seed x", "--data_seed must be a whole number of at least 0, or none, not 'x'."),

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +21,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from xpnet import _checks, backends
+from xpnet.model import Model
 from xpnet.training import Callback, Run
 
 __all__ = ["LogLines", "Picture", "ProgressBar", "TensorBoard", "writable_folder"]
@@ -32,7 +33,8 @@ _SHORT = {"loss": "loss", "accuracy": "acc"}
 class LogLines(Callback):
     """Writes ``Epoch: 500, loss: 0.688860, acc: 0.523810.`` for every so many epochs.
 
-    For an ensemble it is the mean of the members that are still trained.
+    For an ensemble it is the mean of the members that were still trained then, and tells how many
+    those were: ``Epoch: 500, loss: 0.688860, acc: 0.523810, members: 871.``
 
     Args:
         every: for which epochs: the multiples of this.
@@ -48,16 +50,20 @@ class LogLines(Callback):
             recent = {name: _mean(values) for name, values in run.latest.items()}
             first = (run.seen // self.every + 1) * self.every
             for epoch in range(first, run.epoch + 1, self.every):
-                numbers = (
-                    f"{_SHORT[name]}: {values[epoch - run.seen - 1]:.6f}"
-                    for name, values in recent.items()
-                )
+                row = epoch - run.seen - 1
+                numbers = [f"{_SHORT[name]}: {values[row]:.6f}" for name, values in recent.items()]
+                if run.members is not None:
+                    there = np.count_nonzero(~np.isnan(run.latest["loss"][row]))
+                    numbers.append(f"members: {there}")
                 with _bars_cleared():
                     self.write(f"Epoch: {epoch}, {', '.join(numbers)}.")
 
 
 class ProgressBar(Callback):
     """A tqdm bar over the epochs: iterations per second, and the latest loss and accuracy.
+
+    For an ensemble also how many members are still trained. The time left is for all epochs at the
+    pace of late: at most that, since members that are done leave, and the rest goes faster.
 
     Args:
         file: where it is drawn; ``None`` for stderr.
@@ -77,10 +83,11 @@ class ProgressBar(Callback):
 
     def check(self, run: Run) -> None:
         if not self._bar.disable:
-            numbers = (
-                f"{_SHORT[name]}={_mean(values[-1:])[0]:.4f}"
-                for name, values in run.latest.items()
-            )
+            numbers = [
+                f"{_SHORT[name]}={_mean(values[-1:])[0]:.4f}" for name, values in run.latest.items()
+            ]
+            if run.members is not None:
+                numbers.insert(0, f"training={run.training}/{run.members}")
             self._bar.set_postfix_str(", ".join(numbers), refresh=False)
             self._bar.update(run.epoch - run.seen)
 
@@ -136,7 +143,8 @@ class TensorBoard(Callback):
 class Picture(Callback):
     """Draws the ground truth beside the prediction, with the field of probability behind them.
 
-    For two features and two classes. The members of an ensemble vote with their probabilities.
+    For two features and two classes. Of an ensemble: the mean of its members' probabilities, where
+    they disagree, and, where there is a goal, when they reached it.
 
     Args:
         path: the file; its suffix says which kind (``.png``, ``.svg``, ``.pdf`` …).
@@ -167,14 +175,31 @@ class Picture(Callback):
         if run.epoch == 0:
             return
         backend, model = backends.of(run.x), run.model
+        dtype = backend.dtype_name(run.x)
+        x, y = backend.to_host(run.x), backend.to_host(run.y)[..., 0]
+        count = run.members or 1
 
         def probability(points: np.ndarray) -> np.ndarray:
-            x = backend.asarray(points, backend.dtype_name(run.x))
-            values = backend.to_host(model.predict_proba(x))
-            return (values.mean(axis=0) if values.ndim == 3 else values)[:, 0]
+            values = backend.to_host(model.predict_proba(backend.asarray(points, dtype)))
+            return np.asarray(values[:, 0])
 
-        x, y = backend.to_host(run.x), backend.to_host(run.y)
-        self._pictures.prediction(x, y[:, 0], probability, self.title).savefig(self.path)
+        def members(points: np.ndarray) -> Iterator[np.ndarray]:
+            where, wide = backend.asarray(points, dtype), max(_widths(run))
+            # One after another in pieces, so that a thousand fields need no more room than a few.
+            piece = max(1, _PIECE // (len(points) * wide))
+            chosen = np.linspace(0, count - 1, min(count, _DRAWN)).round()
+            for start in range(0, len(chosen), piece):
+                rows = backend.asarray(chosen[start : start + piece], "int64")
+                theta = backend.xp.take(model.theta, rows, axis=0)
+                some = Model(model.network, theta, model.loss)
+                yield backend.to_host(some.predict_proba(where))[..., 0]
+
+        if run.members is None:
+            figure = self._pictures.prediction(x, y, probability, self.title)
+        else:
+            stop = None if run.acc_goal is None else np.asarray(run.history.stop)
+            figure = self._pictures.ensemble(x, y, members, stop, run.epoch, self.title)
+        figure.savefig(self.path)
 
 
 def writable_folder(name: str, path: str | Path) -> Path:
@@ -197,6 +222,16 @@ def writable_folder(name: str, path: str | Path) -> Path:
 
 
 # ---- what the callbacks share
+
+_DRAWN = 1000
+"""How many members of an ensemble a picture looks at."""
+
+_PIECE = 1 << 23
+"""How many values of one layer's output it holds at once."""
+
+
+def _widths(run: Run) -> list[int]:
+    return [shape[-2] for shape in run.network.parameters().values() if len(shape) > 1]
 
 
 def _mean(values: np.ndarray) -> np.ndarray:

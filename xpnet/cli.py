@@ -1,8 +1,10 @@
 """The command line: what ``python -m xpnet``, ``xpnet`` and ``scripts/train.py`` share.
 
 Exit status: 0 when training ran to its end, whether or not the goal was reached; 1 when the loss
-became NaN or infinite; 2 for a mistake of the user's, told in one sentence before anything is
-trained; 130 after Ctrl-C. Whatever ended it, what was done is kept and the predictions are printed.
+became NaN or infinite (of an ensemble, that of every member); 2 for a mistake of the user's, told
+in one sentence before anything is trained; 130 after Ctrl-C. Whatever ended it, what was done is
+kept and the predictions are printed, or, of an ensemble, how the stops, losses and accuracies of
+its members are distributed.
 """
 
 from __future__ import annotations
@@ -119,6 +121,9 @@ class Flag:
     help: str
 
 
+_SEEDS = 2**32
+"""How many seeds the legacy generator knows."""
+
 FLAGS = (
     Flag("dataset", "linear", _one_of(lambda: list(DATASETS)), "|".join(DATASETS)),
     Flag("num_data", "100", _whole(1, 10**8), "points of the linear data; xor has its 21"),
@@ -129,7 +134,8 @@ FLAGS = (
     Flag("num_hidden", "2", _whole(0, 1000), "hidden layers, 0 for none"),
     Flag("dim_hidden", "4", _whole(1, 10**6), "units of each hidden layer"),
     Flag("activation", "relu", _one_of(lambda: list(ACTIVATIONS)), "|".join(ACTIVATIONS)),
-    Flag("seed", "42", _whole(0, 2**32 - 1), "seed of the initial weights"),
+    Flag("seed", "42", _whole(0, _SEEDS - 1), "seed of the initial weights"),
+    Flag("members", None, _whole(1, 10**7), "train so many at once, with seed, seed + 1, …"),
     Flag("optim", "vanilla", _one_of(lambda: list(OPTIMIZERS)), "see below"),
     Flag("lr", "1e-2", _number(above=0), "learning rate"),
     Flag("momentum", None, _number(least=0), "momentum"),
@@ -261,13 +267,32 @@ def _backend(options: argparse.Namespace, spelled: dict[str, str]) -> backends.B
     return backend
 
 
-def _network(options: argparse.Namespace, in_features: int) -> xn.Sequential:
+def network(
+    in_features: int, num_hidden: int = 2, dim_hidden: int = 4, activation: str = "relu"
+) -> xn.Sequential:
+    """The report's network: hidden layers with their activation, one output, a sigmoid on it."""
     layers: list[xn.Layer] = []
     width = in_features
-    for _ in range(options.num_hidden):
-        layers += [xn.Linear(width, options.dim_hidden), ACTIVATIONS[options.activation]()]
-        width = options.dim_hidden
+    for _ in range(num_hidden):
+        layers += [xn.Linear(width, dim_hidden), ACTIVATIONS[activation]()]
+        width = dim_hidden
     return xn.Sequential(*layers, xn.Linear(width, 1), xn.Sigmoid())
+
+
+class Seeds(Sequence[np.random.RandomState]):
+    """A generator a member: that of ``first``, ``first + 1`` …, made when it is asked for.
+
+    The legacy generator: that of the report, whose numbers come out to the last digit.
+    """
+
+    def __init__(self, first: int, members: int) -> None:
+        self._seeds = range(first, first + members)
+
+    def __len__(self) -> int:
+        return len(self._seeds)
+
+    def __getitem__(self, i: Any) -> Any:
+        return np.random.RandomState(self._seeds[i])
 
 
 def _optimizer(options: argparse.Namespace, spelled: dict[str, str]) -> xn.Optimizer:
@@ -297,6 +322,8 @@ class _Clock(xn.Callback):
 def _outputs(options: argparse.Namespace, spelled: dict[str, str]) -> dict[str, Path]:
     """What is to be written; the folders are made here."""
     network = f"{options.activation}-{options.num_hidden}x{options.dim_hidden}"
+    if options.members:
+        network += f"-x{options.members}"
     now = f"{datetime.now():%Y%m%d-%H%M%S.%f}"[:-3]
     run = f"{options.dataset}-{options.optim}-lr{options.lr:g}-{network}-{options.backend}-{now}"
     output = {}
@@ -318,6 +345,9 @@ def _watchers(
     A missing package is a mistake where its flag was given, and else a line on stderr.
     """
     title = f"{options.dataset}, {options.optim}, {options.activation}, lr {options.lr:g}"
+    if options.members:
+        last = options.seed + options.members - 1
+        title += f", {options.members} members, seeds {options.seed} to {last}"
     made: list[xn.Callback] = [callbacks.LogLines(options.epoch_logging, write)]
     makers: list[tuple[str, str, Callable[[], xn.Callback]]] = [
         ("bar", "", callbacks.ProgressBar),
@@ -362,7 +392,12 @@ def train(
         backend = _backend(options, spelled)
         optimizer = _optimizer(options, spelled)
         x, y = DATASETS[options.dataset](options.num_data, options.data_seed)
-        network = _network(options, x.shape[1])
+        if options.members and options.seed + options.members > _SEEDS:
+            raise Mistake(
+                f"{spelled['members']} must be at most {_SEEDS - options.seed} with the seed "
+                f"{options.seed}, since seeds end at {_SEEDS - 1}, not {options.members}."
+            )
+        net = network(x.shape[1], options.num_hidden, options.dim_hidden, options.activation)
         output = _outputs(options, spelled)
         watchers = _watchers(options, spelled, output, write)
         device_x, device_y = (backend.asarray(array, options.dtype) for array in (x, y))
@@ -374,22 +409,30 @@ def train(
                 f"[INFO]: {spelled[name]} changes nothing: xor has its 21 points.", file=sys.stderr
             )
     clock = _Clock()
+    values = options.num_epochs * (options.members or 1)
     model = xn.fit(
-        network,
+        net,
         device_x,
         device_y,
         loss=xn.BCE(),
         optimizer=optimizer,
         epochs=options.num_epochs,
-        # The legacy generator: that of the report, whose numbers come out to the last digit.
-        seed=np.random.RandomState(options.seed),
+        seed=Seeds(options.seed, options.members)
+        if options.members
+        else np.random.RandomState(options.seed),
+        members=options.members,
+        every_epoch=options.members is None or values <= _HISTORY,
         acc_goal=options.acc_goal,
         epoch_checking=options.epoch_checking,
         callbacks=[clock, *watchers, *extra_callbacks],
     )
     assert model.history is not None
-    write(_ending(options.acc_goal, model.history))
-    write(str(backend.to_host(model(device_x))))
+    if options.members is None:
+        write(_ending(options.acc_goal, model.history))
+        write(str(backend.to_host(model(device_x))))
+    else:
+        write(_summary(options.acc_goal, model.history))
+        write(_distribution(model.history))
     return Outcome(options, model, x, y, backend, clock.seconds, output)
 
 
@@ -407,6 +450,50 @@ def _ending(goal: float, history: xn.History) -> str:
     else:
         why = f"The goal of {goal} is not reached in {history.epochs} epochs"
     return f"[WARNING]: {why}. Last accuracy: {last}. Final prediction:"
+
+
+_HISTORY = 1 << 24
+"""How many epochs × members of an ensemble are remembered; of more, those of the checks."""
+
+
+def _summary(goal: float, history: xn.History) -> str:
+    """The first line of the end of an ensemble."""
+    stop, diverged = np.asarray(history.stop), np.asarray(history.diverged)
+    arrived, lost = np.count_nonzero(stop), np.count_nonzero(diverged)
+    text = (
+        f"{'Interrupted: ' if history.interrupted else ''}{arrived} of {len(stop)} members "
+        f"({arrived / len(stop):.1%}) reach the accuracy {goal} within {history.epochs} epochs."
+    )
+    if lost:
+        text += f" The loss of {lost} became NaN or infinite, which ended their training."
+    level = "INFO" if arrived else "WARNING"
+    return f"[{level}]: {text} Distribution over the members:"
+
+
+def _distribution(history: xn.History) -> str:
+    """A table: quartiles of the stops, and of loss and accuracy as they were at the end."""
+    stop = np.asarray(history.stop)
+    rows = [("stop", np.where(stop > 0, stop, np.inf), "{:.0f}")]
+    for name, values in (("loss", history.loss), ("accuracy", history.accuracy)):
+        if values is not None and len(values):
+            rows.append((f"last {name}", _last(values), "{:.6f}"))
+    lines = [f"{'':13}" + "".join(f"{h:>12}" for h in ("min", "25 %", "median", "75 %", "max"))]
+    for name, values, form in rows:
+        known = values[~np.isnan(values)]
+        # Without a mean of two neighbours: half of "never" is no epoch.
+        quartiles = (
+            np.quantile(known, np.linspace(0, 1, 5), method="inverted_cdf") if len(known) else []
+        )
+        cells = ("never" if np.isinf(q) else form.format(q) for q in quartiles)
+        lines.append(f"{name:13}" + "".join(f"{cell:>12}" for cell in cells))
+    return "\n".join(lines)
+
+
+def _last(values: np.ndarray) -> np.ndarray:
+    """The last entry of each member: before the NaN of those that were trained no longer."""
+    there = ~np.isnan(values)
+    row = len(values) - 1 - there[::-1].argmax(axis=0)
+    return np.asarray(np.take_along_axis(values, row[None], axis=0)[0])
 
 
 def _list_backends() -> None:
@@ -439,7 +526,8 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
         if command == "train":
             history = train(rest, prog=prog).model.history
             assert history is not None
-            return INTERRUPTED if history.interrupted else FAILED if history.diverged else 0
+            failed = bool(np.all(history.diverged))
+            return INTERRUPTED if history.interrupted else FAILED if failed else 0
         if command not in (*_COMMANDS, "-h", "--help", "--version"):
             raise Mistake(f"command must be one of {', '.join(_COMMANDS)}, not {command!r}.")
         if rest:
