@@ -96,6 +96,17 @@ def test_theta_and_history_have_the_dtype_of_the_data(backend, dtype):
         assert backend.dtype_name(value) == dtype
 
 
+def test_the_history_holds_the_checks_alone_where_that_is_asked_for(backend):
+    x, y = xor(backend)
+    options = {"loss": LOSS, "optimizer": SGD, "epochs": 7, "seed": 0, "epoch_checking": 3}
+    for members in (None, 2):
+        every = xn.fit(NET, x, y, members=members, **options).history
+        some = xn.fit(NET, x, y, members=members, every_epoch=False, **options).history
+        np.testing.assert_array_equal(some.loss, every.loss[[2, 5, 6]])
+        np.testing.assert_array_equal(some.accuracy, every.accuracy[[2, 5, 6]])
+        assert some.epochs == every.epochs == 7
+
+
 def test_a_loss_of_regression_has_no_accuracy_in_its_history(backend):
     x, y = xor(backend)
     assert (
@@ -280,8 +291,8 @@ def own_data(rng):
     )
 
 
-@pytest.mark.parametrize("data", ["shared", "own"])
-def test_member_i_trains_as_network_i_alone_and_leaves_at_its_own_goal(backend, data):
+@pytest.mark.parametrize(("data", "block"), [("shared", None), ("own", None), ("own", 2)])
+def test_member_i_trains_as_network_i_alone_and_leaves_at_its_own_goal(backend, data, block):
     x, y, weight = *xn.datasets.xor(), None
     if data == "own":
         x, y, weight = own_data(np.random.default_rng(1))
@@ -295,7 +306,7 @@ def test_member_i_trains_as_network_i_alone_and_leaves_at_its_own_goal(backend, 
         ]
         return xn.fit(WIDER, *arrays[:2], sample_weight=arrays[2], **options, **more)
 
-    together = fit(ALL, seed=0, members=5)
+    together = fit(ALL, seed=0, members=5, block=block)
     history = together.history
     assert len(set(history.stop)) > 2  # they leave at different checks, or never
     # As `drift`, and Adam divides by √v: gradients of 10⁻³ it makes a thousand times larger.

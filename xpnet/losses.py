@@ -120,6 +120,11 @@ def prepare_weight(
     return backend.xp.astype(weight, dtype)[..., None]
 
 
+def _integers(xp: Any) -> Any:
+    """The library's own integers: int64, but for JAX without its 64-bit mode."""
+    return xp.__array_namespace_info__().default_dtypes()["integral"]
+
+
 def _share(xp: Any, output: Array, weight: Array | None) -> Any:
     """What one element's loss counts for in the mean: a number, or ``(..., samples, 1)``."""
     if weight is None:
@@ -153,7 +158,7 @@ class _Binary(Loss):
         return _right(xp, (output > self.threshold) == (target > 0.5), output.dtype)
 
     def predict(self, xp: Any, output: Array) -> Array:
-        return xp.astype(output > self.threshold, xp.int64)
+        return xp.astype(output > self.threshold, _integers(xp))
 
     def check_values(self, backend: backends.Backend, shape: tuple[int, ...], y: Array) -> None:
         xp = backend.xp
@@ -276,7 +281,7 @@ class CrossEntropy(Loss):
         _check_real(backend, y)
         if self._holds_classes(backend, shape, y):
             if outputs > xp.iinfo(y.dtype).max:
-                y = xp.astype(y, xp.int64)
+                y = xp.astype(y, _integers(xp))
             return y[..., None] == xp.arange(outputs, dtype=y.dtype, device=backend.device)
         if _plain(y.shape) in _shapes(shape):
             return xp.astype(y, xp.bool)

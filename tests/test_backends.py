@@ -1,0 +1,201 @@
+"""The array libraries: found by name and by array, imported only when asked for."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import xpnet as xn
+from tests.helpers import arr, host
+from xpnet import backends
+
+ROOT = Path(__file__).parents[1]
+
+
+def python(code):
+    """Run code in a fresh interpreter; its output."""
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=ROOT, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_importing_xpnet_imports_no_optional_library():
+    python(
+        """
+import sys
+before = set(sys.modules)
+import xpnet
+known = {"cupy", "torch", "jax", "jaxlib", "array_api_strict", "array_api_compat.torch",
+         "array_api_compat.cupy", "tqdm", "tensorboardX", "matplotlib", "scipy", "threadpoolctl"}
+found = {name for name in set(sys.modules) - before if name in known}
+assert not found, found
+"""
+    )
+
+
+def test_a_run_on_numpy_imports_no_other_library():
+    python(
+        """
+import sys
+import xpnet as xn
+x, y = xn.datasets.xor()
+net = xn.Sequential(xn.Linear(2, 1))
+xn.fit(net, x, y, loss=xn.BCEWithLogits(), optimizer=xn.Adam(), epochs=3, seed=0)
+found = {"cupy", "torch", "jax", "array_api_strict"} & set(sys.modules)
+assert not found, found
+"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "extra"),
+    [
+        ("torch", "torch", "'xpnet[torch]'"),
+        ("jax", "jax", "'xpnet[jax]'"),
+        ("cupy", "cupy", "'xpnet[cuda13]'"),
+        ("strict", "array_api_strict", "array-api-strict"),
+    ],
+)
+def test_a_library_that_is_not_installed_is_named_with_what_to_install(name, package, extra):
+    # None in sys.modules makes an import fail as if the library were not installed.
+    text = python(
+        f"""
+import sys
+sys.modules[{package!r}] = None
+from xpnet import backends
+try:
+    backends.get({name!r})
+except ValueError as error:
+    assert isinstance(error, backends.BackendUnavailable)
+    print(error)
+"""
+    )
+    assert f"backend {name!r} needs the package {package!r}" in text
+    assert f"pip install {extra}" in text
+
+
+def test_available_says_for_every_library_what_it_can_do_or_why_not():
+    found = backends.available()
+    assert tuple(found) == backends.NAMES == ("numpy", "cupy", "torch", "jax", "strict")
+    for name, entry in found.items():
+        assert entry.name == name
+        if entry:
+            assert entry.devices
+            assert entry.version
+            assert entry.reason is None
+        else:
+            assert entry.devices == ()
+            assert f"backend {name!r}" in entry.reason
+    assert found["numpy"].devices == ("cpu",)
+    assert found["numpy"].version == np.__version__
+
+
+def test_a_backend_is_found_by_its_arrays(backend):
+    array = arr(backend, [1.0, 2.0])
+    found = backends.of(array, None, array)
+    assert found.name == backend.name
+    assert found.device == backend.device
+    assert backend.describe()
+    assert type(backend).version()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "bool"])
+def test_arrays_go_in_and_out_unchanged_and_are_the_backends_own(backend, dtype):
+    values = np.array([[0, 1], [1, 0]], dtype=dtype)
+    array = backend.asarray(values, dtype)
+    assert backend.dtype_name(array) == dtype
+    values += np.ones((), dtype)  # what the caller does to the values is nothing to the array
+    np.testing.assert_array_equal(host(backend, array, dtype=dtype), [[0, 1], [1, 0]])
+
+
+def test_a_transposed_array_comes_in_right(backend):
+    values = np.arange(6.0).reshape(2, 3)
+    np.testing.assert_array_equal(host(backend, backend.asarray(values.T, "float64")), values.T)
+
+
+def test_an_unknown_backend_is_answered_with_what_there_is_and_the_nearest():
+    with pytest.raises(ValueError, match=r"backend must be one of numpy, cupy, .*'nunpy'"):
+        backends.get("nunpy")
+    with pytest.raises(ValueError, match="did you mean 'torch'"):
+        backends.get("pytorch")
+
+
+def test_an_unknown_device_is_answered_with_what_there_is(backend):
+    for device in ("cpu7", "nowhere", "cuda:99", "device9"):
+        with pytest.raises(ValueError, match=rf"device must be .*{backend.name}.*{device}") as info:
+            backends.get(backend.name, device)
+        assert type(backend).devices()[0] in str(info.value)
+
+
+def test_every_device_that_is_listed_can_be_asked_for(backend):
+    for device in type(backend).devices():
+        assert backends.get(backend.name, device).name == backend.name
+
+
+def test_the_devices_of_strict_are_told_apart():
+    pytest.importorskip("array_api_strict", reason="array-api-strict is not installed")
+    here, there = (backends.get("strict", device) for device in ("cpu", "device1"))
+    assert here.device != there.device
+    a, b = (arr(backend, [1.0]) for backend in (here, there))
+    with pytest.raises(ValueError, match=r"y lies on .*device1.* but x on .*CPU.*one device"):
+        backends.of(a, b, names=("x", "y"))
+
+
+def test_an_array_of_another_library_is_named(backend):
+    if backend.name == "numpy":
+        pytest.importorskip("array_api_strict", reason="array-api-strict is not installed")
+        other = backends.get("strict")
+    else:
+        other = backends.get("numpy")
+    mine, theirs = arr(backend, [1.0]), arr(other, [1.0])
+    with pytest.raises(
+        TypeError, match=f"y is an array of {other.name} but x one of {backend.name}"
+    ):
+        backends.of(mine, theirs, names=("x", "y"))
+
+
+@pytest.mark.parametrize(
+    "value", [[1.0], 1.0, "x", object()], ids=["list", "float", "str", "object"]
+)
+def test_what_is_no_array_is_named(value):
+    with pytest.raises(TypeError, match=f"x must be an array of .*not {type(value).__name__}"):
+        backends.of(value, names=("x",))
+    with pytest.raises(TypeError, match="at least one array"):
+        backends.of(None)
+
+
+def test_float64_without_jaxs_64_bit_mode_is_an_error_that_names_the_switch():
+    pytest.importorskip("jax", reason="jax is not installed")
+    text = python(
+        """
+from xpnet import backends
+jax = backends.get("jax", "cpu")
+try:
+    jax.asarray([1.0], "float64")
+except ValueError as error:
+    print(error)
+"""
+    )
+    assert "JAX_ENABLE_X64" in text
+    assert "float32" in text
+
+
+def test_float32_trains_and_predicts_without_jaxs_64_bit_mode_and_without_warnings():
+    pytest.importorskip("jax", reason="jax is not installed")
+    python(
+        """
+import xpnet as xn
+jax = xn.backends.get("jax", "cpu")
+x, y = (jax.asarray(a, "float32") for a in xn.datasets.xor())
+for outputs, loss in ((1, xn.BCEWithLogits()), (2, xn.CrossEntropy())):
+    net = xn.Sequential(xn.Linear(2, outputs))
+    target = y if outputs == 1 else jax.asarray(xn.datasets.xor()[1][:, 0], "int32")
+    model = xn.fit(net, x, target, loss=loss, optimizer=xn.Adam(), epochs=3, seed=0, batch_size=8)
+    model.predict(x), model.predict_proba(x)
+many = xn.fit(net, x, target, loss=loss, optimizer=xn.Adam(), epochs=3, seed=0, members=2)
+"""
+    )

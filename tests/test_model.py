@@ -1,0 +1,128 @@
+"""`Model`: a network with its parameters, which can be read, set, copied and asked."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+import xpnet as xn
+from tests.helpers import arr, assert_close, assert_equal, host, report_network, rounding, xor
+
+NET = xn.Sequential(xn.Linear(2, 3), xn.Sequential(xn.Tanh(), xn.Linear(3, 1)))
+
+
+@pytest.fixture
+def model(backend):
+    """A model that has been trained for three epochs."""
+    x, y = xor(backend)
+    return xn.fit(NET, x, y, loss=xn.BCEWithLogits(), optimizer=xn.Adam(), epochs=3, seed=0)
+
+
+def test_layers_print_as_in_the_report_and_give_their_parameters(backend, model):
+    assert repr(model[0]) == "<Linear W: (3, 2) b: (1, 3)>"
+    theta = host(backend, model.theta)
+    assert_equal(backend, model[0].W, theta[:6].reshape(3, 2))
+    assert_equal(backend, model[0].b, theta[6:9].reshape(1, 3))
+    assert_equal(backend, model[1][1].W, theta[9:12].reshape(1, 3))
+    assert_equal(backend, model[-1][-1].b, theta[12:].reshape(1, 1))
+    assert model[0].in_features == 2
+    assert len(model) == 2
+    assert [repr(layer) for layer in model] == [repr(layer) for layer in NET]
+    assert list(model.named_parameters()) == list(NET.parameters())
+
+
+def test_what_is_set_is_read_and_changes_theta_there_alone(backend, model):
+    before = np.array(host(backend, model.theta))
+    model[0].W = arr(backend, [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    model[1][1].b = [[7.0]]  # values of the host are brought to the device
+    model[0].b = np.full((1, 3), 8.0)
+    after = np.concatenate([[1, 2, 3, 4, 5, 6], [8, 8, 8], before[9:12], [7]])
+    assert_equal(backend, model.theta, after)
+    assert_equal(backend, model[0].W, [[1, 2], [3, 4], [5, 6]])
+
+
+def test_writing_into_what_was_read_changes_nothing(backend, model):
+    before = np.array(host(backend, model.theta))
+    W = model[0].W
+    W *= 0
+    assert_equal(backend, model.theta, before)
+
+
+def test_the_parameters_of_an_ensemble_have_member_axes(backend):
+    x, y = xor(backend)
+    loss = xn.BCEWithLogits()
+    model = xn.fit(NET, x, y, loss=loss, optimizer=xn.SGD(), epochs=2, seed=0, members=4)
+    host(backend, model[0].W, shape=(4, 3, 2))
+    model[0].b = np.zeros((4, 1, 3))
+    assert_equal(backend, model[0].b, np.zeros((4, 1, 3)))
+    assert repr(model).endswith("4 members)")
+    host(backend, model.predict(x), shape=(4, 21, 1))
+
+
+def test_what_does_not_fit_is_not_set(backend, model):
+    before = np.array(host(backend, model.theta))
+    with pytest.raises(ValueError, match=r"W must have the shape \(3, 2\), not \(2, 3\)"):
+        model[0].W = np.zeros((2, 3))
+    with pytest.raises(AttributeError, match="V is no parameter of <Linear .*it has W, b"):
+        model[0].V = np.zeros((3, 2))
+    if backend.name != "numpy":  # NumPy's arrays are values of the host, brought to any dtype
+        with pytest.raises(TypeError, match=r"W must have the dtype .*float64, not .*float32"):
+            model[0].W = arr(backend, np.zeros((3, 2)), "float32")
+    with pytest.raises(AttributeError, match="Tanh"):
+        _ = model[1][0].W
+    with pytest.raises(TypeError, match="has no layers within"):
+        model[0][0]
+    assert_equal(backend, model.theta, before)
+
+
+def test_predictions_are_classes_and_probabilities(backend, model):
+    x, _ = xor(backend)
+    logits = host(backend, model(x), dtype="float64", shape=(21, 1))
+    assert_equal(backend, model.predict(x), (logits > 0).astype(np.int64), dtype="int64")
+    assert_close(backend, model.predict_proba(x), 1 / (1 + np.exp(-logits)), atol=rounding(8, 1))
+    several = xn.Model(xn.Sequential(xn.Linear(2, 3)), arr(backend, np.arange(9.0)),
+                       xn.CrossEntropy())  # fmt: skip
+    p = host(backend, several.predict_proba(x), shape=(21, 3))
+    np.testing.assert_allclose(p.sum(-1), 1, rtol=0, atol=rounding(8, 1))
+    assert_equal(backend, several.predict(x), p.argmax(-1).astype(np.int64), dtype="int64")
+
+
+def test_the_reports_network_predicts_probabilities_as_they_are(backend):
+    x, y = xor(backend)
+    rng = np.random.RandomState(42)
+    model = xn.fit(report_network(), x, y, loss=xn.BCE(), optimizer=xn.Adam(), epochs=1, seed=rng)
+    assert_equal(backend, model.predict_proba(x), host(backend, model(x)))
+
+
+def test_a_model_of_a_regression_predicts_its_output(backend):
+    x, y = xor(backend)
+    model = xn.fit(NET, x, y, loss=xn.MSE(), optimizer=xn.SGD(), epochs=1, seed=0)
+    assert_equal(backend, model.predict(x), host(backend, model(x)))
+    with pytest.raises(TypeError, match=r"predict_proba needs a loss .* not MSE\(\)"):
+        model.predict_proba(x)
+    bare = xn.Model(NET, model.theta)
+    assert_equal(backend, bare.predict(x), host(backend, model(x)))
+
+
+def test_models_survive_pickle_and_deepcopy_and_go_on_training(backend, model):
+    x, y = xor(backend)
+    # Arrays of strict on a device other than the CPU cannot be pickled: they are test doubles.
+    twins = [copy.deepcopy(model)]
+    if backend.name != "strict":
+        twins.append(pickle.loads(pickle.dumps(model)))
+    options = {"loss": model.loss, "optimizer": xn.Adam(), "epochs": 3}
+    expected = xn.fit(NET, x, y, theta=model.theta, state=model.state, **options)
+    for twin in twins:
+        assert_equal(backend, twin.theta, host(backend, model.theta))
+        assert_equal(backend, twin(x), host(backend, model(x)))
+        np.testing.assert_array_equal(twin.history.loss, model.history.loss)
+        on = xn.fit(twin.network, x, y, theta=twin.theta, state=twin.state, **options)
+        assert_equal(backend, on.theta, host(backend, expected.theta))
+    layer = copy.deepcopy(model[0])
+    assert_equal(backend, layer.W, host(backend, model[0].W))
+
+
+def test_theta_must_fit_the_network(backend):
+    with pytest.raises(ValueError, match=r"theta must have the shape \(13,\) .* not \(12,\)"):
+        xn.Model(NET, arr(backend, np.zeros(12)))
