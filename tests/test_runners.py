@@ -55,10 +55,11 @@ def both(
     n: int,
     orders: Any = None,
     recorded: bool = True,
+    threads: int | None = None,
 ) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
     """``theta`` and metrics after ``n`` steps: by the plain loop, and by the library's runner."""
     results = []
-    runner = backend.runner(step)
+    runner = backend.runner(step, threads)
     with backend.context():
         for run in (lambda *a: run_plainly(backend.xp, step, *a), runner):
             copy = backend.xp.asarray(theta, copy=True)
@@ -134,7 +135,7 @@ def test_blocks_in_cache_change_nothing(
     """With blocks of 64 bytes every chain of the small network runs block by block."""
     from xpnet.backends import numpy_program
 
-    monkeypatch.setattr(numpy_program.NumPyProgram.__init__, "__defaults__", (64,))
+    monkeypatch.setattr(numpy_program.NumPyProgram.__init__, "__defaults__", (None, 64))
     backend = xn.backends.get("numpy")
     for activation, optimizer in itertools.product(
         (xn.ReLU(), xn.LeakyReLU(), xn.Tanh()), OPTIMIZERS.values()
@@ -143,6 +144,20 @@ def test_blocks_in_cache_change_nothing(
         weight = np.linspace(0, 1, 12)[:, None] if weighted else None
         step = TrainingStep(np, net, criterion, optimizer)
         assert_agree(both(backend, step, theta, (x, y, weight), 6), "float64", 6)
+
+
+@pytest.mark.parametrize("batches", [False, True])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_threads_change_nothing_but_the_order_of_sums(optimizer: str, batches: bool) -> None:
+    pytest.importorskip("threadpoolctl", reason="a batch is split with threadpoolctl alone")
+    backend = xn.backends.get("numpy")
+    net, theta, loss, data = problem(backend, "CrossEntropy", xn.ReLU(), None, "float64")
+    rows = np.random.default_rng(1).integers(0, 12, (6, 7)) if batches else None
+    step = TrainingStep(np, net, loss, OPTIMIZERS[optimizer])
+    results = both(backend, step, theta, data, 6, rows, threads=3)
+    assert_agree(results, "float64", 6)
+    again = both(backend, step, theta, data, 6, rows, threads=3)
+    np.testing.assert_array_equal(results[1][0], again[1][0])
 
 
 def test_members_with_their_own_data_and_numbers_run_as_in_the_plain_loop(backend: Any) -> None:

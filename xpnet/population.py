@@ -35,6 +35,7 @@ class Population:
         data: shared, or ``(members, …)``.
         members: their number, or ``None``.
         block: how many are computed together.
+        threads: as for `Backend.runner`.
 
     Attributes:
         columns: the numbers of the members that are computed, in their order.
@@ -49,12 +50,14 @@ class Population:
         data: Data,
         members: int | None,
         block: int | None,
+        threads: int | None = None,
     ) -> None:
         self.backend, self.xp, self.step = backend, backend.xp, step
         self.members, self.block = members, block or members or 1
         self.columns = np.arange(members or 1)
         self.alive = np.ones(members or 1, dtype=bool)
-        self.runner = backend.runner(step)
+        self.threads = threads
+        self.runner = backend.runner(step, threads)
         self.left: list[tuple[np.ndarray, Carry]] = []
         self._form_blocks(carry, data)
 
@@ -67,14 +70,14 @@ class Population:
         own = any(array is not None and len(array.shape) == 3 for array in data)
         self.blocks = []
         for start in range(0, len(self.columns), self.block):
-            part = slice(start, start + self.block)
+            part = slice(start, min(start + self.block, len(self.columns)))
             theta, state = carry
             x, target, weight = (
                 array[part, ...] if array is not None and len(array.shape) == 3 else array
                 for array in data
             )
             piece = theta[part, :], {k: v[part, :] if v.ndim == 2 else v for k, v in state.items()}
-            runner = self.backend.runner(self.step) if own else self.runner
+            runner = self.backend.runner(self.step, self.threads) if own else self.runner
             self.blocks.append(_Block(copy_carry(self.xp, piece), (x, target, weight), runner))
 
     # ---- running

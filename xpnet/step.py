@@ -29,13 +29,22 @@ class TrainingStep:
     optimizer: Optimizer
 
     def __call__(self, carry: Carry, batch: Data) -> tuple[Carry, dict[str, Array]]:
-        theta, state = carry
+        grad, metrics = self.gradient(carry[0], batch)
+        return self.update(carry, grad), metrics
+
+    def gradient(self, theta: Array, batch: Data) -> tuple[Array, dict[str, Array]]:
+        """The first half: forward, loss and accuracy, backward."""
         x, target, weight = batch
         value, grad, output, _ = self.network.gradient(self.xp, theta, x, target, self.loss, weight)
         metrics = {"loss": value}
         if self.loss.classifies:
             metrics["accuracy"] = self.loss.accuracy(self.xp, output, target)
-        return self.optimizer.step(self.xp, theta, grad, state), metrics
+        return grad, metrics
+
+    def update(self, carry: Carry, grad: Array) -> Carry:
+        """The second half: the optimizer's step."""
+        theta, state = carry
+        return self.optimizer.step(self.xp, theta, grad, state)
 
     def select(self, data: Data, rows: Array) -> Data:
         x, target, weight = data

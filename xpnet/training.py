@@ -110,6 +110,7 @@ def fit(
     epoch_checking: int = 100,
     every_epoch: bool = True,
     block: int | None = None,
+    threads: int | None = None,
     callbacks: Iterable[Callback] = (),
 ) -> Model:
     """Train a network, or an ensemble of networks, where the data lies.
@@ -139,6 +140,9 @@ def fit(
             is all that memory has room for where members are many and epochs too.
         block: how many members are computed together; ``None`` for as many as suit the cache or
             the memory of the device.
+        threads: over how many threads NumPy splits a large batch; ``None`` for one a core where
+            that pays, 1 never. The last digits depend on it, and on nothing else. Needs
+            threadpoolctl. The other libraries have threads of their own.
         callbacks: told of the run at every check.
 
     Returns:
@@ -187,7 +191,9 @@ def fit(
         elif block is not None:
             block = _checks.whole("block", block)
         first = copy_carry(backend.xp, first)
-        population = Population(backend, step, first, data, members, block)
+        if threads is not None:
+            threads = _checks.whole("threads", threads)
+        population = Population(backend, step, first, data, members, block, threads)
         job = Job(backend, step, population, batches, acc_goal, every_epoch)
         _train(job, Run(job, x, y, epochs), epoch_checking, list(callbacks))
         return job.model()

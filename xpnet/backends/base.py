@@ -170,8 +170,14 @@ class Backend(ABC):
 
     # ---- running
 
-    def runner(self, step: Step) -> Runner:
-        """How this library runs ``step`` many times; keep it for all intervals of a training."""
+    def runner(self, step: Step, threads: int | None = None) -> Runner:
+        """How this library runs ``step`` many times; keep it for all intervals of a training.
+
+        Args:
+            step: the step.
+            threads: over how many threads a step may be split, where the library leaves that to
+                us; ``None`` for as many as pay.
+        """
         return partial(run_plainly, self.xp, step)
 
     def run(

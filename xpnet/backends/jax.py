@@ -68,7 +68,7 @@ class JaxBackend(Backend):
             )
         return super().asarray(values, dtype)
 
-    def runner(self, step: Step) -> Runner:
+    def runner(self, step: Step, threads: int | None = None) -> Runner:
         scan = self._compiled()
 
         def run(

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.base import Array, Backend, Runner, Step
+from xpnet.backends.base import Array, Backend, Carry, Data, Runner, Step
 from xpnet.backends.numpy_program import NumPyProgram
+from xpnet.backends.numpy_threads import ThreadedProgram, threads_for
 from xpnet.backends.program import Replay
+from xpnet.backends.tape import Untraceable
 
 
 class NumPyBackend(Backend):
@@ -41,8 +43,31 @@ class NumPyBackend(Backend):
         # exp(-x) of the sigmoid may overflow to infinity, whose inverse is the right answer, 0.
         return np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore")
 
-    def runner(self, step: Step) -> Runner:
-        return Replay(np, step, NumPyProgram)
+    def runner(self, step: Step, threads: int | None = None) -> Runner:
+        return NumPyReplay(step, threads)
+
+
+class NumPyReplay(Replay):
+    """Replays on NumPy: a large step on several threads.
+
+    Args:
+        step: the step.
+        threads: how many at most; ``None`` for as many as there are cores, where that is worth it.
+    """
+
+    def __init__(self, step: Step, threads: int | None) -> None:
+        super().__init__(np, step, NumPyProgram)
+        self.threads = threads
+
+    def make(self, carry: Carry, data: Data, orders: Array | None) -> Any:
+        batch = data[0].shape[-2] if orders is None else orders.shape[1]
+        threads = threads_for(carry, batch, self.threads)
+        if threads > 1:
+            try:
+                return ThreadedProgram(self.step, carry, data, orders, threads)
+            except Untraceable:
+                pass  # then on one
+        return super().make(carry, data, orders)
 
 
 _BACKEND = NumPyBackend()

@@ -35,13 +35,18 @@ class NumPyProgram(Program):
     """A recorded step, written in NumPy.
 
     Args:
-        recording: the step.
+        recording, given: as for every `Program`.
         block_bytes: see `BLOCK_BYTES`.
     """
 
-    def __init__(self, recording: Recording, block_bytes: int = BLOCK_BYTES) -> None:
+    def __init__(
+        self,
+        recording: Recording,
+        given: dict[str, np.ndarray] | None = None,
+        block_bytes: int = BLOCK_BYTES,
+    ) -> None:
         self.block_bytes = block_bytes
-        super().__init__(recording)
+        super().__init__(recording, given)
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         return np.empty(shape, dtype)

@@ -88,10 +88,16 @@ def root_of(node: Node) -> Node:
 
 
 class Program(ABC):
-    """A recorded step for one set of shapes; owns the buffers of all that it computes."""
+    """A recorded step for one set of shapes; owns the buffers of all that it computes.
 
-    def __init__(self, recording: Recording) -> None:
+    Args:
+        recording: the step.
+        given: buffers of the carry, by name, that are somebody else's.
+    """
+
+    def __init__(self, recording: Recording, given: dict[str, Array] | None = None) -> None:
         self.recording = recording
+        self.given = given or {}
         self.globals: dict[str, Any] = {}
         self.lines: list[str] = []
         self.head: list[str] = []
@@ -179,9 +185,14 @@ class Program(ABC):
             if node.host:
                 self.variables[node] = f"carry_{name}"
                 continue
-            buffer = self.empty(node.shape, node.dtype)
+            buffer = self.given.get(name)
+            if buffer is None:
+                buffer = self.empty(node.shape, node.dtype)
             self.carry[name] = self.buffers[node] = buffer
             result = self.recording.results[name]
+            if node not in self.last_use and result.op not in (*VIEWS, "input", "const"):
+                self.buffers[result] = buffer  # nobody reads what it was before
+                continue
             path = self._path(result, node)
             before = node
             for step in path:
@@ -479,7 +490,7 @@ class Replay:
 
     def __init__(self, xp: Any, step: Any, write: Callable[[Recording], Program]) -> None:
         self.xp, self.step, self.write = xp, step, write
-        self.programs: dict[tuple[Any, ...], tuple[Data, Program | None]] = {}
+        self.programs: dict[tuple[Any, ...], tuple[Data, Any]] = {}
 
     def __call__(
         self,
@@ -492,9 +503,10 @@ class Replay:
         program = self.program(carry, data, orders)
         if program is None:
             return run_plainly(self.xp, self.step, carry, data, n, orders, interrupted)
-        return program.run(carry, n, orders, interrupted)
+        result: tuple[Carry, Metrics] = program.run(carry, n, orders, interrupted)
+        return result
 
-    def program(self, carry: Carry, data: Data, orders: Array | None = None) -> Program | None:
+    def program(self, carry: Carry, data: Data, orders: Array | None = None) -> Any:
         """The program for these shapes and these very data, which it has computed with."""
         theta, state = carry
         key = (
@@ -506,10 +518,14 @@ class Replay:
             if len(self.programs) == self.KEPT:
                 del self.programs[next(iter(self.programs))]
             try:
-                rows = None if orders is None else orders[0, ...]
-                program = self.write(record(self.step, self.xp, carry, data, rows))
+                program = self.make(carry, data, orders)
             except Untraceable:
                 program = None
             # The data are held, so that no other data can get their ids.
             self.programs[key] = data, program
         return self.programs[key][1]
+
+    def make(self, carry: Carry, data: Data, orders: Array | None) -> Any:
+        """Record and write a program, or raise `Untraceable`."""
+        rows = None if orders is None else orders[0, ...]
+        return self.write(record(self.step, self.xp, carry, data, rows))

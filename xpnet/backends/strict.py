@@ -38,7 +38,7 @@ class StrictBackend(NumPyBackend):
         backend.device = array.device
         return backend
 
-    def runner(self, step: Step) -> Runner:
+    def runner(self, step: Step, threads: int | None = None) -> Runner:
         # The conscience: every operation goes through the standard's door, every time.
         return partial(run_plainly, self.xp, step)
 

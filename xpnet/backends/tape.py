@@ -264,11 +264,18 @@ class Recording:
     metrics: dict[str, Node]
 
 
-def record(step: Any, xp: Any, carry: Any, data: Any, rows: Array | None = None) -> Recording:
+def record(
+    step: Any,
+    xp: Any,
+    carry: Any,
+    data: Any,
+    rows: Array | None = None,
+    constant: bool = True,
+) -> Recording:
     """Run ``step`` once on stand-ins; ``carry`` is not changed.
 
     Without ``rows`` every step sees the same ``data``, and what follows from it alone is computed
-    here, once.
+    here, once, unless they are not ``constant``.
 
     Raises:
         Untraceable: if the step cannot be recorded.
@@ -278,7 +285,9 @@ def record(step: Any, xp: Any, carry: Any, data: Any, rows: Array | None = None)
     recorded = replace(step, xp=TracingNamespace(tape))
     inputs = {"theta": tape.input(theta)}
     inputs |= {name: tape.input(a, host=tuple(a.shape) == ()) for name, a in state.items()}
-    batch = tuple(None if a is None else tape.input(a, constant=rows is None) for a in data)
+    batch = tuple(
+        None if a is None else tape.input(a, constant=constant and rows is None) for a in data
+    )
     row_input = None if rows is None else tape.input(rows)
     if row_input is not None:
         batch = recorded.select(batch, row_input)

@@ -64,9 +64,9 @@ class TorchBackend(Backend):
     def to_host(self, array: Array) -> np.ndarray:
         return np.asarray(array.detach().cpu().numpy())
 
-    def runner(self, step: Step) -> Runner:
+    def runner(self, step: Step, threads: int | None = None) -> Runner:
         if self.device.type != "cpu":  # recorded programs have not been run on a GPU yet
-            return super().runner(step)
+            return super().runner(step, threads)
         from xpnet.backends.torch_program import TorchProgram
 
         return Replay(self.xp, step, lambda recording: TorchProgram(recording, self.device))

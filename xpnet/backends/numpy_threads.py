@@ -1,0 +1,189 @@
+"""A large step on NumPy, split over threads.
+
+NumPy computes everything but matrix products on one core, and releases the interpreter's lock while
+it does. So each thread takes a share of the batch through forward and backward, with BLAS held to
+one thread, and then a share of the parameters through the optimizer, for which it adds up its part
+of all gradients. The shares are the same every time, and so is every digit for a number of threads.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import itertools
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from xpnet.backends.base import Carry, Data, Metrics
+from xpnet.backends.numpy_program import NumPyProgram
+from xpnet.backends.program import elementwise
+from xpnet.backends.tape import VIEWS, Untraceable, record
+
+WORTH = 1 << 26
+"""From how many multiplications a step on, splitting it is faster than waiting for one another."""
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def threads_for(carry: Carry, batch: int, wanted: int | None) -> int:
+    """How many threads a step is split over; 1 for an ensemble, which has its own way."""
+    theta = carry[0]
+    missing = importlib.util.find_spec("threadpoolctl") is None
+    if theta.ndim > 1 or missing or (wanted is None and batch * theta.size < WORTH):
+        return 1
+    return min(wanted or cores(), batch)
+
+
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """While it is entered, BLAS computes on the thread that calls it."""
+    threadpoolctl = importlib.import_module("threadpoolctl")
+    limits: AbstractContextManager[Any] = threadpoolctl.threadpool_limits(1, user_api="blas")
+    return limits
+
+
+@dataclass(frozen=True)
+class _Gradient:
+    """The first half of a step as a step of its own, whose state is the gradient."""
+
+    step: Any
+    xp: Any
+
+    def __call__(self, carry: Carry, batch: Data) -> tuple[Carry, Metrics]:
+        theta, _ = carry
+        grad, metrics = self.inner.gradient(theta, batch)
+        return (theta, {"grad": grad}), metrics
+
+    def select(self, data: Data, rows: Any) -> Data:
+        chosen: Data = self.inner.select(data, rows)
+        return chosen
+
+    @property
+    def inner(self) -> Any:
+        return replace(self.step, xp=self.xp)
+
+
+@dataclass(frozen=True)
+class _Update:
+    """The second half, from the gradients of all shares of the batch."""
+
+    step: Any
+    xp: Any
+    shares: tuple[float, ...]
+
+    def __call__(self, carry: Carry, batch: Data) -> tuple[Carry, Metrics]:
+        grad = None
+        for share, part in zip(self.shares, batch, strict=True):
+            grad = share * part if grad is None else grad + share * part
+        return replace(self.step, xp=self.xp).update(carry, grad), {}
+
+
+class ThreadedProgram:
+    """A step on several threads, for one set of shapes.
+
+    Raises:
+        Untraceable: if the step cannot be recorded, or its update looks beyond single parameters.
+    """
+
+    def __init__(
+        self, step: Any, carry: Carry, data: Data, orders: np.ndarray | None, threads: int
+    ) -> None:
+        theta, state = carry
+        if data[2] is not None:
+            raise Untraceable("the shares of a weighted mean depend on the weights")
+        self.theta = np.array(theta)
+        samples = data[0].shape[-2] if orders is None else orders.shape[1]
+        edges = [samples * i // threads for i in range(threads + 1)]
+        self.rows = [slice(a, b) for a, b in itertools.pairwise(edges)]
+        self.shares = tuple((part.stop - part.start) / samples for part in self.rows)
+        self.gradients = []
+        for rows in self.rows:
+            part = data if orders is not None else tuple(
+                None if a is None else a[..., rows, :] for a in data
+            )
+            first = None if orders is None else orders[0, rows]
+            recording = record(_Gradient(step, np), np, (theta, {"grad": theta}), part, first)
+            self.gradients.append(NumPyProgram(recording, {"theta": self.theta}))
+        # Edges at whole cache lines, so that no two threads write into one.
+        cuts = [theta.size * i // threads // 64 * 64 for i in range(threads)] + [theta.size]
+        self.updates = []
+        for a, b in itertools.pairwise(cuts):
+            piece = theta[a:b], {k: v[a:b] if v.ndim else v for k, v in state.items()}
+            parts = tuple(p.carry["grad"][a:b] for p in self.gradients)
+            recording = record(
+                _Update(step, np, self.shares), np, piece, parts, constant=False
+            )
+            if not all(n.host or n.op in VIEWS or elementwise(n) for n in recording.nodes):
+                raise Untraceable("an update that looks beyond single parameters")
+            self.updates.append(NumPyProgram(recording, {"theta": self.theta[a:b]}))
+        self.cuts = [slice(a, b) for a, b in itertools.pairwise(cuts)]
+
+    def run(
+        self, carry: Carry, n: int, orders: np.ndarray | None, interrupted: Callable[[], bool]
+    ) -> tuple[Carry, Metrics]:
+        """Run ``n`` steps, as `Program.run` does."""
+        theta, state = carry
+        if theta is not self.theta:
+            np.copyto(self.theta, theta)
+        count = len(self.rows)
+        barrier = threading.Barrier(count)
+        metrics: list[list[Metrics]] = [[] for _ in range(count)]
+        states: list[Any] = [
+            {k: v[cut] if v.ndim else v for k, v in state.items()} for cut in self.cuts
+        ]
+        stop = threading.Event()
+
+        def work(i: int) -> None:
+            try:
+                with np.errstate(all="ignore"):
+                    for k in range(n):
+                        gradient, update = self.gradients[i], self.updates[i]
+                        rows = None if orders is None else orders[k : k + 1, self.rows[i]]
+                        mine = self.theta, {"grad": gradient.carry["grad"]}
+                        metrics[i].append(gradient.run(mine, 1, rows, _never)[1])
+                        barrier.wait()
+                        piece = update.carry["theta"], states[i]
+                        (_, states[i]), _ = update.run(piece, 1, None, _never)
+                        if i == 0 and interrupted():
+                            stop.set()
+                        barrier.wait()
+                        if stop.is_set():
+                            break
+            except threading.BrokenBarrierError:
+                pass
+            except BaseException:
+                barrier.abort()  # nobody waits for a thread that has failed
+                raise
+
+        with one_blas_thread(), ThreadPoolExecutor(count - 1) as pool:
+            others = [pool.submit(work, i) for i in range(1, count)]
+            work(0)
+            for other in others:
+                other.result()
+        after = {
+            k: np.concatenate([part[k] for part in states]) if v.ndim else states[0][k]
+            for k, v in state.items()
+        }
+        mixed = {
+            name: sum(
+                np.concatenate([row[name] for row in rows]) * np.asarray(share, rows[0][name].dtype)
+                for share, rows in zip(self.shares, metrics, strict=True)
+            )
+            for name in metrics[0][0]
+        }
+        return (self.theta, after), mixed
+
+
+def _never() -> bool:
+    return False
