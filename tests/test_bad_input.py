@@ -1,0 +1,406 @@
+"""Bad input: one sentence that names the argument, its value and what would be right."""
+
+import numpy as np
+import pytest
+
+import xpnet as xn
+from tests.helpers import arr, xor
+from xpnet import backends
+
+NET = xn.Sequential(xn.Linear(2, 3), xn.Tanh(), xn.Linear(3, 1))
+NAN, INF = float("nan"), float("inf")
+AT_LEAST_0 = "must be a finite number of at least 0"
+FRACTION = "must be a finite number of at least 0 and below 1"
+
+
+def raises(error, sentence, call):
+    """The call raises exactly this kind of error, in one sentence that says all of this."""
+    with pytest.raises(error) as info:
+        call()
+    assert type(info.value) is error
+    text = str(info.value)
+    for part in sentence if isinstance(sentence, tuple) else (sentence,):
+        assert part in text, text
+    assert "\n" not in text
+    assert text.endswith((".", "?"))
+
+
+# ---- numbers
+
+OPTIMIZER_NUMBERS = [
+    *[(make, name, AT_LEAST_0)
+      for make, names in (
+          (xn.SGD, ("lr", "momentum", "weight_decay")),
+          (xn.Momentum, ("lr", "momentum", "weight_decay")),
+          (xn.AdaGrad, ("lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps")),
+          (xn.RMSprop, ("lr", "eps", "weight_decay", "momentum")),
+          (xn.Adam, ("lr", "eps", "weight_decay")),
+          (xn.AdamW, ("lr", "eps", "weight_decay")),
+      )
+      for name in names],
+    (xn.RMSprop, "alpha", FRACTION),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "right"), OPTIMIZER_NUMBERS, ids=[f"{m.__name__}-{n}" for m, n, _ in OPTIMIZER_NUMBERS]
+)  # fmt: skip
+def test_a_number_of_an_optimizer_out_of_range_or_not_finite_is_named(make, name, right):
+    for value in (-0.1, NAN, INF, 10**400):
+        raises(
+            ValueError, (f"{name} {right}", f"not {value!r}."), lambda v=value: make(**{name: v})
+        )
+    for value in ("0.1", None, True, [0.1], 1j):
+        raises(TypeError, (f"{name} {right}", f"not {value!r}."), lambda v=value: make(**{name: v}))
+
+
+@pytest.mark.parametrize("make", [xn.Adam, xn.AdamW])
+def test_betas_out_of_range_are_named_with_their_place(make):
+    raises(ValueError, f"betas[0] {FRACTION}, not 1.0.", lambda: make(betas=(1.0, 0.9)))
+    raises(ValueError, f"betas[1] {FRACTION}, not -0.1.", lambda: make(betas=(0.9, -0.1)))
+    raises(ValueError, "betas[1]", lambda: make(betas=(0.9, NAN)))
+    raises(TypeError, "betas must be a pair of numbers, not 0.9.", lambda: make(betas=0.9))
+    raises(TypeError, "betas must be a pair of numbers, not (0.9,).", lambda: make(betas=(0.9,)))
+
+
+def test_nesterov_without_momentum_or_with_dampening_is_refused():
+    for options in ({}, {"momentum": 0.9, "dampening": 0.1}):
+        raises(
+            ValueError,
+            "nesterov=True needs a momentum above 0 and no dampening",
+            lambda o=options: xn.SGD(nesterov=True, **o),
+        )
+    raises(ValueError, "dampening must be a finite number", lambda: xn.SGD(dampening=NAN))
+
+
+def test_a_switch_that_is_no_bool_is_named():
+    # "False" from a configuration file would count as true.
+    for make, name in ((xn.SGD, "nesterov"), (xn.Adam, "amsgrad"), (xn.RMSprop, "centered"),
+                       (xn.AdaGrad, "maximize")):  # fmt: skip
+        raises(
+            TypeError,
+            f"{name} must be True or False, not 'False'.",
+            lambda m=make, n=name: m(**{n: "False"}),
+        )
+
+
+def test_numbers_of_the_members_are_each_checked_and_must_have_their_shape(backend):
+    theta = arr(backend, np.zeros((2, 5)))
+    raises(
+        ValueError,
+        (f"lr {AT_LEAST_0}", "-1.0"),
+        lambda: xn.Adam(lr=arr(backend, [[0.1], [-1.0]])),
+    )
+    raises(
+        ValueError,
+        "lr must be a number or an array of shape (members, 1), not of shape (2,).",
+        lambda: xn.Adam(lr=arr(backend, [0.1, 0.2])),
+    )
+    three = xn.Adam(lr=arr(backend, [[0.1], [0.2], [0.3]]))
+    raises(ValueError, ("lr has 3 members", "(2, 5)"), lambda: three.init(theta))
+    raises(ValueError, ("lr has 3 members", "(5,)"), lambda: three.init(theta[0, ...]))
+
+
+@pytest.mark.parametrize(
+    ("sentence", "error", "call"),
+    [
+        ("eps must be a finite number of at least 0, not -0.001.", ValueError, lambda: xn.BCE(-1e-3)),
+        ("eps must be a finite number", TypeError, lambda: xn.BCE("small")),
+        ("delta must be a finite number above 0, not 0.", ValueError, lambda: xn.Huber(0)),
+        ("delta must be a finite number above 0, not inf.", ValueError, lambda: xn.Huber(INF)),
+        ("negative_slope must be a finite number of at least 0 and of at most 1, not 2.",
+         ValueError, lambda: xn.LeakyReLU(2)),
+        ("negative_slope", TypeError, lambda: xn.LeakyReLU(None)),
+        ("in_features must be a whole number of at least 1, not 0.",
+         ValueError, lambda: xn.Linear(0, 2)),
+        ("out_features must be a whole number of at least 1, not -3.",
+         ValueError, lambda: xn.Linear(2, -3)),
+        ("out_features must be a whole number of at least 1, not 2.5.",
+         TypeError, lambda: xn.Linear(2, 2.5)),
+        ("in_features must be a whole number", TypeError, lambda: xn.Linear(True, 2)),
+        ("weight_init must be an initializer such as HeNormal(), not 'zeros'.",
+         TypeError, lambda: xn.Linear(2, 2, "zeros")),
+        ("bias_init must be an initializer", TypeError, lambda: xn.Linear(2, 2, bias_init=0)),
+        ("nonlinearity must be one of linear, identity, sigmoid, tanh, relu, leaky_relu, not "
+         "'rellu'; did you mean 'relu'?", ValueError, lambda: xn.KaimingNormal("rellu")),
+        ("mode must be one of fan_in, fan_out, not 'fan'",
+         ValueError, lambda: xn.KaimingUniform(mode="fan")),
+        ("gain must be a finite number above 0, not 0.", ValueError, lambda: xn.XavierNormal(0)),
+        ("gain must be a finite number above 0, not nan.",
+         ValueError, lambda: xn.XavierUniform(NAN)),
+        ("value must be a finite number, not inf.", ValueError, lambda: xn.Constant(INF)),
+        ("n must be a whole number of at least 1, not 2.5.",
+         TypeError, lambda: xn.datasets.linear(2.5)),
+        ("seed must be a whole number of at least 0, not -1.",
+         ValueError, lambda: xn.datasets.linear(5, -1)),
+        ("seed must be an int of at least 0, a numpy.random.Generator, a RandomState or None, "
+         "not 'now'.", TypeError, lambda: xn.datasets.linear(5, "now")),
+        ("Sequential needs at least one layer, not none.", ValueError, lambda: xn.Sequential()),
+        ("layer 1 must be a layer such as Linear(2, 4), not 'relu'.",
+         TypeError, lambda: xn.Sequential(xn.Linear(2, 2), "relu")),
+        ("layer 2, <Linear W: (1, 3) b: (1, 1)>, wants 3 features, but the layers before it "
+         "give 4.", ValueError,
+         lambda: xn.Sequential(xn.Linear(2, 4), xn.Tanh(), xn.Linear(3, 1))),
+        ("device must be 'cpu' for backend 'numpy', not 'gpu'.",
+         ValueError, lambda: backends.get("numpy", "gpu")),
+    ],
+)  # fmt: skip
+def test_a_bad_description_is_named(sentence, error, call):
+    raises(error, sentence, call)
+
+
+# ---- arrays
+
+
+def test_arrays_that_do_not_fit_a_network_are_named(backend):
+    x, y = xor(backend)
+    theta = NET.init(0, like=x)
+    loss = xn.MSE()
+
+    def both(error, sentence, theta=theta, x=x, y=y):
+        raises(error, sentence, lambda: NET.value_and_grad(theta, x, y, loss))
+
+    both(ValueError, "x must have the shape (samples, 2), or (members, …) before it, not (21,); "
+         "use x[:, None] for a single feature.", x=x[:, 0])  # fmt: skip
+    both(ValueError, ("x must have the shape (samples, 2)", "not (21, 1)."), x=x[:, :1])
+    both(ValueError, "x must hold at least one sample, not be empty with shape (0, 2).", x=x[:0, :])
+    both(ValueError, "y must have the shape (21, 1) of the network's output, not (20, 1).",
+         y=y[:20, :])  # fmt: skip
+    both(ValueError, ("y must have the shape (21, 1)", "not (21,); use y[:, None]"), y=y[:, 0])
+    both(ValueError, ("theta must have the shape (13,) or (members, 13)", "not (12,)."),
+         theta=theta[:12])  # fmt: skip
+    both(TypeError, "x must have the dtype float32 or float64, not int64.",
+         x=arr(backend, np.zeros((21, 2)), "int64"))  # fmt: skip
+    both(TypeError, ("x must have the dtype", "float64 of theta, not", "float32"),
+         x=arr(backend, np.zeros((21, 2)), "float32"))  # fmt: skip
+    both(TypeError, "theta must have the dtype float32 or float64, not int64.",
+         theta=arr(backend, np.zeros(13), "int64"))  # fmt: skip
+    both(TypeError, "x must be an array of numpy, cupy, torch, jax, strict, not list.", x=[[0, 1]])
+    both(TypeError, "y must be an array", y=[[0]])
+    many = NET.init(0, like=x, members=3)
+    both(ValueError, ("x of shape (2, 21, 2) is one array a member", "(3, 13)"), theta=many,
+         x=arr(backend, np.zeros((2, 21, 2))))  # fmt: skip
+    both(ValueError, ("y must have the shape (3, 21, 1)", "not (2, 21, 1)."), theta=many,
+         y=arr(backend, np.zeros((2, 21, 1))))  # fmt: skip
+    raises(TypeError, "loss must be a loss such as BCEWithLogits(), not 'mse'.",
+           lambda: NET.value_and_grad(theta, x, y, "mse"))  # fmt: skip
+    for weight in (np.ones(20), np.ones((21, 1)), np.ones((2, 21))):
+        raises(
+            ValueError,
+            ("sample_weight must have the shape (21,) of the samples", f"not {weight.shape}."),
+            lambda w=weight: NET.value_and_grad(theta, x, y, loss, arr(backend, w)),
+        )
+
+
+def test_arrays_of_another_library_are_named(backend):
+    other = _another() if backend.name == "numpy" else backends.get("numpy")
+    x, y = xor(backend)
+    x2, y2 = xor(other)
+    theta = NET.init(0, like=x)
+    says = f"is an array of {other.name} but"
+    raises(TypeError, f"x {says} theta", lambda: NET(theta, x2))
+    raises(TypeError, f"y {says} theta", lambda: NET.value_and_grad(theta, x, y2, xn.MSE()))
+    raises(TypeError, f"y {says} x", lambda: fit(x, y2))
+    raises(TypeError, f"grad {says} theta",
+           lambda: xn.SGD().update(theta, NET.init(0, like=x2), {}))  # fmt: skip
+    raises(TypeError, f"y {says} output", lambda: xn.MSE()(y, y2))
+
+
+def _another():
+    pytest.importorskip("array_api_strict", reason="array-api-strict is not installed")
+    return backends.get("strict")
+
+
+def test_arrays_of_another_device_are_named():
+    pytest.importorskip("array_api_strict", reason="array-api-strict is not installed")
+    here, there = (xor(backends.get("strict", device)) for device in ("cpu", "device1"))
+    theta = NET.init(0, like=here[0])
+    raises(ValueError, ("x lies on", "device1", "theta on"), lambda: NET(theta, there[0]))
+    raises(ValueError, ("y lies on", "but x on", "move them to one device."),
+           lambda: fit(here[0], there[1]))  # fmt: skip
+
+
+def test_named_parameters_that_do_not_fit_are_named(backend):
+    x, _ = xor(backend)
+    named = NET.unflatten(NET.init(0, like=x))
+    rest = {name: array for name, array in named.items() if name != "2.b"}
+    raises(ValueError, ("parameters must be named 0.W, 0.b, 2.W, 2.b, not 0.W, 0.b, 2.W."),
+           lambda: NET.flatten(rest))  # fmt: skip
+    raises(ValueError, "2.b must have the shape (1, 1), not (1, 3).",
+           lambda: NET.flatten({**named, "2.b": named["0.b"]}))  # fmt: skip
+
+
+def test_seeds_and_members_that_are_none_are_named(backend):
+    x, _ = xor(backend)
+    raises(TypeError, ("seed must be an int", "not 1.5."), lambda: NET.init(1.5, like=x))
+    raises(ValueError, "members must be a whole number of at least 1, not 0.",
+           lambda: NET.init(0, like=x, members=0))  # fmt: skip
+    raises(ValueError, "seed must hold one seed for each of the 3 members, not 2.",
+           lambda: NET.init([1, 2], like=x, members=3))  # fmt: skip
+    raises(ValueError, "has no parameters to train.",
+           lambda: xn.Sequential(xn.Tanh()).init(0, like=x))  # fmt: skip
+    raises(TypeError, "like must be an array", lambda: NET.init(0, like="numpy"))
+
+
+def test_gradients_and_states_that_do_not_fit_are_named(backend):
+    x, _ = xor(backend)
+    theta = NET.init(0, like=x)
+    adam = xn.Adam()
+    state = adam.init(theta)
+    raises(ValueError, "grad must have the shape (13,) of theta, not (12,).",
+           lambda: adam.update(theta, theta[:12], state))  # fmt: skip
+    raises(TypeError, ("grad must have the dtype", "float64 of theta, not"),
+           lambda: adam.update(theta, arr(backend, np.zeros(13), "float32"), state))  # fmt: skip
+    raises(ValueError, "state must hold 'm' for Adam, not 'v'.",
+           lambda: adam.resume(theta, xn.Momentum().init(theta)))  # fmt: skip
+    raises(ValueError, ("state['m'] must have the shape (13,)", "not (2, 13)"),
+           lambda: adam.resume(theta, adam.init(NET.init(0, like=x, members=2))))  # fmt: skip
+    raises(TypeError, "state must be a dict such as init makes, not 3.",
+           lambda: adam.resume(theta, 3))  # fmt: skip
+
+
+# ---- fit
+
+
+def fit(x, y, **options):
+    options = {"loss": xn.BCEWithLogits(), "optimizer": xn.Adam(), "epochs": 1, **options}
+    return xn.fit(options.pop("network", NET), x, y, **options)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "error", "options"),
+    [
+        ("network must be a Sequential, not 'net'.", TypeError, {"network": "net"}),
+        ("loss must be a loss such as BCEWithLogits(), not 'bce'.", TypeError, {"loss": "bce"}),
+        ("optimizer must be an optimizer such as Adam(), not 'adam'.",
+         TypeError, {"optimizer": "adam"}),
+        ("epochs must be a whole number of at least 1, not 0.", ValueError, {"epochs": 0}),
+        ("epochs must be a whole number of at least 1, not 1.5.", TypeError, {"epochs": 1.5}),
+        ("epoch_checking must be a whole number of at least 1, not -1.",
+         ValueError, {"epoch_checking": -1}),
+        ("acc_goal must be a finite number above 0 and of at most 1, not 1.1.",
+         ValueError, {"acc_goal": 1.1}),
+        ("acc_goal must be a finite number above 0 and of at most 1, not 0.",
+         ValueError, {"acc_goal": 0}),
+        ("acc_goal must be a finite number", ValueError, {"acc_goal": NAN}),
+        ("acc_goal must be None for MSE(), which has no accuracy, not 0.5.",
+         ValueError, {"acc_goal": 0.5, "loss": xn.MSE()}),
+        ("batch_size must be at most the 21 samples of x, not 22.",
+         ValueError, {"batch_size": 22}),
+        ("batch_size must be a whole number of at least 1, not 0.", ValueError, {"batch_size": 0}),
+        ("members must be a whole number of at least 1, not 0.", ValueError, {"members": 0}),
+        ("seed must be an int", TypeError, {"seed": "x"}),
+        ("shuffle_seed must be an int", TypeError, {"shuffle_seed": "x", "batch_size": 3}),
+        ("shuffle_seed must be a whole number of at least 0, not -1.",
+         ValueError, {"shuffle_seed": -1, "batch_size": 3}),
+        ("block must be a whole number of at least 1, not 0.",
+         ValueError, {"block": 0, "members": 2}),
+        ("theta must be an array", TypeError, {"theta": [0.0] * 13}),
+        ("theta must be an array", TypeError, {"theta": [0.0] * 13, "members": 2}),
+    ],
+)  # fmt: skip
+def test_a_bad_argument_of_fit_is_named_before_anything_is_trained(sentence, error, options):
+    log = []
+
+    class Told(xn.Callback):
+        def start(self, run):
+            log.append(run)
+
+    raises(error, sentence, lambda: fit(*xn.datasets.xor(), callbacks=[Told()], **options))
+    assert log == []
+
+
+def test_theta_state_and_members_that_contradict_one_another_are_named(backend):
+    x, y = xor(backend)
+    theta = NET.init(0, like=x, members=2)
+    raises(ValueError, "seed must be None where theta is given",
+           lambda: fit(x, y, theta=theta, seed=1))  # fmt: skip
+    raises(ValueError, "members must be as in theta of shape (2, 13), not 3.",
+           lambda: fit(x, y, theta=theta, members=3))  # fmt: skip
+    raises(ValueError, "members must be as in theta of shape (13,), not 3.",
+           lambda: fit(x, y, theta=theta[0, ...], members=3))  # fmt: skip
+    raises(ValueError, "state must hold 'm' for Adam",
+           lambda: fit(x, y, theta=theta, state=xn.SGD().init(theta)))  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", [NAN, INF, -INF])
+def test_data_with_nan_or_infinity_is_named(backend, bad):
+    x, y = xn.datasets.xor()
+    wrong_x, wrong_y, weight = x.copy(), y.copy(), np.ones(21)
+    wrong_x[3, 1] = wrong_y[4, 0] = weight[5] = bad
+    for name, data in (
+        ("x", (wrong_x, y, None)),
+        ("y", (x, wrong_y, None)),
+        ("sample_weight", (x, y, weight)),
+    ):
+        arrays = [None if a is None else arr(backend, a) for a in data]
+        raises(
+            ValueError,
+            f"{name} must hold finite numbers, but has NaN or infinity.",
+            lambda a=arrays: fit(*a[:2], sample_weight=a[2], loss=xn.MSE()),
+        )
+
+
+def test_weights_below_0_or_all_0_are_refused(backend):
+    x, y = xor(backend)
+    negative = arr(backend, [-1.0] + [1.0] * 20)
+    raises(ValueError, "sample_weight must be at least 0 everywhere.",
+           lambda: fit(x, y, sample_weight=negative))  # fmt: skip
+    raises(ValueError, "sample_weight must be above 0 for at least one sample.",
+           lambda: fit(x, y, sample_weight=arr(backend, np.zeros(21))))  # fmt: skip
+
+
+@pytest.mark.parametrize("loss", [xn.BCE(), xn.BCEWithLogits()], ids=repr)
+def test_labels_other_than_0_and_1_are_named(backend, loss):
+    x, y = xn.datasets.xor()
+    for value, dtype in ((0.5, "float64"), (-1, "int64"), (2, "int64")):
+        wrong = y.copy()
+        wrong[7, 0] = value
+        raises(
+            ValueError,
+            f"y must hold the labels 0 and 1 alone, not {value}",
+            lambda w=wrong, d=dtype: fit(arr(backend, x), arr(backend, w, d), loss=loss),
+        )
+    for dtype in ("bool", "int64", "float32"):  # of any dtype, if they are right
+        fit(arr(backend, x), arr(backend, y, dtype), loss=loss)
+
+
+def test_classes_out_of_range_and_rows_that_are_not_one_hot_are_named(backend):
+    net = xn.Sequential(xn.Linear(2, 3))
+    x, _ = xor(backend)
+
+    def wrong(y, dtype, sentence, error=ValueError):
+        raises(
+            error,
+            sentence,
+            lambda: fit(x, arr(backend, y, dtype), network=net, loss=xn.CrossEntropy()),
+        )
+
+    classes = np.arange(21) % 3
+    onehot = np.eye(3)[classes]
+    for value in (3, -1):
+        bad = classes.copy()
+        bad[4] = value
+        low, high = min(value, 0), max(value, 2)
+        wrong(bad, "int64", f"y must hold classes from 0 to 2, as many as the network has outputs, "
+              f"not {low} to {high}.")  # fmt: skip
+    for row in ([0, 0, 0], [1, 1, 0], [0, 2, 0], [1, -1, 1]):
+        bad = onehot.copy()
+        bad[4] = row
+        wrong(bad, "int64", ("y must be one-hot, a single 1 in every row and 0 elsewhere",
+                             f"not {row}."))  # fmt: skip
+    bad = onehot.copy()
+    bad[4] = [0.5, 0.5, 0]
+    wrong(bad, "float64", "not [0.5, 0.5, 0.0].")
+    wrong(classes[:20], "int64", ("y must hold integer classes of shape (21,)", "(20,)"))
+    wrong(classes, "float64", ("y must hold integer classes of shape (21,)", "(21,)"))
+    wrong(onehot[:, :2], "float64", ("be one-hot of shape (21, 3)", "(21, 2)"))
+
+
+def test_a_loss_by_itself_checks_its_arrays(backend):
+    z = arr(backend, np.zeros((4, 1)))
+    raises(ValueError, "output must have the shape (..., samples, outputs), not (4,).",
+           lambda: xn.MSE()(z[:, 0], z[:, 0]))  # fmt: skip
+    integers = arr(backend, np.zeros((4, 1)), "int64")
+    raises(TypeError, "output must be of floats, not", lambda: xn.MSE()(integers, z))
+    raises(ValueError, "y must have the shape (4, 1)", lambda: xn.MSE()(z, z[:3, :]))
