@@ -99,7 +99,7 @@ def main() -> int:
     lines = None
     if growing:
         libraries = ["numpy", "torch", "jax", *["cupy"] * has_gpu]
-        lines = growth.measure(libraries, 1 if chosen.quick else 3, chosen.quick, _say)
+        lines = growth.measure(libraries, min(3, rounds), chosen.quick, _say)
         print(f"\n{table.growth_text(lines)}\n")
     print(table.verdict(results))
 

@@ -162,6 +162,7 @@ def test_the_page_keeps_what_was_written_by_hand(tmp_path):
         "versions": machine.versions(),
         "threads": 2,
         "rounds": 1,
+        "quick": True,
         "load": "0.0",
     }
     page = table.markdown([result], lines, about, "growth.svg", "")

@@ -113,7 +113,8 @@ def markdown(
         "",
         versions,
         "",
-        verdict(results).replace("\n", "\n\n"),
+        *(["**A smoke run: these numbers mean nothing.**", ""] if about["quick"] else []),
+        verdict(results).replace("\nMissed", "\n\n- Missed", 1).replace("\nMissed", "\n- Missed"),
         "",
     ]
     for result in results:
