@@ -42,7 +42,6 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: takes many seconds; left out by -m 'not slow'")
     config.addinivalue_line("markers", "slow_on(*backends): slow on these libraries")
 
 

@@ -38,7 +38,7 @@ def host(backend, array, *, dtype=None, shape=None):
 
 
 def assert_close(backend, actual, expected, *, atol, rtol=0.0, dtype="float64"):
-    """Library, device, dtype and shape are right, and ``|actual − expected| ≤ atol + rtol |expected|``.
+    """Library, device, dtype and shape are right, and values to ``atol + rtol |expected|``.
 
     The tolerances are the caller's arithmetic: see `rounding`.
     """
@@ -55,7 +55,7 @@ def assert_equal(backend, actual, expected, *, dtype="float64"):
 
 
 def rounding(operations, scale, dtype="float64"):
-    """What ``operations`` roundings can add up to, each at most an ulp of numbers up to ``scale``."""
+    """What ``operations`` roundings can add up to, each an ulp of numbers up to ``scale``."""
     parts = scale if isinstance(scale, (list, tuple)) else [scale]
     return operations * EPS[dtype] * max(float(np.max(np.abs(part))) for part in parts)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import xpnet as xn
 from tests.helpers import arr, host
 from xpnet import backends
 
@@ -184,6 +183,7 @@ except ValueError as error:
     assert "float32" in text
 
 
+@pytest.mark.slow
 def test_float32_trains_and_predicts_without_jaxs_64_bit_mode_and_without_warnings():
     pytest.importorskip("jax", reason="jax is not installed")
     python(

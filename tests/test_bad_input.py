@@ -43,8 +43,10 @@ OPTIMIZER_NUMBERS = [
 
 
 @pytest.mark.parametrize(
-    ("make", "name", "right"), OPTIMIZER_NUMBERS, ids=[f"{m.__name__}-{n}" for m, n, _ in OPTIMIZER_NUMBERS]
-)  # fmt: skip
+    ("make", "name", "right"),
+    OPTIMIZER_NUMBERS,
+    ids=[f"{make.__name__}-{name}" for make, name, _ in OPTIMIZER_NUMBERS],
+)
 def test_a_number_of_an_optimizer_out_of_range_or_not_finite_is_named(make, name, right):
     for value in (-0.1, NAN, INF, 10**400):
         raises(
@@ -104,7 +106,8 @@ def test_numbers_of_the_members_are_each_checked_and_must_have_their_shape(backe
 @pytest.mark.parametrize(
     ("sentence", "error", "call"),
     [
-        ("eps must be a finite number of at least 0, not -0.001.", ValueError, lambda: xn.BCE(-1e-3)),
+        ("eps must be a finite number of at least 0, not -0.001.",
+         ValueError, lambda: xn.BCE(-1e-3)),
         ("eps must be a finite number", TypeError, lambda: xn.BCE("small")),
         ("delta must be a finite number above 0, not 0.", ValueError, lambda: xn.Huber(0)),
         ("delta must be a finite number above 0, not inf.", ValueError, lambda: xn.Huber(INF)),

@@ -28,7 +28,7 @@ def test_linear_is_uniform_on_the_unit_square_with_class_0_below_the_diagonal():
     x, y = xn.datasets.linear(10_000, 0)
     assert (x.shape, y.shape) == ((10_000, 2), (10_000, 1))
     assert x.dtype == y.dtype == np.float64
-    assert 0 <= x.min()
+    assert x.min() >= 0
     assert x.max() < 1
     np.testing.assert_array_equal(y[:, 0], np.where(x[:, 0] > x[:, 1], 0, 1))
     # Five standard errors of the mean of 20,000 uniform numbers, 1/√12 each.

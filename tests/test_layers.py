@@ -71,7 +71,7 @@ def test_dx_is_not_computed_where_nobody_needs_it(backend, layer):
 
 
 def test_linear_is_x_times_w_transposed_plus_b(backend):
-    # By hand: y = x Wᵀ + b for x = [[1, 2], [3, 4]], W = [[1, 0], [0, 1], [1, −1]], b = [[0, 1, 2]].
+    # By hand: y = x Wᵀ + b, x = [[1, 2], [3, 4]], W = [[1, 0], [0, 1], [1, −1]], b = [[0, 1, 2]].
     params = (
         arr(backend, [[1.0, 0.0], [0.0, 1.0], [1.0, -1.0]]),
         arr(backend, [[0.0, 1.0, 2.0]]),

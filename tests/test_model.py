@@ -64,7 +64,7 @@ def test_what_does_not_fit_is_not_set(backend, model):
     before = np.array(host(backend, model.theta))
     with pytest.raises(ValueError, match=r"W must have the shape \(3, 2\), not \(2, 3\)"):
         model[0].W = np.zeros((2, 3))
-    with pytest.raises(AttributeError, match="V is no parameter of <Linear .*it has W, b"):
+    with pytest.raises(AttributeError, match=r"V is no parameter of <Linear .*it has W, b"):
         model[0].V = np.zeros((3, 2))
     if backend.name != "numpy":  # NumPy's arrays are values of the host, brought to any dtype
         with pytest.raises(TypeError, match=r"W must have the dtype .*float64, not .*float32"):

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -91,7 +92,7 @@ def test_a_nested_network_computes_what_the_flat_one_does(backend):
     dtype=st.sampled_from(["float32", "float64"]),
 )
 def test_flatten_is_the_inverse_of_unflatten(backend, widths, members, dtype):
-    net = xn.Sequential(*(xn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False)))
+    net = xn.Sequential(*(xn.Linear(a, b) for a, b in pairwise(widths)))
     values = np.random.default_rng(0).normal(size=(members, net.size)[members is None :])
     theta = arr(backend, values, dtype)
     named = net.unflatten(theta)

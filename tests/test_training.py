@@ -459,7 +459,7 @@ options = dict(loss=xn.BCEWithLogits(), optimizer=xn.Momentum(lr=0.1), seed=0, e
 model = xn.fit(net, x, y, epochs=1000, callbacks=[CtrlC()], **options)
 epochs = model.history.epochs
 assert model.history.interrupted
-assert 6 < epochs <= 9, epochs  # the step in hand is done, or where steps are compiled, the interval
+assert 6 < epochs <= 9, epochs  # the step in hand was done, or the interval where it is compiled
 assert finished == [epochs]
 assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 again = xn.fit(net, x, y, epochs=epochs, **options)
