@@ -160,6 +160,20 @@ def test_threads_change_nothing_but_the_order_of_sums(optimizer: str, batches: b
     np.testing.assert_array_equal(results[1][0], again[1][0])
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_what_pytorch_does_in_one_pass_changes_nothing(monkeypatch: Any, optimizer: str) -> None:
+    """With every array counted as large, all of the small network's passes are fused."""
+    pytest.importorskip("torch", reason="the passes are PyTorch's")
+    from xpnet.backends import torch_program
+
+    monkeypatch.setattr(torch_program, "LARGE", 1)
+    backend = xn.backends.get("torch")
+    for loss, activation in (("CrossEntropy", xn.ReLU()), ("BCE", xn.LeakyReLU())):
+        net, theta, criterion, data = problem(backend, loss, activation, None, "float64")
+        step = TrainingStep(backend.xp, net, criterion, OPTIMIZERS[optimizer])
+        assert_agree(both(backend, step, theta, data, 6), "float64", 6)
+
+
 def test_members_with_their_own_data_and_numbers_run_as_in_the_plain_loop(backend: Any) -> None:
     net, _, loss, _ = problem(backend, "BCE", xn.ReLU(), None, "float64")
     rng = np.random.default_rng(5)

@@ -45,6 +45,11 @@ class Node:
     host: bool = False
 
     @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
     def nodes(self) -> list[Node]:
         """The operands that are nodes (of ``concat``, its pieces)."""
         return [arg for arg in self.args if isinstance(arg, Node)]

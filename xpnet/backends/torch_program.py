@@ -11,8 +11,11 @@ from typing import Any
 
 import torch
 
-from xpnet.backends.program import Program, elementwise
+from xpnet.backends.program import Program, elementwise, root_of
 from xpnet.backends.tape import Node, Recording, Untraceable
+
+LARGE = 1 << 15
+"""From how many elements on a pass over memory costs more than a Python number in a call."""
 
 _NAMES = {"equal": "eq", "not_equal": "ne"}
 
@@ -53,10 +56,83 @@ class TorchProgram(Program):
     def scalar(self, node: Node) -> None:
         self.lines += self.call(node)
 
+    # ---- operations that PyTorch does in one pass over memory
+
+    def form_units(self) -> list[Any]:
+        self.fusions: dict[Node, tuple[str, tuple[Any, ...], Any]] = {}
+        inner: set[Node] = set()
+        for node in reversed(self.order):
+            if node in inner or node.host or not node.shape:
+                continue
+            found = self._fuse(node)
+            if found is not None:
+                self.fusions[node] = found[:3]
+                inner |= found[3]
+                for arg in found[1]:
+                    if isinstance(arg, Node):  # read here now, and not before
+                        root = root_of(arg)
+                        last = max(self.last_use.get(root, -1), self.position[node])
+                        self.last_use[root] = last
+        return [node for node in super().form_units() if node not in inner]
+
+    def _fuse(self, node: Node) -> tuple[str, tuple[Any, ...], Any, set[Node]] | None:
+        """The call, operands and factor by which ``node`` and the nodes within it are one call."""
+        large = math.prod(node.shape) >= LARGE
+        if node.op == "subtract" and large and self._within(node.args[1], "multiply", node):
+            product = node.args[1]
+            for factor, other in (product.args, product.args[::-1]):
+                if self._is_number(factor) and isinstance(other, Node):
+                    if self._within(other, "divide", node):
+                        args = (node.args[0], *other.args)
+                        if all(isinstance(arg, Node) and not arg.host for arg in args):
+                            return "addcdiv", args, factor, {product, other}
+                    return "sub", (node.args[0], other), factor, {product}
+        if node.op == "add":
+            for first, product in (node.args, node.args[::-1]):
+                if not isinstance(first, Node) or first.host:
+                    continue
+                if large and self._within(product, "matmul", node) and product.args[0].ndim == 2:
+                    return "addmm", (first, *product.args), None, {product}
+                if not self._within(product, "multiply", node):
+                    continue
+                a, b = product.args
+                if not self._is_number(a) and not self._is_number(b):
+                    return "addcmul", (first, a, b), None, {product}
+                number, other = (a, b) if self._is_number(a) else (b, a)
+                if large and isinstance(other, Node) and not self._is_number(other):
+                    return "add", (first, other), number, {product}
+        return None
+
+    def _within(self, arg: Any, op: str, node: Node) -> bool:
+        """Whether an operand is such an operation, of the same form, that nothing else reads."""
+        return (
+            isinstance(arg, Node)
+            and (arg.op, arg.shape, arg.dtype) == (op, node.shape, node.dtype)
+            and self.uses[arg] == 1
+            and arg not in self.pieces
+        )
+
+    def _is_number(self, arg: Any) -> bool:
+        return not isinstance(arg, Node) or arg.host
+
+    def _fused(self, node: Node) -> str:
+        name, args, factor = self.fusions[node]
+        operands = [self.text(self.operand(arg, node.dtype)) for arg in args]
+        number = ""
+        if factor is not None:
+            sign, key = ("-", "value") if name == "addcdiv" else ("", "alpha")
+            number = f"{key}={sign}{self.scalar_text(factor)}, "
+        out = self.name(self.allocate(node))
+        return f"{self._function(name)}({', '.join(operands)}, {number}out={out})"
+
+    # ---- calls
+
     def _function(self, name: str) -> str:
         return self.name(getattr(torch, name))
 
     def call(self, node: Node) -> list[str]:
+        if node in self.fusions:
+            return [self._fused(node)]
         if elementwise(node):
             return [self._elementwise(node)]
         if node.op == "concat":
@@ -134,4 +210,4 @@ class TorchProgram(Program):
 
         MKL splits even a product of 4 × 21 × 4, which then takes 20 to 1000 µs instead of 2.
         """
-        return max(math.prod(node.shape) for node in self.order) < 1 << 15
+        return max(math.prod(node.shape) for node in self.order) < LARGE
