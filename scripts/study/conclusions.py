@@ -1,0 +1,187 @@
+"""What becomes of the report's conclusions, and where a rate is too large or too small."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from report.facts import Facts, Setting
+
+from study import statistics
+from study.plan import SWEPT, WORLDS, Cell, World
+from study.statistics import Effect, Interval, Rank
+
+BOOTSTRAP_SEED = 2023
+
+CLAIMS = (
+    ("3.1", "Adam is much better than SGD"),
+    ("3.2", "LeakyReLU is a little better than ReLU"),
+    ("3.3", "1e-2 is a good learning rate, better than 1e-4"),
+    ("3.4", "Larger hidden layers converge faster"),
+)
+"""The report's sections, and what each concludes, in our words."""
+
+Stops = dict[Cell, np.ndarray]
+"""The stops of each finished population."""
+
+
+@dataclass(frozen=True)
+class Population:
+    """A population, and where the report's one run lies in it.
+
+    Attributes:
+        cell: which.
+        stop: the stops of its members.
+        share: the share that arrives.
+        quartiles: of the stop, ``None`` for never.
+        printed: the report's stop.
+        rank: where it lies.
+    """
+
+    cell: Cell
+    stop: np.ndarray
+    share: Interval
+    quartiles: tuple[int | None, int | None, int | None]
+    printed: int
+    rank: Rank
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """One of the report's conclusions in one world."""
+
+    section: str
+    claim: str
+    world: World
+    better: Setting
+    worse: Setting
+    effect: Effect
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A learning rate of the sweep.
+
+    Attributes:
+        lr: the rate.
+        share: of the networks that arrive.
+        quartiles: of the stop.
+        loss: how much smaller that share is than at the report's rate, in pairs.
+        verdict: ``"bad"`` if it is surely smaller; else ``"slow"`` if the median network takes
+            more than `SLOW` times as long as at the report's rate; else ``"good"``.
+    """
+
+    lr: float
+    share: Interval
+    quartiles: tuple[int | None, int | None, int | None]
+    loss: Interval
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The learning rates in one world.
+
+    Attributes:
+        world: where.
+        members: how many networks a rate.
+        rates: in order.
+        base: the report's rate.
+    """
+
+    world: World
+    members: int
+    rates: tuple[Rate, ...]
+    base: float
+
+    @property
+    def too_small(self) -> float | None:
+        """The largest rate below the report's at which fewer networks arrive, if there is one."""
+        return max((r.lr for r in self.rates if r.verdict == "bad" and r.lr < self.base),
+                   default=None)  # fmt: skip
+
+    @property
+    def slow(self) -> float | None:
+        """The largest rate below the report's that is slow, if there is one."""
+        return max((r.lr for r in self.rates if r.verdict == "slow" and r.lr < self.base),
+                   default=None)  # fmt: skip
+
+    @property
+    def too_large(self) -> float | None:
+        """The smallest rate above the report's at which fewer arrive, if there is one."""
+        return min((r.lr for r in self.rates if r.verdict == "bad" and r.lr > self.base),
+                   default=None)  # fmt: skip
+
+    @property
+    def fastest(self) -> tuple[float, ...]:
+        """The rates with the smallest median stop."""
+        medians = [r.quartiles[1] or 10**9 for r in self.rates]
+        return tuple(r.lr for r, m in zip(self.rates, medians, strict=True) if m == min(medians))
+
+
+SLOW = 10
+"""From how many times the median stop of the report's rate on a rate is called slow."""
+
+
+def populations(facts: Facts, stops: Stops) -> list[Population]:
+    """Each finished population of the report's settings."""
+    printed = {(run.dataset, run.setting): run.stop for run in facts.runs}
+    result = []
+    for cell, stop in stops.items():
+        if not cell.sweep:
+            value = printed[cell.world.dataset, cell.setting]
+            result.append(
+                Population(
+                    cell, stop, statistics.share(stop), _quartiles(stop), value,
+                    statistics.rank(stop, value),
+                )
+            )  # fmt: skip
+    return result
+
+
+def conclusions(facts: Facts, stops: Stops) -> list[Conclusion]:
+    """Each conclusion in each world, as far as its populations are finished."""
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
+    base, *others = facts.settings
+    result = []
+    for (section, claim), other in zip(CLAIMS, others, strict=True):
+        # The report prefers the base of all comparisons, but for the last: there the other.
+        better, worse = (other, base) if section == "3.4" else (base, other)
+        for world in WORLDS:
+            first, second = (stops.get(Cell(world, setting)) for setting in (better, worse))
+            if first is not None and second is not None:
+                effect = statistics.effect(first, second, rng)
+                result.append(Conclusion(section, claim, world, better, worse, effect))
+    return result
+
+
+def sweeps(facts: Facts, stops: Stops) -> list[Sweep]:
+    """The sweep in each world, as far as it is finished."""
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
+    base = facts.settings[0].lr
+    result = []
+    for world in SWEPT:
+        found = {c.setting.lr: s for c, s in stops.items() if c.sweep and c.world == world}
+        if base in found:
+            rates = tuple(
+                _rate(lr, found[lr], found[base], rng) for lr in sorted(found)
+            )  # fmt: skip
+            result.append(Sweep(world, len(found[base]), rates, base))
+    return result
+
+
+def _rate(lr: float, stop: np.ndarray, base: np.ndarray, rng: np.random.Generator) -> Rate:
+    loss = statistics.effect(base, stop, rng).arriving
+    median, usual = statistics.quantile(stop, 0.5), statistics.quantile(base, 0.5)
+    if loss.low > 0:
+        verdict = "bad"
+    elif usual is not None and (median is None or median > SLOW * usual):
+        verdict = "slow"
+    else:
+        verdict = "good"
+    return Rate(lr, statistics.share(stop), _quartiles(stop), loss, verdict)
+
+
+def _quartiles(stop: np.ndarray) -> tuple[int | None, int | None, int | None]:
+    first, middle, last = (statistics.quantile(stop, q) for q in (0.25, 0.5, 0.75))
+    return first, middle, last

@@ -1,0 +1,122 @@
+"""A piece of the study, trained as one ensemble."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from report.facts import Facts
+from report.runs import Target
+
+import xpnet as xn
+from study.plan import SEED, Cell, Piece
+from xpnet import backends, cli
+
+DRAW = 0
+"""The draw of the linear points where only the weights differ: that of ``--data_seed 0``."""
+
+Tell = Callable[[float], None]
+"""Is told which share of its epochs a piece has behind it."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a piece: for each of its cells an entry a member.
+
+    Attributes:
+        piece: which.
+        stop: ``(cells, members)``, the epoch of the stop, 0 for never.
+        diverged: the same, the epoch at which the loss became NaN or infinite, 0 for never.
+    """
+
+    piece: Piece
+    stop: np.ndarray
+    diverged: np.ndarray
+
+
+class Watch(xn.Callback):
+    """Tells how far a piece is, and ends it when it is no longer wanted."""
+
+    def __init__(self, tell: Tell, unwanted: Callable[[], bool]) -> None:
+        self.tell, self.unwanted = tell, unwanted
+
+    def check(self, run: xn.Run) -> None:
+        self.tell(run.epoch / run.epochs)
+        if self.unwanted():
+            run.stop()
+
+
+def train(
+    piece: Piece,
+    facts: Facts,
+    target: Target,
+    tell: Tell = lambda share: None,
+    unwanted: Callable[[], bool] = lambda: False,
+) -> Result | None:
+    """Train a piece; ``None`` if it was interrupted.
+
+    Args:
+        piece: which networks.
+        facts: the report's, for its number of epochs and its goal.
+        target: where.
+        tell: is told how far it is.
+        unwanted: asked at every check whether to give up.
+    """
+    backend = backends.get(target.backend, target.device)
+    backend.prepare(target.dtype)
+    cell, common = piece.cells[0], facts.common
+    setting, total = cell.setting, len(piece.cells) * piece.count
+    x, y = (backend.asarray(array, target.dtype) for array in _data(piece))
+    rates = np.repeat([c.setting.lr for c in piece.cells], piece.count)[:, None]
+    lr = setting.lr if len(piece.cells) == 1 else backend.asarray(rates, target.dtype)
+    make, _ = cli.OPTIMIZERS[setting.optim]
+    model = xn.fit(
+        cli.network(2, common["num_hidden"], setting.dim_hidden, setting.activation),
+        x,
+        y,
+        loss=xn.BCE(),
+        optimizer=make(lr=lr),
+        epochs=common["num_epochs"],
+        seed=[np.random.RandomState(seeds(cell, i)[0]) for _ in piece.cells for i in piece.members],
+        members=total,
+        acc_goal=common["acc_goal"],
+        epoch_checking=common["epoch_checking"],
+        every_epoch=False,
+        callbacks=[Watch(tell, unwanted)],
+    )
+    history = model.history
+    assert history is not None  # a model that was trained has one
+    if history.interrupted:
+        return None
+    shape = (len(piece.cells), piece.count)
+    return Result(piece, np.reshape(history.stop, shape), np.reshape(history.diverged, shape))
+
+
+def seeds(cell: Cell, member: int) -> tuple[int, int]:
+    """The seed of the weights and that of the points of a member."""
+    world = cell.world
+    return SEED + (member if world.weights else 0), member if world.points else DRAW
+
+
+def command(cell: Cell, member: int) -> str:
+    """What to type to train one network of the study alone."""
+    setting = cell.setting
+    weights, points = seeds(cell, member)
+    data = f" --data_seed {points}" if cell.world.dataset == "linear" else ""
+    return (
+        f"python scripts/train.py --dataset {cell.world.dataset}{data} --seed {weights} "
+        f"--optim {setting.optim} --activation {setting.activation} --lr {setting.lr_text} "
+        f"--dim_hidden {setting.dim_hidden}"
+    )
+
+
+def _data(piece: Piece) -> tuple[np.ndarray, np.ndarray]:
+    """The points and their classes: shared, or ``(members, …)``."""
+    world = piece.cells[0].world
+    make = xn.datasets.DATASETS[world.dataset]
+    if not world.points:
+        return make(100, DRAW)
+    draws = [make(100, seeds(piece.cells[0], i)[1]) for i in piece.members]
+    x, y = (np.stack(arrays) for arrays in zip(*draws, strict=True))
+    return tuple(np.tile(array, (len(piece.cells), 1, 1)) for array in (x, y))  # type: ignore
