@@ -28,17 +28,20 @@ LIBRARIES = {
     "torch",
 }
 NUMPY_ALLOWED = {
+    "batches.py": "shuffled orders are drawn on the host",
     "callbacks.py": "what callbacks show is the history, which is on the host",
     "cli.py": "a program makes its data on the host",
     "datasets.py": "data sets are made on the host, by a random generator",
     "history.py": "the history is on the host",
     "initializers.py": "the standard has no random numbers: values are drawn on the host",
+    "job.py": "the epochs' metrics are looked at on the host",
     "layers/base.py": "the type of what a layer draws on the host",
     "layers/linear.py": "the type of what a layer draws on the host",
     "losses.py": "a mistake is told by labels that have come to the host",
     "network.py": "initial parameters are joined on the host",
     "pictures.py": "pictures are drawn on the host",
-    "training.py": "shuffled orders are drawn, and the epochs' metrics looked at, on the host",
+    "population.py": "who is still trained is kept on the host",
+    "training.py": "how large a block of members is, is reckoned on the host",
 }
 """Files outside ``backends/`` that may import NumPy, as the host's random generator and file
 reader, and why. No other array library may be imported or named in code there."""
