@@ -19,10 +19,10 @@ CONTESTANTS: dict[str, Factory] = {
 
 NOTES = {
     "NumPy, the way of the report": "six separate parameters, the formulas of the textbook",
-    "NumPy, straight line, out= everywhere": "nothing allocated but the flat vector's temporaries",
+    "NumPy, straight line, out= everywhere": "every result in an array made beforehand",
     "torch.nn, fused Adam, torch's own loss": "a lesser loss: one fused kernel, no eps",
-    "scikit-learn, MLPClassifier.fit": "never a leaky ReLU, an eps in the loss, or accuracies: a little less",
-    "thinc": "always float32; never a leaky ReLU, an eps, or accuracies: less",
+    "scikit-learn, MLPClassifier.fit": "no leaky ReLU, no eps in its loss, no accuracies: less",
+    "thinc": "always float32; no leaky ReLU, no eps, no accuracies: less",
     "the matrix products alone, NumPy": "no training at all: the floor that this BLAS sets",
     "one member alone, numpy": "xpnet itself, one network instead of a thousand",
     "one member alone, torch": "xpnet itself, one network instead of a thousand",
