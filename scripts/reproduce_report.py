@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from report.compare import compare, disagreements
 from report.environment import describe
 from report.facts import load
+from report.luck import find
 from report.runs import OurRun, Target, make_all
 
 from xpnet import backends
@@ -33,12 +34,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", help="the library's name of a device, such as cuda:1")
     parser.add_argument("--dtype", default="float64", help="float64 (as the report) or float32")
     parser.add_argument("--output", default="report", help="the folder to write (report)")
+    parser.add_argument("--study", help="the folder of seed_study.py (seed_study, if it is there)")
     options = parser.parse_args(argv)
     target = Target(options.backend, options.device, options.dtype)
     try:
         backend = _check(target)
         folder = writable_folder("--output", options.output)
         writable_folder("--output", folder / "figures")
+        luck = find(options.study, folder)
         from report import figures, page  # matplotlib and jinja2, which the library does without
     except ValueError as error:
         print(error, file=sys.stderr)
@@ -56,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     environment = describe(backend, target.dtype)
     numbered, extra = figures.numbered(runs), figures.extra(runs)
     again = shlex.join(["python", "scripts/reproduce_report.py", *(argv or sys.argv[1:])])
-    text = page.render(runs, numbers, environment, numbered, extra, again)
+    text = page.render(runs, numbers, environment, numbered, extra, again, luck)
     page.write(folder, text, [*numbered, *extra], page.results(runs, numbers, environment))
     print(f"Written: {folder / 'index.html'}")
 

@@ -86,9 +86,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("Interrupted before a setting was finished: nothing was written.", file=sys.stderr)
         return 130
     study = page.Study(
-        report, stops, collected.diverged(), describe(backend, target.dtype), seconds, jobs,
-        shlex.join(["python", "scripts/seed_study.py", *argv]), interrupted,
-    )  # fmt: skip
+        report,
+        stops,
+        collected.diverged(),
+        collected.logs(),
+        describe(backend, target.dtype),
+        seconds,
+        jobs,
+        shlex.join(["python", "scripts/seed_study.py", *argv]),
+        interrupted,
+    )
     page.write(folder, study)
     print(page.in_words(study))
     print(f"Written: {folder / 'index.html'}, in {seconds:.0f} s.")

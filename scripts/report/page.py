@@ -17,6 +17,7 @@ from report.compare import Number, Verdict, numbers_of
 from report.environment import Environment
 from report.facts import Setting
 from report.figures.theme import Figure
+from report.luck import Luck
 from report.runs import OurRun
 
 SECTIONS = ("Optimizers", "Activations", "Learning rates", "Hidden dimensions")
@@ -75,6 +76,7 @@ def render(
     numbered: Sequence[Figure],
     extra: Sequence[Figure],
     again: str,
+    luck: Luck | None = None,
 ) -> str:
     """The page as one text that needs no other file.
 
@@ -85,6 +87,7 @@ def render(
         numbered: the report's figures.
         extra: our own figures: the stops first, then a field for each run.
         again: the command that makes this page.
+        luck: how usual the report's linear numbers are, where that has been studied.
     """
     templates = Templates(
         loader=FileSystemLoader(Path(__file__).with_name("templates")),
@@ -109,6 +112,7 @@ def render(
         learned=list(zip(runs, extra[1:], strict=True)),
         comparisons=comparisons(runs),
         again=again,
+        luck=luck,
     )
     return page
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from study import statistics
 from study.plan import Cell, Piece
-from study.training import Result
+from study.training import Log, Result
 
 MISSING = -1
 
@@ -23,6 +23,7 @@ class Collection:
                 sizes[cell] = max(sizes.get(cell, 0), piece.members.stop)
         self._stop = {cell: np.full(size, MISSING) for cell, size in sizes.items()}
         self._diverged = {cell: np.zeros(size, dtype=int) for cell, size in sizes.items()}
+        self._log: dict[Cell, Log] = {cell: {} for cell in sizes}
 
     def add(self, result: Result) -> list[str]:
         """Take a result; return a line for each population that is complete with it."""
@@ -31,6 +32,11 @@ class Collection:
         for i, cell in enumerate(piece.cells):
             self._stop[cell][rows] = result.stop[i]
             self._diverged[cell][rows] = result.diverged[i]
+            for epoch, values in result.log.items():
+                nothing = np.full((2, len(self._stop[cell])), np.nan)
+                whole = self._log[cell].setdefault(epoch, tuple(nothing))
+                for kept, new in zip(whole, values, strict=True):
+                    kept[rows] = new[i]
             if self._complete(cell):
                 lines.append(_line(cell, self._stop[cell]))
         return lines
@@ -45,6 +51,10 @@ class Collection:
     def diverged(self) -> dict[Cell, np.ndarray]:
         """The epochs at which losses became NaN or infinite, 0 for never, of the same."""
         return {cell: self._diverged[cell] for cell in self.finished()}
+
+    def logs(self) -> dict[Cell, Log]:
+        """Loss and accuracy of the members at the epochs that the report prints, of the same."""
+        return {cell: self._log[cell] for cell in self.finished()}
 
 
 def _line(cell: Cell, stop: np.ndarray) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from report.facts import Facts, Setting
+from report.facts import Facts, PrintedRun, Setting
 
 from study import statistics
 from study.plan import SWEPT, WORLDS, Cell, World
 from study.statistics import Effect, Interval, Rank
+from study.training import Log
 
 BOOTSTRAP_SEED = 2023
 
@@ -26,6 +28,25 @@ Stops = dict[Cell, np.ndarray]
 
 
 @dataclass(frozen=True)
+class Logged:
+    """A loss or an accuracy that the report prints of a run whose points nobody has.
+
+    Attributes:
+        epoch: of which epoch.
+        quantity: ``"loss"`` or ``"accuracy"``.
+        printed: what the report prints.
+        members: how many networks were still trained then, as the report's was.
+        rank: where it lies among them; ``None`` if there were none.
+    """
+
+    epoch: int
+    quantity: str
+    printed: float
+    members: int
+    rank: Rank | None
+
+
+@dataclass(frozen=True)
 class Population:
     """A population, and where the report's one run lies in it.
 
@@ -36,6 +57,7 @@ class Population:
         quartiles: of the stop, ``None`` for never.
         printed: the report's stop.
         rank: where it lies.
+        logged: where the report's losses and accuracies lie, on linear points.
     """
 
     cell: Cell
@@ -44,6 +66,7 @@ class Population:
     quartiles: tuple[int | None, int | None, int | None]
     printed: int
     rank: Rank
+    logged: tuple[Logged, ...]
 
 
 @dataclass(frozen=True)
@@ -123,20 +146,38 @@ SLOW = 10
 """From how many times the median stop of the report's rate on a rate is called slow."""
 
 
-def populations(facts: Facts, stops: Stops) -> list[Population]:
+def populations(facts: Facts, stops: Stops, logs: dict[Cell, Log]) -> list[Population]:
     """Each finished population of the report's settings."""
-    printed = {(run.dataset, run.setting): run.stop for run in facts.runs}
+    printed = {(run.dataset, run.setting): run for run in facts.runs}
     result = []
     for cell, stop in stops.items():
-        if not cell.sweep:
-            value = printed[cell.world.dataset, cell.setting]
-            result.append(
-                Population(
-                    cell, stop, statistics.share(stop), _quartiles(stop), value,
-                    statistics.rank(stop, value),
-                )
-            )  # fmt: skip
+        if cell.sweep:
+            continue
+        run = printed[cell.world.dataset, cell.setting]
+        result.append(
+            Population(
+                cell,
+                stop,
+                statistics.share(stop),
+                _quartiles(stop),
+                run.stop,
+                statistics.rank(statistics.times(stop), run.stop),
+                tuple(_logged(run, logs.get(cell, {}))),
+            )
+        )
     return result
+
+
+def _logged(run: PrintedRun, log: Log) -> Iterator[Logged]:
+    for epoch, loss, accuracy in run.log:
+        if epoch not in log:
+            continue
+        for quantity, value, all_values in zip(
+            ("loss", "accuracy"), (loss, accuracy), log[epoch], strict=True
+        ):
+            values = all_values[~np.isnan(all_values)].round(6)  # as many digits as are printed
+            rank = statistics.rank(values, value) if len(values) else None
+            yield Logged(epoch, quantity, value, len(values), rank)
 
 
 def conclusions(facts: Facts, stops: Stops) -> list[Conclusion]:

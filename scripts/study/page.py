@@ -27,9 +27,9 @@ from study.conclusions import (
     populations,
     sweeps,
 )
-from study.plan import SEED, WORLDS, World
+from study.plan import SEED, WORLDS, Cell, World
 from study.statistics import Interval
-from study.training import command, seeds
+from study.training import Log, command, seeds
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Study:
     Attributes:
         facts: the report's.
         stops: of every finished population.
-        diverged: the epochs at which losses were lost, of the same.
+        diverged: the epochs at which losses became NaN or infinite, of the same.
+        logs: losses and accuracies at the epochs that the report prints, of the same.
         environment: where it was made.
         seconds: how long it took.
         jobs: in how many processes.
@@ -50,6 +51,7 @@ class Study:
     facts: Facts
     stops: Stops
     diverged: Stops
+    logs: dict[Cell, Log]
     environment: Environment
     seconds: float
     jobs: int
@@ -63,6 +65,10 @@ class Study:
     @property
     def networks(self) -> int:
         return sum(len(stop) for stop in self.stops.values())
+
+    @property
+    def populations(self) -> list[Population]:
+        return populations(self.facts, self.stops, self.logs)
 
 
 COLUMNS = (
@@ -97,7 +103,7 @@ def results(study: Study) -> dict[str, Any]:
             "interrupted": study.interrupted,
             "networks": study.networks,
             "epochs": study.epochs,
-            "populations": [_population(p, study) for p in populations(study.facts, study.stops)],
+            "populations": [_population(p, study) for p in study.populations],
             "conclusions": [
                 {
                     "section": c.section,
@@ -140,6 +146,7 @@ def _population(population: Population, study: Study) -> dict[str, Any]:
         "stop_printed": population.printed,
         "percentile": asdict(population.rank),
         "first": command(cell, 0),
+        "logged": [asdict(logged) for logged in population.logged],
     }
 
 
@@ -156,7 +163,7 @@ def _plain(value: Any) -> Any:
 
 def draw(study: Study) -> list[Figure]:
     """The figures, as far as there is something to draw."""
-    found = populations(study.facts, study.stops)
+    found = study.populations
     result = []
     for world in WORLDS:
         group = [p for p in found if p.cell.world == world]
@@ -189,7 +196,7 @@ def render(study: Study, drawn: Sequence[Figure]) -> str:
         ratio=lambda effect: _ratio(effect.ratio),
         rate=lambda lr: f"{lr:.0e}".replace("e-0", "e-").replace("e+00", ""),
     )
-    found = populations(study.facts, study.stops)
+    found = study.populations
     concluded = conclusions(study.facts, study.stops)
     text: str = templates.get_template("study.html.j2").render(
         study=study,

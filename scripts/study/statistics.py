@@ -8,6 +8,7 @@ not be. Intervals hold 95 %.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,12 +54,12 @@ def _wilson(p: float, n: int) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Rank:
-    """Where a stop lies in a distribution, in per cent of the networks.
+    """Where a stop (or another number) lies in a distribution, in per cent of the networks.
 
     Attributes:
-        mid: those that stop before it, and half of those that stop with it.
-        before: those that stop before it.
-        by: those that have stopped by then.
+        mid: those that are below it, and half of those that are equal.
+        before: those that are below it.
+        by: those that are below it or equal: of stops, those that have stopped by then.
     """
 
     mid: float
@@ -66,11 +67,9 @@ class Rank:
     by: float
 
 
-def rank(stop: np.ndarray, value: int) -> Rank:
-    """Where ``value`` lies among the stops."""
-    before, by = (100 * float(np.mean(part)) for part in (
-        times(stop) < value, times(stop) <= value
-    ))  # fmt: skip
+def rank(values: np.ndarray, value: float) -> Rank:
+    """Where ``value`` lies among ``values``."""
+    before, by = (100 * float(np.mean(part)) for part in (values < value, values <= value))
     return Rank((before + by) / 2, before, by)
 
 
@@ -134,9 +133,9 @@ def effect(first: np.ndarray, second: np.ndarray, rng: np.random.Generator) -> E
     )
 
 
-def _resamples(n: int, rng: np.random.Generator) -> list[np.ndarray]:
+def _resamples(n: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Rows of indices; in pieces, so that they need little memory at once."""
-    return [rng.integers(0, n, (RESAMPLES // 10, n)) for _ in range(10)]
+    return (rng.integers(0, n, (RESAMPLES // 10, n)) for _ in range(10))
 
 
 def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,9 @@ from xpnet import backends, cli
 DRAW = 0
 """The draw of the linear points where only the weights differ: that of ``--data_seed 0``."""
 
+Log = dict[int, tuple[np.ndarray, np.ndarray]]
+"""Loss and accuracy by epoch."""
+
 Tell = Callable[[float], None]
 """Is told which share of its epochs a piece has behind it."""
 
@@ -28,21 +31,34 @@ class Result:
         piece: which.
         stop: ``(cells, members)``, the epoch of the stop, 0 for never.
         diverged: the same, the epoch at which the loss became NaN or infinite, 0 for never.
+        log: loss and accuracy ``(cells, members)`` at the epochs that the report prints, NaN for
+            those that were trained no longer.
     """
 
     piece: Piece
     stop: np.ndarray
     diverged: np.ndarray
+    log: Log
 
 
 class Watch(xn.Callback):
-    """Tells how far a piece is, and ends it when it is no longer wanted."""
+    """Tells how far a piece is, keeps what is logged, and ends it when it is no longer wanted.
 
-    def __init__(self, tell: Tell, unwanted: Callable[[], bool]) -> None:
-        self.tell, self.unwanted = tell, unwanted
+    Args:
+        tell: is told the share of the epochs that is done.
+        unwanted: asked whether to end.
+        epochs: whose losses and accuracies are kept; they must be those of checks.
+    """
+
+    def __init__(self, tell: Tell, unwanted: Callable[[], bool], epochs: Sequence[int]) -> None:
+        self.tell, self.unwanted, self.epochs = tell, unwanted, epochs
+        self.log: Log = {}
 
     def check(self, run: xn.Run) -> None:
         self.tell(run.epoch / run.epochs)
+        if run.epoch in self.epochs:
+            loss, accuracy = (run.latest[name][-1].copy() for name in ("loss", "accuracy"))
+            self.log[run.epoch] = loss, accuracy
         if self.unwanted():
             run.stop()
 
@@ -71,6 +87,7 @@ def train(
     rates = np.repeat([c.setting.lr for c in piece.cells], piece.count)[:, None]
     lr = setting.lr if len(piece.cells) == 1 else backend.asarray(rates, target.dtype)
     make, _ = cli.OPTIMIZERS[setting.optim]
+    watch = Watch(tell, unwanted, [] if cell.sweep else printed_epochs(facts, cell))
     model = xn.fit(
         cli.network(2, common["num_hidden"], setting.dim_hidden, setting.activation),
         x,
@@ -83,14 +100,33 @@ def train(
         acc_goal=common["acc_goal"],
         epoch_checking=common["epoch_checking"],
         every_epoch=False,
-        callbacks=[Watch(tell, unwanted)],
+        callbacks=[watch],
     )
     history = model.history
     assert history is not None  # a model that was trained has one
     if history.interrupted:
         return None
     shape = (len(piece.cells), piece.count)
-    return Result(piece, np.reshape(history.stop, shape), np.reshape(history.diverged, shape))
+    # When everybody has arrived nothing is trained: of epochs after that there is nothing.
+    nobody = np.full(total, np.nan)
+    log = {epoch: watch.log.get(epoch, (nobody, nobody)) for epoch in watch.epochs}
+    return Result(
+        piece,
+        np.reshape(history.stop, shape),
+        np.reshape(history.diverged, shape),
+        {epoch: (loss.reshape(shape), acc.reshape(shape)) for epoch, (loss, acc) in log.items()},
+    )
+
+
+def printed_epochs(facts: Facts, cell: Cell) -> list[int]:
+    """The epochs of which the report prints loss and accuracy of a run that has no match here."""
+    return [
+        epoch
+        for run in facts.runs
+        if run.unseeded_data and cell.world.points
+        if (run.dataset, run.setting) == (cell.world.dataset, cell.setting)
+        for epoch, _, _ in run.log
+    ]
 
 
 def seeds(cell: Cell, member: int) -> tuple[int, int]:
