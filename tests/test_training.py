@@ -478,3 +478,42 @@ def test_ctrl_c_ends_a_run_cleanly_and_keeps_what_was_done(backend, request):
         [sys.executable, "-c", INTERRUPTED, *where], cwd=root, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr
+
+
+INTERRUPTED_IN_AN_EPOCH = """
+import os, signal
+import xpnet as xn
+
+strict = xn.backends.get("strict")  # whose runner calls the loss at every step
+x, y = (strict.asarray(a, "float64") for a in xn.datasets.xor())
+net = xn.Sequential(xn.Linear(2, 3), xn.Tanh(), xn.Linear(3, 1))
+calls = []
+
+class CtrlC(xn.MSE):
+    def forward(self, *args):
+        calls.append(1)
+        if len(calls) == 14:
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().forward(*args)
+
+options = dict(optimizer=xn.SGD(), epochs=1000, seed=0, batch_size=7)
+model = xn.fit(net, x, y, loss=CtrlC(), **options)
+# Three steps an epoch: the fourteenth is in the fifth, and four are kept.
+assert len(calls) == 14, len(calls)
+assert model.history.interrupted
+assert model.history.epochs == len(model.history.loss) == 4, model.history
+options["epochs"] = 4
+expected = xn.fit(net, x, y, loss=xn.MSE(), **options).history.loss
+assert (model.history.loss == expected).all()
+"""
+
+
+def test_ctrl_c_within_an_epoch_of_batches_keeps_the_epochs_that_were_done():
+    pytest.importorskip("array_api_strict", reason="array-api-strict is not installed")
+    result = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_IN_AN_EPOCH],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr

@@ -70,8 +70,15 @@ class Job:
             rows = []
             for order in orders:
                 metrics = run(order.shape[0], order, interrupted)
-                if metrics is None or metrics["loss"].shape[0] < order.shape[0]:
+                if metrics is None:
                     break
+                done, steps = metrics["loss"].shape[0], order.shape[0]
+                if done < steps:
+                    # Cut short: where batches run on through the epochs, whole ones are kept.
+                    epochs, each = done * epochs // steps, steps // epochs
+                    if len(orders) > 1 or not epochs:
+                        break
+                    metrics = {name: v[: epochs * each, ...] for name, v in metrics.items()}
                 rows.append(metrics)
             if len(rows) < len(orders):
                 break
