@@ -9,7 +9,7 @@ import numpy as np
 
 import xpnet as xn
 from benchmarks.problems import Contestant, Factory, Problem, Run, Unavailable
-from xpnet.training import TrainingStep
+from xpnet.step import TrainingStep
 
 
 def _backend(library: str, dtype: str) -> xn.backends.Backend:
