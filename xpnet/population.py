@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 
@@ -35,7 +38,8 @@ class Population:
         data: shared, or ``(members, …)``.
         members: their number, or ``None``.
         block: how many are computed together.
-        threads: as for `Backend.runner`.
+        threads: over how many threads blocks, or the samples of a step, are spread where the
+            library computes on one core; ``None`` for as many as pay.
 
     Attributes:
         columns: the numbers of the members that are computed, in their order.
@@ -57,14 +61,15 @@ class Population:
         self.columns = np.arange(members or 1)
         self.alive = np.ones(members or 1, dtype=bool)
         self.threads = threads
-        self.runner = backend.runner(step, threads)
+        # A runner has buffers of its own, so that each thread needs one.
+        self.runners = [backend.runner(step, threads) for _ in range(backend.workers(threads))]
         self.left: list[tuple[np.ndarray, Carry]] = []
         self._form_blocks(carry, data)
 
     def _form_blocks(self, carry: Carry, data: Data) -> None:
         self.data = data
         if len(self.columns) <= self.block:
-            self.blocks = [_Block(carry, data, self.runner)]
+            self.blocks = [_Block(carry, data, self.runners[0])]
             return
         # A runner may have computed with its data: blocks that share them share the runner too.
         own = any(array is not None and len(array.shape) == 3 for array in data)
@@ -77,7 +82,9 @@ class Population:
                 for array in data
             )
             piece = theta[part, :], {k: v[part, :] if v.ndim == 2 else v for k, v in state.items()}
-            runner = self.backend.runner(self.step, self.threads) if own else self.runner
+            runner = self.runners[len(self.blocks) % len(self.runners)]
+            if own:
+                runner = self.backend.runner(self.step, self.threads)
             self.blocks.append(_Block(copy_carry(self.xp, piece), (x, target, weight), runner))
 
     # ---- running
@@ -93,13 +100,23 @@ class Population:
             block = self.blocks[0]
             block.carry, metrics = block.run(block.carry, block.data, n, orders, interrupted)
             return metrics
-        parts = []
-        for block in self.blocks:
-            carry, metrics = block.run(block.carry, block.data, n, orders, interrupted)
-            block.carry = copy_carry(self.xp, carry)  # the runner's buffers serve the next block
-            parts.append(metrics)
-            if interrupted():
-                break
+        count = min(len(self.runners), len(self.blocks))
+
+        def work(first: int) -> list[dict[str, Array]]:
+            parts = []
+            with self.backend.context():
+                for block in self.blocks[first::count]:
+                    carry, metrics = block.run(block.carry, block.data, n, orders, interrupted)
+                    block.carry = copy_carry(self.xp, carry)  # the buffers serve the next block
+                    parts.append(metrics)
+                    if interrupted():
+                        break
+            return parts
+
+        with ThreadPoolExecutor(count - 1) if count > 1 else nullcontext() as pool:
+            others = [pool.submit(work, first) for first in range(1, count)] if pool else []
+            shares = [work(0), *(other.result() for other in others)]
+        parts = [part for turn in zip_longest(*shares) for part in turn if part is not None]
         if len(parts) < len(self.blocks) or any(p["loss"].shape[0] < n for p in parts):
             return None
         return {name: self.xp.concat([p[name] for p in parts], axis=1) for name in parts[0]}

@@ -180,6 +180,10 @@ class Backend(ABC):
         """
         return partial(run_plainly, self.xp, step)
 
+    def workers(self, threads: int | None = None) -> int:
+        """How many threads independent runs are spread over: one where the library has its own."""
+        return 1
+
     def run(
         self,
         step: Step,

@@ -9,7 +9,7 @@ import numpy as np
 
 from xpnet.backends.base import Array, Backend, Carry, Data, Runner, Step
 from xpnet.backends.numpy_program import NumPyProgram
-from xpnet.backends.numpy_threads import ThreadedProgram, threads_for
+from xpnet.backends.numpy_threads import ThreadedProgram, cores, threads_for
 from xpnet.backends.program import Replay
 from xpnet.backends.tape import Untraceable
 
@@ -42,6 +42,9 @@ class NumPyBackend(Backend):
     def context(self) -> AbstractContextManager[Any]:
         # exp(-x) of the sigmoid may overflow to infinity, whose inverse is the right answer, 0.
         return np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore")
+
+    def workers(self, threads: int | None = None) -> int:
+        return threads or cores()
 
     def runner(self, step: Step, threads: int | None = None) -> Runner:
         return NumPyReplay(step, threads)

@@ -38,6 +38,9 @@ class StrictBackend(NumPyBackend):
         backend.device = array.device
         return backend
 
+    def workers(self, threads: int | None = None) -> int:
+        return 1
+
     def runner(self, step: Step, threads: int | None = None) -> Runner:
         # The conscience: every operation goes through the standard's door, every time.
         return partial(run_plainly, self.xp, step)
