@@ -13,7 +13,7 @@ import numpy as np
 from xpnet import backends
 from xpnet.backends.base import Runner
 from xpnet.layers.base import Array
-from xpnet.step import Carry, Data, TrainingStep, copy_carry
+from xpnet.step import Carry, Data, TrainingStep
 
 
 @dataclass
@@ -85,7 +85,7 @@ class Population:
             runner = self.runners[len(self.blocks) % len(self.runners)]
             if own:
                 runner = self.backend.runner(self.step, self.threads)
-            self.blocks.append(_Block(copy_carry(self.xp, piece), (x, target, weight), runner))
+            self.blocks.append(_Block(self.backend.copy(piece), (x, target, weight), runner))
 
     # ---- running
 
@@ -107,7 +107,7 @@ class Population:
             with self.backend.context():
                 for block in self.blocks[first::count]:
                     carry, metrics = block.run(block.carry, block.data, n, orders, interrupted)
-                    block.carry = copy_carry(self.xp, carry)  # the buffers serve the next block
+                    block.carry = self.backend.copy(carry)  # the buffers serve the next block
                     parts.append(metrics)
                     if interrupted():
                         break
@@ -123,7 +123,7 @@ class Population:
 
     def snapshot(self) -> list[Carry]:
         """Copies of all that is trained, to come back to."""
-        return [copy_carry(self.xp, block.carry) for block in self.blocks]
+        return [self.backend.copy(block.carry) for block in self.blocks]
 
     def restore(self, snapshot: list[Carry]) -> None:
         """Come back to a snapshot."""
@@ -162,7 +162,8 @@ class Population:
     def everyone(self) -> Carry:
         """All members in their order; those that left as they were when they left."""
         if self.members is None:
-            return copy_carry(self.xp, self.left[0][1] if self.left else self.blocks[0].carry)
+            last = self.left[0][1] if self.left else self.blocks[0].carry
+            return self._rows([last], np.zeros(1, dtype=int))
         rows = np.flatnonzero(self.alive)
         parts = list(self.left)
         if len(rows):
@@ -173,7 +174,8 @@ class Population:
 
     def _rows(self, carries: list[Carry], rows: np.ndarray) -> Carry:
         if self.members is None:
-            return copy_carry(self.xp, carries[0])
+            copied: Carry = self.backend.copy(carries[0])
+            return copied
         return self._pick(carries, rows)
 
     def _pick(self, carries: list[Carry], rows: np.ndarray) -> Carry:

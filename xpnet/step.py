@@ -54,9 +54,3 @@ class TrainingStep:
             take(target, rows, axis=-2),
             None if weight is None else take(weight, rows, axis=-2),
         )
-
-
-def copy_carry(xp: Any, carry: Carry) -> Carry:
-    """A carry that shares no memory with this one, since a step may write into what it is given."""
-    theta, state = carry
-    return xp.asarray(theta, copy=True), {k: xp.asarray(v, copy=True) for k, v in state.items()}

@@ -26,7 +26,7 @@ from xpnet.model import Model
 from xpnet.network import Sequential, check_loss, check_samples
 from xpnet.optimizers import Optimizer
 from xpnet.population import Population
-from xpnet.step import Data, TrainingStep, copy_carry
+from xpnet.step import Data, TrainingStep
 
 __all__ = ["Callback", "Run", "TrainingStep", "fit"]
 
@@ -190,7 +190,7 @@ def fit(
             block = _block(backend, network, x, batches)
         elif block is not None:
             block = _checks.whole("block", block)
-        first = copy_carry(backend.xp, first)
+        first = backend.copy(first)
         if threads is not None:
             threads = _checks.whole("threads", threads)
         population = Population(backend, step, first, data, members, block, threads)

@@ -161,6 +161,14 @@ class Backend(ABC):
         host = np.array(values, dtype=dtype, order="C")
         return self.xp.asarray(host, device=self.device)
 
+    def copy(self, arrays: Any) -> Any:
+        """Copies of arrays in tuples and dicts, that share no memory with them."""
+        if isinstance(arrays, dict):
+            return {name: self.copy(array) for name, array in arrays.items()}
+        if isinstance(arrays, tuple):
+            return tuple(self.copy(array) for array in arrays)
+        return self.xp.asarray(arrays, copy=True)
+
     def to_host(self, array: Array) -> np.ndarray:
         """Bring an array to the host; waits for the device."""
         return np.asarray(array)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from xpnet.backends.base import Array, Backend, Carry, Data, Metrics, Runner, Step, never
@@ -68,8 +67,18 @@ class JaxBackend(Backend):
             )
         return super().asarray(values, dtype)
 
+    def copy(self, arrays: Any) -> Any:
+        from xpnet.backends.jax_program import copy
+
+        return copy(arrays)
+
     def runner(self, step: Step, threads: int | None = None) -> Runner:
-        scan = self._compiled()
+        # Imported on first use, as the library itself; jax.jit keeps the programs by the value of
+        # the step, so that equal networks, losses and optimizers compile once.
+        from xpnet.backends.jax_program import TINY_SIZE, Static, scan
+
+        static = Static(step)
+        on_cpu = getattr(self.device, "platform", "") == "cpu"  # not measured elsewhere yet
 
         def run(
             carry: Carry,
@@ -78,31 +87,8 @@ class JaxBackend(Backend):
             orders: Array | None = None,
             interrupted: Callable[[], bool] = never,
         ) -> tuple[Carry, Metrics]:
-            return scan(step, n, carry, data, orders)
+            tiny = on_cpu and carry[0].shape[-1] <= TINY_SIZE
+            result: tuple[Carry, Metrics] = scan(static, n, tiny, carry, data, orders)
+            return result
 
         return run
-
-    @classmethod
-    def _compiled(cls) -> Callable[..., tuple[Carry, Metrics]]:
-        # Made on first use, since the library is imported on first use; jax.jit keeps the programs
-        # by the value of the step, so that equal networks, losses and optimizers compile once.
-        if "_scan" not in cls.__dict__:
-            jax = cls._import()
-            cls._scan = staticmethod(
-                partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)(_scan)
-            )
-        return cls._scan
-
-    _scan: Callable[..., tuple[Carry, Metrics]]
-
-
-def _scan(
-    step: Step, n: int, carry: Carry, data: Data, orders: Array | None
-) -> tuple[Carry, Metrics]:
-    from jax import lax
-
-    def body(carry: Carry, rows: Array | None) -> tuple[Carry, Metrics]:
-        return step(carry, data if rows is None else step.select(data, rows))
-
-    result: tuple[Carry, Metrics] = lax.scan(body, carry, orders, length=n)
-    return result
