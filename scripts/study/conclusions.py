@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 from report.facts import Facts, PrintedRun, Setting
@@ -89,7 +90,8 @@ class Rate:
         lr: the rate.
         share: of the networks that arrive.
         quartiles: of the stop.
-        loss: how much smaller that share is than at the report's rate, in pairs.
+        loss: how much smaller that share is than at the report's rate, in pairs; the intervals of
+            all rates together hold with 95 %.
         verdict: ``"bad"`` if it is surely smaller; else ``"slow"`` if the median network takes
             more than `SLOW` times as long as at the report's rate; else ``"good"``.
     """
@@ -119,21 +121,24 @@ class Sweep:
 
     @property
     def too_small(self) -> float | None:
-        """The largest rate below the report's at which fewer networks arrive, if there is one."""
-        return max((r.lr for r in self.rates if r.verdict == "bad" and r.lr < self.base),
-                   default=None)  # fmt: skip
+        """Fewer networks arrive at this and at every smaller rate; ``None`` if at none."""
+        return self._until_good([r for r in self.rates if r.lr < self.base])
+
+    @property
+    def too_large(self) -> float | None:
+        """Fewer networks arrive at this and at every larger rate; ``None`` if at none."""
+        return self._until_good([r for r in reversed(self.rates) if r.lr > self.base])
+
+    @staticmethod
+    def _until_good(rates: list[Rate]) -> float | None:
+        bad = list(takewhile(lambda rate: rate.verdict == "bad", rates))
+        return bad[-1].lr if bad else None
 
     @property
     def slow(self) -> float | None:
         """The largest rate below the report's that is slow, if there is one."""
-        return max((r.lr for r in self.rates if r.verdict == "slow" and r.lr < self.base),
-                   default=None)  # fmt: skip
-
-    @property
-    def too_large(self) -> float | None:
-        """The smallest rate above the report's at which fewer arrive, if there is one."""
-        return min((r.lr for r in self.rates if r.verdict == "bad" and r.lr > self.base),
-                   default=None)  # fmt: skip
+        slow = [r.lr for r in self.rates if r.verdict == "slow" and r.lr < self.base]
+        return max(slow, default=None)
 
     @property
     def fastest(self) -> tuple[float, ...]:
@@ -198,21 +203,20 @@ def conclusions(facts: Facts, stops: Stops) -> list[Conclusion]:
 
 def sweeps(facts: Facts, stops: Stops) -> list[Sweep]:
     """The sweep in each world, as far as it is finished."""
-    rng = np.random.default_rng(BOOTSTRAP_SEED)
     base = facts.settings[0].lr
     result = []
     for world in SWEPT:
         found = {c.setting.lr: s for c, s in stops.items() if c.sweep and c.world == world}
         if base in found:
             rates = tuple(
-                _rate(lr, found[lr], found[base], rng) for lr in sorted(found)
+                _rate(lr, found[lr], found[base], len(found) - 1) for lr in sorted(found)
             )  # fmt: skip
             result.append(Sweep(world, len(found[base]), rates, base))
     return result
 
 
-def _rate(lr: float, stop: np.ndarray, base: np.ndarray, rng: np.random.Generator) -> Rate:
-    loss = statistics.effect(base, stop, rng).arriving
+def _rate(lr: float, stop: np.ndarray, base: np.ndarray, others: int) -> Rate:
+    loss = statistics.fewer(base, stop, max(1, others))
     median, usual = statistics.quantile(stop, 0.5), statistics.quantile(base, 0.5)
     if loss.low > 0:
         verdict = "bad"

@@ -31,6 +31,9 @@ from study.plan import World
 COLOURS = (INK, CLASS1, CLASS0, XOR, LINEAR)
 """Of the report's settings, in its order."""
 
+FIRST = 90
+"""Where the axis of epochs begins: a little before the first look."""
+
 THOUSANDS = FuncFormatter(lambda value, _: f"{value:,.0f}")
 
 
@@ -38,14 +41,14 @@ def arrivals(world: World, populations: Sequence[Population], epochs: int) -> Fi
     """The share of networks that has arrived, against the epoch; the report's runs marked."""
     base = populations[0].cell.setting
     with style():
-        canvas = Canvas(figsize=(7.6, 4.3))
+        canvas = Canvas(figsize=(6.4, 4.1))
         title(canvas, "Networks that have arrived", world.title)
-        axes = canvas.add_axes((0.075, 0.115, 0.9, 0.745))
+        axes = canvas.add_axes((0.085, 0.115, 0.89, 0.745))
         for population, colour in zip(populations, COLOURS, strict=False):
             _curve(axes, population, base, colour, epochs)
         axes.plot([], [], "o", color=MUTED, markersize=7, label="the report’s run")
         axes.set_xscale("log")
-        axes.set_xlim(90, epochs)
+        axes.set_xlim(FIRST, epochs)
         axes.set_ylim(0, 1.02)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_formatter(THOUSANDS)
@@ -56,7 +59,7 @@ def arrivals(world: World, populations: Sequence[Population], epochs: int) -> Fi
         axes.spines["left"].set_visible(False)
         axes.legend(
             loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=6, borderaxespad=0.1,
-            borderpad=0.1, handlelength=1.3, handletextpad=0.5, columnspacing=1.3, fontsize=9,
+            borderpad=0.1, handlelength=1.1, handletextpad=0.4, columnspacing=1.0, fontsize=8.8,
         )  # fmt: skip
         caption = (
             f"{world.title}: the share of the networks that has reached an accuracy of 1.0, "
@@ -69,7 +72,7 @@ def _curve(axes: Axes, population: Population, base: Setting, colour: str, epoch
     setting = population.cell.setting
     at, share = statistics.arrived(population.stop)
     axes.step(
-        np.concatenate([[1], at, [epochs]]), np.concatenate([[0], share, [*share[-1:], 0][:1]]),
+        np.concatenate([[FIRST], at, [epochs]]), np.concatenate([[0], share, [*share[-1:], 0][:1]]),
         where="post", color=colour, label="the base" if setting == base else setting.other(base),
         clip_on=False,
     )  # fmt: skip
@@ -84,9 +87,9 @@ def effects(found: Sequence[Conclusion]) -> Figure:
     sections = list(dict.fromkeys(c.section for c in found))
     worlds = list(dict.fromkeys(c.world for c in found))
     with style():
-        canvas = Canvas(figsize=(7.6, 0.85 * len(sections) + 1.0))
+        canvas = Canvas(figsize=(6.4, 0.85 * len(sections) + 1.0))
         height = canvas.get_size_inches()[1]
-        axes = canvas.add_axes((0.02, 0.5 / height, 0.96, 1 - 0.9 / height))
+        axes = canvas.add_axes((0.025, 0.4 / height, 0.945, 1 - 0.75 / height))
         axes.axvline(0.5, color=MUTED, lw=1)
         for i, section in enumerate(sections):
             group = [c for c in found if c.section == section]
@@ -104,10 +107,10 @@ def effects(found: Sequence[Conclusion]) -> Figure:
         axes.tick_params(length=0)
         axes.spines[["left", "bottom"]].set_visible(False)
         for world in worlds:
-            axes.plot([], [], label=_name(world), **_mark(world))
+            axes.plot([], [], label=world.title, **_mark(world))
         axes.legend(
             loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=3, borderaxespad=0.1,
-            borderpad=0.1, handletextpad=0.4, columnspacing=1.6,
+            borderpad=0.1, handletextpad=0.2, columnspacing=0.9, fontsize=8.8,
         )  # fmt: skip
         caption = (
             "How often a network of the setting that the report prefers arrives sooner than its "
@@ -133,17 +136,13 @@ def _mark(world: World) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _name(world: World) -> str:
-    return f"{world.dataset}, many {world.luck}"
-
-
 def sweep(found: Sequence[Sweep], epochs: int, marked: Sequence[float]) -> Figure:
     """The share that arrives and the median stop, against the learning rate."""
     with style():
-        canvas = Canvas(figsize=(7.6, 6.2))
+        canvas = Canvas(figsize=(6.4, 5.8))
         title(canvas, "Learning rates", "Adam, LeakyReLU, 4 units")
-        share = canvas.add_axes((0.085, 0.55, 0.89, 0.355))
-        stop = canvas.add_axes((0.085, 0.085, 0.89, 0.355))
+        share = canvas.add_axes((0.1, 0.55, 0.87, 0.355))
+        stop = canvas.add_axes((0.1, 0.085, 0.87, 0.355))
         for one in found:
             colour = DATASET_COLOURS[one.world.dataset]
             lrs = np.asarray([r.lr for r in one.rates])

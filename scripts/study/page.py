@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from report.figures.theme import Figure
 
 from study import figures, statistics
 from study.conclusions import (
+    Conclusion,
     Population,
     Stops,
+    Sweep,
     conclusions,
     populations,
     sweeps,
@@ -66,9 +69,17 @@ class Study:
     def networks(self) -> int:
         return sum(len(stop) for stop in self.stops.values())
 
-    @property
+    @cached_property
     def populations(self) -> list[Population]:
         return populations(self.facts, self.stops, self.logs)
+
+    @cached_property
+    def conclusions(self) -> list[Conclusion]:
+        return conclusions(self.facts, self.stops)
+
+    @cached_property
+    def sweeps(self) -> list[Sweep]:
+        return sweeps(self.facts, self.stops)
 
 
 COLUMNS = (
@@ -83,11 +94,20 @@ WORDS = {"sooner": "holds", "later": "the reverse holds", "open": "cannot be tol
 def in_words(study: Study) -> str:
     """The conclusions, a line each."""
     lines = []
-    for c in conclusions(study.facts, study.stops):
+    for c in study.conclusions:
         s = c.effect.superiority
         lines.append(
             f"{c.section} {c.claim}; {c.world.name}: {WORDS[c.effect.verdict]} "
-            f"({s.value:.0%}, {s.low:.0%} to {s.high:.0%})."
+            f"({s.value:.1%}, {s.low:.1%} to {s.high:.1%})."
+        )
+    for sweep in study.sweeps:
+        small, large = (
+            "no rate" if rate is None else f"{rate:g}"
+            for rate in (sweep.too_small, sweep.too_large)
+        )
+        lines.append(
+            f"Learning rate, {sweep.world.name}: too small from {small} down, "
+            f"too large from {large} up."
         )
     return "\n".join(lines)
 
@@ -114,7 +134,7 @@ def results(study: Study) -> dict[str, Any]:
                     "verdict": c.effect.verdict,
                     **asdict(c.effect),
                 }
-                for c in conclusions(study.facts, study.stops)
+                for c in study.conclusions
             ],
             "sweeps": [
                 {
@@ -126,7 +146,7 @@ def results(study: Study) -> dict[str, Any]:
                     "fastest": s.fastest,
                     "rates": [asdict(rate) for rate in s.rates],
                 }
-                for s in sweeps(study.facts, study.stops)
+                for s in study.sweeps
             ],
         }
     )
@@ -169,9 +189,9 @@ def draw(study: Study) -> list[Figure]:
         group = [p for p in found if p.cell.world == world]
         if group:
             result.append(figures.arrivals(world, group, study.epochs))
-    if concluded := conclusions(study.facts, study.stops):
+    if concluded := study.conclusions:
         result.append(figures.effects(concluded))
-    if swept := sweeps(study.facts, study.stops):
+    if swept := study.sweeps:
         marked = sorted({setting.lr for setting in study.facts.settings})
         result.append(figures.sweep(swept, study.epochs, marked))
     return result
@@ -197,14 +217,14 @@ def render(study: Study, drawn: Sequence[Figure]) -> str:
         rate=lambda lr: f"{lr:.0e}".replace("e-0", "e-").replace("e+00", ""),
     )
     found = study.populations
-    concluded = conclusions(study.facts, study.stops)
+    concluded = study.conclusions
     text: str = templates.get_template("study.html.j2").render(
         study=study,
         environment=study.environment,
         populations=found,
         conclusions=concluded,
         sections=list(dict.fromkeys((c.section, c.claim) for c in concluded)),
-        sweeps=sweeps(study.facts, study.stops),
+        sweeps=study.sweeps,
         figures={figure.number: figure for figure in drawn},
         worlds=WORLDS,
         words=WORDS,
@@ -229,7 +249,8 @@ def _percent(value: float) -> str:
 
 
 def _interval(interval: Interval) -> str:
-    return f"{100 * interval.low:.0f} to {100 * interval.high:.0f}"
+    low, high = (_percent(end).removesuffix(" %") for end in (interval.low, interval.high))
+    return f"{low} to {high}"
 
 
 def _ratio(ratio: Interval) -> str:

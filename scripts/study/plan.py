@@ -22,28 +22,29 @@ class World:
         dataset: ``"xor"`` or ``"linear"``.
         weights: whether every network has initial weights of its own.
         points: whether every network has points of its own.
-        title: a few words for a reader.
     """
 
     name: str
     dataset: str
     weights: bool
     points: bool
-    title: str
 
     @property
     def luck(self) -> str:
         """What differs from network to network, in words."""
-        kinds = [("initial weights", self.weights), ("points", self.points)]
+        kinds = [("initial weights", self.weights), ("draws of the points", self.points)]
         return " and ".join(kind for kind, differs in kinds if differs)
 
+    @property
+    def title(self) -> str:
+        """The data set and what differs, in words."""
+        return f"{self.dataset}, many {self.luck}"
 
-XOR = World("xor", "xor", True, False, "xor, 1 set of points, many initial weights")
-POINTS = World(
-    "linear-points", "linear", False, True, "linear, the report’s initial weights, many draws"
-)
-WEIGHTS = World("linear-weights", "linear", True, False, "linear, 1 draw, many initial weights")
-BOTH = World("linear-both", "linear", True, True, "linear, weights and points both differ")
+
+XOR = World("xor", "xor", True, False)
+POINTS = World("linear-points", "linear", False, True)
+WEIGHTS = World("linear-weights", "linear", True, False)
+BOTH = World("linear-both", "linear", True, True)
 
 WORLDS = (XOR, POINTS, WEIGHTS)
 """Where every setting of the report is looked at."""

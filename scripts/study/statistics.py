@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
 RESAMPLES = 2000
-Z = 1.959963984540054
-"""The 97.5 % quantile of the normal distribution."""
+Z = NormalDist().inv_cdf(0.975)
 
 
 def times(stop: np.ndarray) -> np.ndarray:
@@ -123,14 +123,27 @@ def effect(first: np.ndarray, second: np.ndarray, rng: np.random.Generator) -> E
     within = [_middle(sooner), _middle(ratio), _middle(more)]
     # Where all pairs are alike so are all resamples, as if there were no other pairs in the world.
     if (score == score[0]).all() and score[0] in (0, 1):
-        within[0] = _wilson(score[0], len(score))
+        within[0] = _wilson(float(score[0]), len(score))
     if (gain == gain[0]).all():
         reach = _wilson(0, len(gain))[1]
-        within[2] = max(-1.0, gain[0] - reach), min(1.0, gain[0] + reach)
+        within[2] = max(-1.0, float(gain[0]) - reach), min(1.0, float(gain[0]) + reach)
     estimates = score.mean(), _ratio(a[None], b[None])[0], gain.mean()
     return Effect(
         *(Interval(float(value), *limits) for value, limits in zip(estimates, within, strict=True))
     )
+
+
+def fewer(first: np.ndarray, second: np.ndarray, comparisons: int) -> Interval:
+    """By what share fewer of the second arrive, in pairs; the interval is one of many.
+
+    All intervals together hold with 95 % (Bonferroni): among many comparisons one is sure to look
+    like a difference.
+    """
+    loss = (first > 0).astype(float) - (second > 0)
+    z = NormalDist().inv_cdf(1 - 0.025 / comparisons)
+    reach = z * float(loss.std()) / math.sqrt(len(loss))
+    value = float(loss.mean())
+    return Interval(value, value - reach, value + reach)
 
 
 def _resamples(n: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
