@@ -65,7 +65,7 @@ def both(
             copy = backend.xp.asarray(theta, copy=True)
             carry, histories = (copy, step.optimizer.init(copy)), []
             for start in range(0, n, 4):  # several intervals, one runner
-                rows = None if orders is None else orders[start : start + 4, :]
+                rows = None if orders is None else orders[start : min(start + 4, n), :]
                 carry, metrics = run(carry, data, min(4, n - start), rows)
                 histories.append({k: backend.to_host(v) for k, v in metrics.items()})
             history = {k: np.concatenate([h[k] for h in histories]) for k in histories[0]}

@@ -110,23 +110,27 @@ class Job:
         self, metrics: dict[str, np.ndarray], epoch: int, before: list[Carry], complete: bool
     ) -> int:
         """Record an interval that began after ``epoch``; return how many of its epochs count."""
-        alive, columns = self.population.alive, self.population.columns
         loss = metrics["loss"].reshape(len(metrics["loss"]), -1)
-        bad = ~np.isfinite(loss)
-        failed = bad.any(axis=0) & alive
-        reached = np.zeros_like(failed)
+        alive, columns = self.population.alive, self.population.columns
+        reached = np.zeros_like(alive)
         if self.acc_goal is not None and complete:
-            last = metrics["accuracy"].reshape(len(loss), -1)[-1]
+            last = metrics["accuracy"][-1].reshape(-1)
             # A mean over batches may be rounded to just below the goal that it equals.
-            slack = 16 * np.finfo(last.dtype).eps
-            reached = (last >= self.acc_goal - slack) & alive & ~failed
-        first_bad = bad.argmax(axis=0)
-        count = int(first_bad[0]) + 1 if self.members is None and failed[0] else len(loss)
-        self._keep(metrics, count, failed, first_bad)
-        self.stop[columns[reached]] = epoch + count
-        self.diverged[columns[failed]] = epoch + first_bad[failed] + 1
-        self.population.leave(reached)
-        self.population.leave(failed, before)
+            reached = (last >= self.acc_goal - 16 * np.finfo(last.dtype).eps) & alive
+        bad = None if np.isfinite(loss).all() else ~np.isfinite(loss) & alive
+        count = len(loss)
+        if bad is not None and bad.any():
+            failed, first_bad = bad.any(axis=0), bad.argmax(axis=0)
+            count = int(first_bad[0]) + 1 if self.members is None else count
+            self._keep(metrics, count, failed, first_bad)
+            self.diverged[columns[failed]] = epoch + first_bad[failed] + 1
+            self.population.leave(failed, before)
+            reached &= ~failed
+        else:
+            self._keep(metrics, count)
+        if reached.any():
+            self.stop[columns[reached]] = epoch + count
+            self.population.leave(reached)
         self.population.close_ranks()
         self.epochs += count
         return count
@@ -135,19 +139,20 @@ class Job:
         self,
         metrics: dict[str, np.ndarray],
         count: int,
-        failed: np.ndarray,
-        first_bad: np.ndarray,
+        failed: np.ndarray | None = None,
+        first_bad: np.ndarray | None = None,
     ) -> None:
-        """Put the epochs of an interval on record."""
+        """Put the epochs of an interval on record; of members that failed, up to where they did."""
         if self.members is None:
             self.recorder.add({name: v[:count] for name, v in metrics.items()}, None)
             return
         alive, columns = self.population.alive, self.population.columns
-        values = {name: v.copy() for name, v in metrics.items()}
-        for column in np.flatnonzero(failed):
+        values = {name: v[:, alive] for name, v in metrics.items()}
+        if failed is not None and first_bad is not None:
+            behind = np.arange(count)[:, None] > first_bad[alive]
             for value in values.values():
-                value[first_bad[column] + 1 :, column] = np.nan
-        self.recorder.add({name: v[:, alive] for name, v in values.items()}, columns[alive])
+                value[behind & failed[alive]] = np.nan
+        self.recorder.add(values, columns[alive])
 
     # ---- the result
 

@@ -26,6 +26,8 @@ class Loss(ABC):
 
     Shapes: ``y`` is as ``output`` (or without the member axes); ``sample_weight`` is
     ``(..., samples)``; the value has the shape of the member axes, ``()`` for one network.
+    Labels are taken for what they should be (0 and 1, classes, one-hot): to look at them would make
+    a GPU wait in every step, so that `fit` alone does, once.
     """
 
     def __call__(self, output: Array, y: Array, sample_weight: Array | None = None) -> Array:

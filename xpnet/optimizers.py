@@ -135,7 +135,8 @@ class Optimizer(ABC):
     def step(self, xp: Any, theta: Array, grad: Array, state: State) -> tuple[Array, State]:
         """The pure update, inside a step; ``state`` is the step's to write into."""
 
-    # ---- equality by value, so that equal optimizers share one compiled program
+    # ---- equality by value, so that equal optimizers share one compiled program; arrays of numbers
+    # are part of the state, and count as equal here
 
     def _key(self) -> tuple[Any, ...]:
         switches = (getattr(self, f.name) for f in fields(self))
@@ -272,9 +273,7 @@ class AdaGrad(Optimizer):
 
     def __post_init__(self) -> None:
         self._require("lr", "lr_decay", "weight_decay", "eps", least=0)
-        start = _checks.number(
-            "initial_accumulator_value", self.initial_accumulator_value, least=0
-        )
+        start = _checks.number("initial_accumulator_value", self.initial_accumulator_value, least=0)
         object.__setattr__(self, "initial_accumulator_value", start)
         self._require_switches("maximize")
 

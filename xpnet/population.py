@@ -142,9 +142,11 @@ class Population:
 
     def close_ranks(self) -> None:
         """Go on with those members alone that are still trained, once that is worth it."""
+        if self.members is None:
+            return
         gone = 1 - self.alive.mean()
         # A new shape is a new program where steps are compiled, and costs little elsewhere.
-        if self.members is None or gone == 1 or gone < (0.05 if self.backend.eager else 0.5):
+        if gone == 1 or gone < (0.05 if self.backend.eager else 0.5):
             return
         rows = np.flatnonzero(self.alive)
         carry = self._rows([block.carry for block in self.blocks], rows)

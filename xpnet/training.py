@@ -41,7 +41,7 @@ class Callback:
         """After each checking interval; ``run.stop()`` ends the run."""
 
     def finish(self, run: Run) -> None:
-        """After the last epoch, also when the run was interrupted or failed."""
+        """After the last epoch, also when the run was interrupted or failed; last started first."""
 
 
 class Run:

@@ -99,8 +99,7 @@ def of(*arrays: Any, names: tuple[str, ...] = ()) -> Backend:
         elsewhere = backend.device_of(array)
         if elsewhere != place and elsewhere is not None and place is not None:
             raise ValueError(
-                f"{name} lies on {elsewhere} but {first_name} on {place}; "
-                "move them to one device."
+                f"{name} lies on {elsewhere} but {first_name} on {place}; move them to one device."
             )
     return backend
 
@@ -109,9 +108,7 @@ def _library_of(array: Any, name: str) -> Backend:
     root = type(array).__module__.partition(".")[0]
     if root in _ROOTS and hasattr(array, "shape") and hasattr(array, "dtype"):
         return _class(_ROOTS[root]).of(array)
-    raise TypeError(
-        f"{name} must be an array of {', '.join(NAMES)}, not {type(array).__name__}."
-    )
+    raise TypeError(f"{name} must be an array of {', '.join(NAMES)}, not {type(array).__name__}.")
 
 
 def available() -> dict[str, Availability]:

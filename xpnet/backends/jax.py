@@ -68,14 +68,15 @@ class JaxBackend(Backend):
         return super().asarray(values, dtype)
 
     def copy(self, arrays: Any) -> Any:
-        from xpnet.backends.jax_program import copy
+        from xpnet.backends.jax_program import copy, is_donated
 
-        return copy(arrays)
+        # JAX's arrays never change: only what is given away must be copied first.
+        return copy(arrays) if is_donated(arrays) else arrays
 
     def runner(self, step: Step, threads: int | None = None) -> Runner:
         # Imported on first use, as the library itself; jax.jit keeps the programs by the value of
         # the step, so that equal networks, losses and optimizers compile once.
-        from xpnet.backends.jax_program import TINY_SIZE, Static, scan
+        from xpnet.backends.jax_program import TINY_SIZE, Static, is_donated, scan, scan_and_donate
 
         static = Static(step)
         on_cpu = getattr(self.device, "platform", "") == "cpu"  # not measured elsewhere yet
@@ -88,7 +89,8 @@ class JaxBackend(Backend):
             interrupted: Callable[[], bool] = never,
         ) -> tuple[Carry, Metrics]:
             tiny = on_cpu and carry[0].shape[-1] <= TINY_SIZE
-            result: tuple[Carry, Metrics] = scan(static, n, tiny, carry, data, orders)
+            run_all = scan_and_donate if is_donated(carry) else scan
+            result: tuple[Carry, Metrics] = run_all(static, n, tiny, carry, data, orders)
             return result
 
         return run

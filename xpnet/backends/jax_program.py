@@ -24,6 +24,9 @@ TINY = 1024
 TINY_SIZE = 4096
 """Up to how many parameters a network has so few operations a step that this matters."""
 
+DONATED = 1 << 16
+"""From how many elements on an array's memory is worth giving back to the program."""
+
 
 class Static:
     """A step as an argument that JAX compiles for: its hash is asked for at every call."""
@@ -38,11 +41,10 @@ class Static:
         return self is other or (isinstance(other, Static) and self.step == other.step)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
-def scan(
+def _scan(
     static: Static, n: int, tiny: bool, carry: Carry, data: Data, orders: Array | None
 ) -> tuple[Carry, Metrics]:
-    """Run a step ``n`` times; compiled once for equal steps and shapes, the carry donated."""
+    """Run a step ``n`` times; compiled once for equal steps and shapes."""
     step = static.step
 
     def body(carry: Carry, rows: Array | None) -> tuple[Carry, Metrics]:
@@ -54,6 +56,15 @@ def scan(
         body, carry, orders, length=n, unroll=min(n, 2) if tiny else 1
     )
     return result
+
+
+scan = jax.jit(_scan, static_argnums=(0, 1, 2))
+scan_and_donate = jax.jit(_scan, static_argnums=(0, 1, 2), donate_argnums=3)
+
+
+def is_donated(arrays: Any) -> bool:
+    """Whether a carry is so large that its memory is given away rather than kept for a while."""
+    return any(array.size > DONATED for array in jax.tree.leaves(arrays))
 
 
 @partial(jax.jit)

@@ -39,6 +39,9 @@ class NumPyBackend(Backend):
     def of(cls, array: Array) -> NumPyBackend:
         return _BACKEND
 
+    def device_of(self, array: Array) -> Any:
+        return "cpu"  # the scalars of NumPy 2.0 do not say so themselves
+
     def context(self) -> AbstractContextManager[Any]:
         # exp(-x) of the sigmoid may overflow to infinity, whose inverse is the right answer, 0.
         return np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore")

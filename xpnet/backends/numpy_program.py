@@ -289,4 +289,3 @@ class NumPyProgram(Program):
         rows = list(zip(*(columns[name] for name in names), strict=True))
         self.lines.append(f"for {', '.join(names)}, in {self.name(rows)}:")
         self.lines += [f"    {call}" for call in calls]
-

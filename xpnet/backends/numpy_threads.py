@@ -109,8 +109,10 @@ class ThreadedProgram:
         self.shares = tuple((part.stop - part.start) / samples for part in self.rows)
         self.gradients = []
         for rows in self.rows:
-            part = data if orders is not None else tuple(
-                None if a is None else a[..., rows, :] for a in data
+            part = (
+                data
+                if orders is not None
+                else tuple(None if a is None else a[..., rows, :] for a in data)
             )
             first = None if orders is None else orders[0, rows]
             recording = record(_Gradient(step, np), np, (theta, {"grad": theta}), part, first)
@@ -121,9 +123,7 @@ class ThreadedProgram:
         for a, b in itertools.pairwise(cuts):
             piece = theta[a:b], {k: v[a:b] if v.ndim else v for k, v in state.items()}
             parts = tuple(p.carry["grad"][a:b] for p in self.gradients)
-            recording = record(
-                _Update(step, np, self.shares), np, piece, parts, constant=False
-            )
+            recording = record(_Update(step, np, self.shares), np, piece, parts, constant=False)
             if not all(n.host or n.op in VIEWS or elementwise(n) for n in recording.nodes):
                 raise Untraceable("an update that looks beyond single parameters")
             self.updates.append(NumPyProgram(recording, {"theta": self.theta[a:b]}))

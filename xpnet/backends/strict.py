@@ -41,9 +41,16 @@ class StrictBackend(NumPyBackend):
     def workers(self, threads: int | None = None) -> int:
         return 1
 
+    def device_of(self, array: Array) -> Any:
+        return array.device
+
     def runner(self, step: Step, threads: int | None = None) -> Runner:
         # The conscience: every operation goes through the standard's door, every time.
         return partial(run_plainly, self.xp, step)
+
+    def describe(self) -> str:
+        name = str(self.device)
+        return next((device for device in self.devices() if repr(device) in name), "cpu")
 
     def to_host(self, array: Array) -> np.ndarray:
         return np.array(array.to_device(self.xp.Device("CPU_DEVICE")))
