@@ -24,12 +24,14 @@ if SCRIPTS not in sys.path:
     sys.path.insert(0, SCRIPTS)
 
 import seed_study  # noqa: E402
-from report import facts, luck  # noqa: E402
-from report.compare import Number, Verdict  # noqa: E402
+from report import environment, facts, luck, page  # noqa: E402
+from report.compare import Number, Verdict, compare  # noqa: E402
+from report.figures.theme import Figure  # noqa: E402
 from report.runs import Target  # noqa: E402
 from study import conclusions, plan, processes, statistics, training  # noqa: E402
 from study.collect import Collection  # noqa: E402
 
+from tests.test_reproduce_report import echo  # noqa: E402
 from xpnet import cli  # noqa: E402
 
 FACTS = facts.load()
@@ -213,7 +215,7 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-class Page(HTMLParser):
+class Reader(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.ids, self.links, self.sources = [], [], []
@@ -230,11 +232,11 @@ class Page(HTMLParser):
 
 
 def test_the_page_needs_no_other_file(folder):
-    page = Page((folder / "index.html").read_text())
-    assert page.sources == []
-    assert len(page.ids) == len(set(page.ids))
-    for link in page.links:
-        assert link.lstrip("#") in page.ids if link.startswith("#") else (folder / link).exists()
+    found = Reader((folder / "index.html").read_text())
+    assert found.sources == []
+    assert len(found.ids) == len(set(found.ids))
+    for link in found.links:
+        assert link.lstrip("#") in found.ids if link.startswith("#") else (folder / link).exists()
 
 
 def test_the_page_has_every_figure_also_as_files(folder):
@@ -285,6 +287,28 @@ def test_the_report_has_the_percentile_of_each_linear_stop(folder, tmp_path):
     assert len(ranks) == 5
     assert found.of(number()) == f"{ranks[0]:.0f}"
     assert found.of(number(dataset="xor")) == ""
+
+
+def report_page(found: luck.Luck | None) -> str:
+    """The report's page of runs that printed what the report did, with figures left blank."""
+    runs = [echo(printed) for printed in FACTS.runs]
+    numbers = [f"{part}.{k}" for part, n in ((1, 2), (2, 4), (3, 24)) for k in range(1, n + 1)]
+    blank = [Figure(number, "", None, "<svg></svg>") for number in numbers]
+    around = environment.describe(cli.backends.get("numpy"), "float64")
+    return page.render(runs, compare(runs), around, blank, blank[: 1 + len(runs)], "again", found)
+
+
+def test_the_report_links_the_study_and_has_a_percentile_beside_every_linear_number(tmp_path):
+    keys = {
+        (n.dataset, n.setting, n.quantity, n.epoch): 31.4
+        for n in compare([echo(printed) for printed in FACTS.runs])
+        if n.dataset == "linear"
+    }
+    text = report_page(luck.Luck("../elsewhere/index.html", 1000, keys))
+    assert 'href="../elsewhere/index.html"' in text
+    cells = text.count('<td class="n">31</td>')
+    assert cells == len(keys) + 5  # once more for each stop, in the table at the top
+    assert "Percentile" not in report_page(None)
 
 
 def test_without_a_study_the_report_is_as_before(tmp_path, monkeypatch):

@@ -214,7 +214,7 @@ def render(study: Study, drawn: Sequence[Figure]) -> str:
         percent=_percent,
         interval=_interval,
         ratio=lambda effect: _ratio(effect.ratio),
-        rate=lambda lr: f"{lr:.0e}".replace("e-0", "e-").replace("e+00", ""),
+        rate=_rate,
     )
     found = study.populations
     concluded = study.conclusions
@@ -246,6 +246,11 @@ def _percent(value: float) -> str:
     """A share, finer where it is close to all."""
     digits = 1 if 0.99 <= value < 1 or 0 < value <= 0.01 else 0
     return f"{value:.{digits}%}".replace("%", " %")
+
+
+def _rate(lr: float) -> str:
+    """A learning rate as the report writes it, in one piece."""
+    return f"{lr:.0e}".replace("e-0", "e\u2011").replace("e+00", "")
 
 
 def _interval(interval: Interval) -> str:
