@@ -159,6 +159,20 @@ def test_of_more_epochs_than_memory_holds_the_checks_are_remembered(monkeypatch)
     assert lines[1].splitlines()[1].split() == ["stop", *["never"] * 5]
 
 
+def test_an_ensemble_that_was_interrupted_is_told_as_far_as_it_came():
+    class Stop(cli.xn.Callback):
+        def check(self, run: cli.xn.Run) -> None:
+            run.stop()
+
+    lines: list[str] = []
+    argv = ["--dataset", "xor", "--members", "4", *QUIET]
+    outcome = cli.train(argv, write=lines.append, extra_callbacks=[Stop()])
+    assert outcome.model.history.interrupted
+    assert lines[0].startswith("[WARNING]: Interrupted: 0 of 4 members (0.0%) reach the accuracy")
+    assert "within 100 epochs." in lines[0]
+    assert lines[1].splitlines()[1].split() == ["stop", *["never"] * 5]
+
+
 def test_exit_status_is_1_when_the_loss_of_every_member_is_no_number(capsys):
     argv = ["--dataset", "xor", "--optim", "momentum", "--lr", "1e308", "--momentum", "1e9"]
     assert cli.main(["train", *argv, *QUIET, "--members", "3"]) == cli.FAILED
