@@ -62,7 +62,7 @@ def main() -> int:
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     machine.hold_threads(chosen.threads)
     # Only now: the thread pools of the libraries are made when these import them.
-    from benchmarks import gpu, growth, plot, table, timing
+    from benchmarks import gpu, growth, importing, plot, table, timing
     from benchmarks.problems import Unavailable
     from benchmarks.works import WORKS
 
@@ -75,7 +75,11 @@ def main() -> int:
         "rounds": rounds,
         "quick": chosen.quick,
         "load": load,
+        "import seconds": importing.median(rounds),
     }
+    print(
+        f"import xpnet adds {about['import seconds'] * 1e3:.0f} ms to import numpy (at most 50)\n"
+    )
     works = [work for work in WORKS if _wanted(work.name, chosen.only)]
     growing = _wanted("growth", chosen.only)
     if not works and not growing:

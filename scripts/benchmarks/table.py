@@ -113,6 +113,9 @@ def markdown(
         "",
         versions,
         "",
+        f"`import xpnet` adds {about['import seconds'] * 1e3:.0f} ms to `import numpy`; promised are "
+        "at most 50.",
+        "",
         *(["**A smoke run: these numbers mean nothing.**", ""] if about["quick"] else []),
         verdict(results).replace("\nMissed", "\n\n- Missed", 1).replace("\nMissed", "\n- Missed"),
         "",
