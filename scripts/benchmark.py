@@ -77,9 +77,8 @@ def main() -> int:
         "load": load,
         "import seconds": importing.median(rounds),
     }
-    print(
-        f"import xpnet adds {about['import seconds'] * 1e3:.0f} ms to import numpy (at most 50)\n"
-    )
+    added = 1e3 * about["import seconds"]
+    print(f"import xpnet adds {added:.0f} ms to import numpy\n")
     works = [work for work in WORKS if _wanted(work.name, chosen.only)]
     growing = _wanted("growth", chosen.only)
     if not works and not growing:

@@ -113,8 +113,8 @@ def markdown(
         "",
         versions,
         "",
-        f"`import xpnet` adds {about['import seconds'] * 1e3:.0f} ms to `import numpy`; promised are "
-        "at most 50.",
+        f"`import xpnet` adds {1e3 * about['import seconds']:.0f} ms to `import numpy`, of at most "
+        "50 that are promised.",
         "",
         *(["**A smoke run: these numbers mean nothing.**", ""] if about["quick"] else []),
         verdict(results).replace("\nMissed", "\n\n- Missed", 1).replace("\nMissed", "\n- Missed"),
