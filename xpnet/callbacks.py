@@ -226,8 +226,8 @@ def writable_folder(name: str, path: str | Path) -> Path:
 _DRAWN = 1000
 """How many members of an ensemble a picture looks at."""
 
-_PIECE = 1 << 23
-"""How many values of one layer's output it holds at once."""
+_PIECE = 1 << 18
+"""How many values of one layer's output it holds at once: few enough for a cache."""
 
 
 def _widths(run: Run) -> list[int]:
