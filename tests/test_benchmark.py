@@ -164,6 +164,7 @@ def test_the_page_keeps_what_was_written_by_hand(tmp_path):
         "rounds": 1,
         "quick": True,
         "load": "0.0",
+        "import seconds": 0.02,
     }
     page = table.markdown([result], lines, about, "growth.svg", "")
     assert "| numpy | other | 20 µs | 10 µs | 0.50 | 0.40 to 0.60 | 0.70 | 1 | MISSED |" in page
