@@ -122,6 +122,13 @@ def report(session: nox.Session) -> None:
 
 
 @nox.session
+def study(session: nox.Session) -> None:
+    """How much of the report is luck: a thousand seeds for each setting, into seed_study/."""
+    install(session, "report")
+    python(session, "scripts/seed_study.py", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Ruff: rules and format."""
     if not bare(session):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,8 +20,6 @@ def _torch(device: str) -> Any:
     torch = require("torch")
     if device == "cuda" and not torch.cuda.is_available():
         raise Unavailable("torch finds no GPU")
-    if "OMP_NUM_THREADS" in os.environ:
-        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     return torch
 
 
