@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -47,6 +47,15 @@ class Loss(ABC):
             target = self.prepare(backend, output.shape, y, output.dtype)
             weight = prepare_weight(backend, sample_weight, output.shape, output.dtype)
             return self.forward(backend.xp, output, target, weight)[0]
+
+    samplewise: ClassVar[bool] = False
+    """Whether the loss is a mean over samples, each by itself, so that a batch may be split over
+    threads. Every class says so for itself, as a layer does."""
+
+    @property
+    def splits(self) -> bool:
+        """Whether this very class declares itself ``samplewise``."""
+        return bool(vars(type(self)).get("samplewise", False))
 
     # ---- the mathematics, inside a step
 
@@ -181,6 +190,7 @@ class BCE(_Binary):
         eps: ``ε``, at least 0.
     """
 
+    samplewise: ClassVar[bool] = True
     eps: float = 1e-3
     threshold = 0.5
 
@@ -211,6 +221,7 @@ class BCEWithLogits(_Binary):
     digit lost, for logits of either sign and any size.
     """
 
+    samplewise: ClassVar[bool] = True
     threshold = 0.0
 
     def forward(
@@ -242,6 +253,7 @@ class CrossEntropy(Loss):
     shape ``(..., samples, outputs)``. Stable for logits of any size.
     """
 
+    samplewise: ClassVar[bool] = True
     classifies = True
 
     def forward(
@@ -323,6 +335,8 @@ class CrossEntropy(Loss):
 class MSE(Loss):
     """Mean squared error: ``ℓ = (output − y)²``, ``dℓ/d output = 2 (output − y)``."""
 
+    samplewise: ClassVar[bool] = True
+
     def forward(
         self, xp: Any, output: Array, target: Array, weight: Array | None
     ) -> tuple[Array, Callable[[], Array]]:
@@ -341,6 +355,7 @@ class Huber(Loss):
         delta: ``δ``, above 0.
     """
 
+    samplewise: ClassVar[bool] = True
     delta: float = 1.0
 
     def __post_init__(self) -> None:

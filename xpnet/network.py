@@ -72,6 +72,10 @@ class Sequential(Layer):
             else:
                 yield layer
 
+    @property
+    def splits(self) -> bool:
+        return all(leaf.splits for leaf in self._leaves)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequential) and self.layers == other.layers
 

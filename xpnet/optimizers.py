@@ -139,21 +139,20 @@ class Optimizer(ABC):
     # are part of the state, and count as equal here
 
     def _key(self) -> tuple[Any, ...]:
-        switches = (getattr(self, f.name) for f in fields(self))
-        return (
-            type(self),
-            *(value for value in switches if isinstance(value, bool)),
-            *(
-                "array" if _checks.is_array(value) and value.shape else value
-                for value in self.numbers().values()
-            ),
-        )
+        return (type(self), *((name, _frozen(v)) for name, v in sorted(vars(self).items())))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Optimizer) and self._key() == other._key()
 
     def __hash__(self) -> int:
         return hash(self._key())
+
+
+def _frozen(value: Any) -> Any:
+    """A value as it is compared: of an array, only that it is one."""
+    if isinstance(value, (tuple, list)):
+        return tuple(map(_frozen, value))
+    return "array" if _checks.is_array(value) and len(value.shape) > 0 else value
 
 
 def _signed(grad: Array, theta: Array, weight_decay: Number, maximize: bool) -> Array:

@@ -100,6 +100,7 @@ class Population:
             block = self.blocks[0]
             block.carry, metrics = block.run(block.carry, block.data, n, orders, interrupted)
             return metrics
+        before = None if orders is None else self.snapshot()
         count = min(len(self.runners), len(self.blocks))
 
         def work(first: int) -> list[dict[str, Array]]:
@@ -118,6 +119,8 @@ class Population:
             shares = [work(0), *(other.result() for other in others)]
         parts = [part for turn in zip_longest(*shares) for part in turn if part is not None]
         if len(parts) < len(self.blocks) or any(p["loss"].shape[0] < n for p in parts):
+            if before is not None:
+                self.restore(before)  # all members at one step
             return None
         return {name: self.xp.concat([p[name] for p in parts], axis=1) for name in parts[0]}
 

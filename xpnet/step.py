@@ -28,6 +28,11 @@ class TrainingStep:
     loss: Loss
     optimizer: Optimizer
 
+    @property
+    def splits(self) -> bool:
+        """Whether the step on a batch is the mean of the steps on its parts."""
+        return self.network.splits and self.loss.splits
+
     def __call__(self, carry: Carry, batch: Data) -> tuple[Carry, dict[str, Array]]:
         grad, metrics = self.gradient(carry[0], batch)
         return self.update(carry, grad), metrics

@@ -117,11 +117,13 @@ def fit(
 
     Every epoch: forward, loss and accuracy, backward, update. The loss and accuracy of an epoch
     are those before its update; with batches, the mean of its batches. Ctrl-C ends the run at the
-    end of the step in hand and keeps everything so far; a second one aborts.
+    end of the step in hand (on JAX, of the interval) and keeps everything so far; a second one
+    aborts.
 
     Args:
         network: the `Sequential` to train.
-        x: ``(samples, features)`` of float32 or float64, or ``(members, samples, features)``.
+        x: ``(samples, features)`` of float32 or float64, or ``(members, samples, features)``; as
+            ``y``, not to be changed while it is trained on.
         y: the targets, as the loss wants them, ``(samples, outputs)`` for most; may have members.
         loss: the loss.
         optimizer: the optimizer; arrays ``(members, 1)`` of hyperparameters go to the members.

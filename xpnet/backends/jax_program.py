@@ -2,7 +2,7 @@
 
 XLA calls a library for every matrix product, and on a CPU such a call takes longer than a tiny
 product itself. Written as a broadcast multiplication and a sum, it melts into the loops around it:
-at the scale of the report, a step takes 1.7 µs instead of 4.1. So the step is traced once, and its
+at the scale of the report, a step takes 1.4 µs instead of 4.1. So the step is traced once, and its
 tiny products are rewritten on the way into the program.
 """
 
@@ -32,7 +32,11 @@ class Static:
     """A step as an argument that JAX compiles for: its hash is asked for at every call."""
 
     def __init__(self, step: Step) -> None:
-        self.step, self.hash = step, hash(step)
+        self.step = step
+        try:
+            self.hash = hash(step)
+        except TypeError:  # a layer of somebody's that does not compare by value
+            self.hash = id(step)
 
     def __hash__(self) -> int:
         return self.hash

@@ -54,6 +54,9 @@ class NumPyProgram(Program):
     def full(self, shape: tuple[int, ...], value: Any, dtype: Any) -> np.ndarray:
         return np.full(shape, value, dtype)
 
+    def is_floating(self, dtype: Any) -> bool:
+        return np.issubdtype(dtype, np.floating)
+
     def shares(self, a: np.ndarray, b: np.ndarray) -> bool:
         return np.shares_memory(a, b)
 
@@ -100,7 +103,11 @@ class NumPyProgram(Program):
     def write_unit(self, unit: Any) -> int:
         if not isinstance(unit, _Chain):
             return super().write_unit(unit)
-        self._write_chain(unit)
+        try:
+            self._write_chain(unit)
+        except Untraceable:  # not in blocks, then, but one operation after the other
+            for node in unit.nodes:
+                self.lines += self.call(node)
         return self.position[unit.nodes[-1]]
 
     # ---- calls
@@ -180,7 +187,9 @@ class NumPyProgram(Program):
         if node.op == "sum" and floating and keepdims and axis == -1:
             call = self._product(a, out_array)
             return [f"{call}({source}, {self.ones((a.shape[-1], 1), a.dtype)}, {out})"]
-        if axis == (-2, -1) and not keepdims and a.ndim == 3 and a.flags.c_contiguous:
+        counts = node.op == "count_nonzero" and a.dtype == bool
+        whole = axis == (-2, -1) and not keepdims and a.ndim == 3 and a.flags.c_contiguous
+        if whole and (node.op == "sum" or counts):
             flat = a.reshape(a.shape[0], -1)
             if node.op == "sum" and floating:
                 ones = self.ones(flat.shape[1:], flat.dtype)
@@ -225,6 +234,8 @@ class NumPyProgram(Program):
         spare: list[np.ndarray] = []
         temps: dict[Node, np.ndarray] = {}
         calls: list[str] = []
+        reads: list[np.ndarray] = []
+        writes: list[np.ndarray] = []
         blocks = [slice(start, min(start + step, length)) for start in range(0, length, step)]
 
         def column(array: np.ndarray) -> str:
@@ -236,8 +247,12 @@ class NumPyProgram(Program):
                     if not np.shares_memory(source, array):
                         raise Untraceable("a chain over strided arrays")
                     columns[name] = [source[block] for block in blocks]
+                reads.append(array)
                 return name
-            return self.name(array)
+            if array.size > 1:
+                reads.append(array)
+            # A single element may have axes, which a flat block has not.
+            return self.name(array.reshape(()) if flat and array.size == 1 else array)
 
         def temporary(array: np.ndarray) -> str:
             name = f"t{self.name(array)}"
@@ -279,12 +294,18 @@ class NumPyProgram(Program):
                 out = temporary(temps[node])
             else:
                 dying = []
-                out = column(self.allocate(node))
+                writes.append(self.allocate(node))
+                out = column(writes[-1])
             for arg in node.nodes:
                 gone = arg in temps and self.last_use[arg] == now and arg not in dying[:1]
                 if gone and not any(temps[arg] is b for b in spare):
                     spare.append(temps[arg])
             calls.append(self._ufunc(node, args, out))
+        for written in writes:
+            for read in reads:
+                same = read.__array_interface__ == written.__array_interface__
+                if not same and np.may_share_memory(read, written):
+                    raise Untraceable("a chain that reads what an earlier block has overwritten")
         names = list(columns)
         rows = list(zip(*(columns[name] for name in names), strict=True))
         self.lines.append(f"for {', '.join(names)}, in {self.name(rows)}:")

@@ -15,16 +15,16 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from xpnet.backends.base import Carry, Data, Metrics
+from xpnet.backends.held import Held
 from xpnet.backends.numpy_program import NumPyProgram
 from xpnet.backends.program import elementwise
-from xpnet.backends.tape import VIEWS, Untraceable, record
+from xpnet.backends.tape import Untraceable, record
 
 WORTH = 1 << 26
 """From how many multiplications a step on, splitting it is faster than waiting for one another."""
@@ -46,11 +46,13 @@ def threads_for(carry: Carry, batch: int, wanted: int | None) -> int:
     return min(wanted or cores(), batch)
 
 
-def one_blas_thread() -> AbstractContextManager[Any]:
-    """While it is entered, BLAS computes on the thread that calls it."""
-    threadpoolctl = importlib.import_module("threadpoolctl")
-    limits: AbstractContextManager[Any] = threadpoolctl.threadpool_limits(1, user_api="blas")
-    return limits
+def _hold_blas() -> Callable[[], None]:
+    limits = importlib.import_module("threadpoolctl").threadpool_limits(1, user_api="blas")
+    return lambda: limits.restore_original_limits()
+
+
+ONE_BLAS_THREAD = Held(_hold_blas)
+"""While it is entered, BLAS computes on the thread that calls it."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ class ThreadedProgram:
         self, step: Any, carry: Carry, data: Data, orders: np.ndarray | None, threads: int
     ) -> None:
         theta, state = carry
+        if not getattr(step, "splits", False):
+            raise Untraceable("a step that is more than a mean over independent samples")
         if data[2] is not None:
             raise Untraceable("the shares of a weighted mean depend on the weights")
         self.theta = np.array(theta)
@@ -124,7 +128,7 @@ class ThreadedProgram:
             piece = theta[a:b], {k: v[a:b] if v.ndim else v for k, v in state.items()}
             parts = tuple(p.carry["grad"][a:b] for p in self.gradients)
             recording = record(_Update(step, np, self.shares), np, piece, parts, constant=False)
-            if not all(n.host or n.op in VIEWS or elementwise(n) for n in recording.nodes):
+            if not all(n.host or elementwise(n) for n in recording.nodes):
                 raise Untraceable("an update that looks beyond single parameters")
             self.updates.append(NumPyProgram(recording, {"theta": self.theta[a:b]}))
         self.cuts = [slice(a, b) for a, b in itertools.pairwise(cuts)]
@@ -166,7 +170,7 @@ class ThreadedProgram:
                 barrier.abort()  # nobody waits for a thread that has failed
                 raise
 
-        with one_blas_thread(), ThreadPoolExecutor(count - 1) as pool:
+        with ONE_BLAS_THREAD, ThreadPoolExecutor(count - 1) as pool:
             others = [pool.submit(work, i) for i in range(1, count)]
             work(0)
             for other in others:

@@ -56,7 +56,7 @@ def _guarded(function: Callable[[float], float]) -> Callable[[float], float]:
         except OverflowError:
             return math.inf
         except ValueError:
-            return -math.inf if function is math.log and x == 0 else math.nan
+            return -math.inf if (function, x) in ((math.log, 0), (math.log1p, -1)) else math.nan
 
     return guarded
 
@@ -120,6 +120,10 @@ class Program(ABC):
     @abstractmethod
     def full(self, shape: tuple[int, ...], value: Any, dtype: Any) -> Array:
         """A new array of one value."""
+
+    @abstractmethod
+    def is_floating(self, dtype: Any) -> bool:
+        """Whether a dtype holds floats."""
 
     @abstractmethod
     def shares(self, a: Array, b: Array) -> bool:
@@ -196,11 +200,16 @@ class Program(ABC):
             path = self._path(result, node)
             before = node
             for step in path:
-                if self.last_use.get(before, -1) > self.position[step]:
+                used_later = self.last_use.get(before, -1) > self.position[step]
+                if used_later or self._reads_twice(step, before):
                     break
                 before = step
             else:
                 self.home.update(dict.fromkeys(path, buffer))
+
+    def _reads_twice(self, node: Node, arg: Node) -> bool:
+        """Whether ``node`` reads ``arg`` through a view as well, and so may not overwrite it."""
+        return any(other is not arg and root_of(other) is arg for other in node.nodes)
 
     def _path(self, node: Node, start: Node) -> list[Node]:
         """The elementwise values of one shape by which ``node`` follows from ``start``."""
@@ -217,7 +226,7 @@ class Program(ABC):
         """Let the pieces of a concatenation be computed where they will lie."""
         self.pieces: dict[Node, tuple[Node, slice, tuple[int, ...]]] = {}
         for node in self.order:
-            if node.op != "concat" or node.static["axis"] != -1:
+            if node.op != "concat" or node.static["axis"] not in (-1, node.ndim - 1):
                 continue
             start = 0
             for arg in node.nodes:
@@ -225,7 +234,8 @@ class Program(ABC):
                 start = span.stop
                 root = arg.args[0] if arg.op == "reshape" else arg
                 alone = self.uses[arg] == 1 and self.uses[root] == 1 and root.op not in VIEWS
-                if alone and root.op not in ("const", "input") and root not in self.home:
+                placed = root.op in ("const", "input", "concat") or root in self.home
+                if alone and not placed and root.dtype == node.dtype:
                     self.pieces[root] = (node, span, root.shape)
 
     # ---- buffers
@@ -241,6 +251,8 @@ class Program(ABC):
             if whole not in self.buffers:
                 self.buffers[whole] = self.empty(whole.shape, whole.dtype)
             buffer = self.buffers[whole][..., span].reshape(shape)
+            if not self.shares(buffer, self.buffers[whole]):
+                raise Untraceable("a piece that does not lie in one stretch")
         else:
             buffer = self._inherit(node)
         self.buffers[node] = buffer
@@ -255,6 +267,7 @@ class Program(ABC):
                     and arg.shape == node.shape
                     and arg.dtype == node.dtype
                     and self.last_use[arg] == self.position[node]
+                    and not self._reads_twice(node, arg)
                 ):
                     self.owned[node] = self.owned.pop(arg)
                     return self.buffers[arg]
@@ -321,6 +334,9 @@ class Program(ABC):
 
     def operand(self, arg: Any, dtype: Any) -> Array | str:
         """What a call is given for an operand: an array, or the name of a variable."""
+        is_number = not isinstance(arg, Node) or arg.host
+        if is_number and not isinstance(arg, bool) and not self.is_floating(dtype):
+            raise Untraceable(f"a number among operands of {dtype}")
         if not isinstance(arg, Node):
             return self.number(arg, dtype)
         if arg.host:
@@ -395,6 +411,8 @@ class Program(ABC):
 
     def concatenate(self, node: Node) -> list[str]:
         """The copies that a concatenation needs: of those pieces that do not lie there already."""
+        if node.static["axis"] not in (-1, node.ndim - 1):
+            raise Untraceable("a concatenation along another axis than the last")
         out, start, lines = self.allocate(node), 0, []
         for arg in node.nodes:
             stop = start + arg.shape[-1]
@@ -440,7 +458,7 @@ class Program(ABC):
         ]
         self.source = "\n".join(lines)
         exec(compile(self.source, "<xpnet step>", "exec"), self.globals)
-        self._run = self.globals["run"]
+        self._run = self.globals.pop("run")  # or it would keep its own globals, and the buffers
 
     def run(
         self, carry: Any, n: int, orders: Array | None, interrupted: Callable[[], bool]

@@ -115,6 +115,10 @@ class Tape:
         """Do an operation and write it down."""
         args = list(args)
         values = [arg.value if isinstance(arg, Traced) else arg for arg in args]
+        if op in ("logical_and", "logical_or") and not all(
+            self.xp.isdtype(value.dtype, "bool") for value in values
+        ):
+            raise Untraceable(f"{op} of what is not bool")
         result = _compute(self.xp, op, values, static)
         operands = tuple(self._operand(arg) for arg in args)
         nodes = [arg for arg in operands if isinstance(arg, Node)]
@@ -294,11 +298,16 @@ def record(
         None if a is None else tape.input(a, constant=constant and rows is None) for a in data
     )
     row_input = None if rows is None else tape.input(rows)
-    if row_input is not None:
-        batch = recorded.select(batch, row_input)
-    (new_theta, new_state), metrics = recorded(
-        (inputs["theta"], {name: inputs[name] for name in state}), batch
-    )
+    try:
+        if row_input is not None:
+            batch = recorded.select(batch, row_input)
+        (new_theta, new_state), metrics = recorded(
+            (inputs["theta"], {name: inputs[name] for name in state}), batch
+        )
+    except Untraceable:
+        raise
+    except Exception as error:  # if it is no fault of the stand-ins, the plain loop raises it again
+        raise Untraceable(f"{type(error).__name__}: {error}") from error
     results = {"theta": new_theta, **new_state}
     if set(results) != set(inputs) or not all(
         isinstance(v, Traced) for v in (*results.values(), *metrics.values())

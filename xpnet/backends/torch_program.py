@@ -7,10 +7,13 @@ where the same expression with operators costs two to four.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 
+from xpnet.backends.held import Held
 from xpnet.backends.program import Program, elementwise, root_of
 from xpnet.backends.tape import Node, Recording, Untraceable
 
@@ -18,6 +21,15 @@ LARGE = 1 << 15
 """From how many elements on a pass over memory costs more than a Python number in a call."""
 
 _NAMES = {"equal": "eq", "not_equal": "ne"}
+
+
+def _hold_to_one_thread() -> Callable[[], None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    return lambda: torch.set_num_threads(before)
+
+
+_ONE_THREAD = Held(_hold_to_one_thread, each=True)
 
 
 class TorchProgram(Program):
@@ -37,6 +49,9 @@ class TorchProgram(Program):
 
     def full(self, shape: tuple[int, ...], value: Any, dtype: Any) -> Any:
         return torch.full(shape, value, dtype=dtype, device=self.device)
+
+    def is_floating(self, dtype: Any) -> bool:
+        return bool(dtype.is_floating_point)
 
     def shares(self, a: Any, b: Any) -> bool:
         return bool(a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr())
@@ -65,7 +80,7 @@ class TorchProgram(Program):
             if node in inner or node.host or not node.shape:
                 continue
             found = self._fuse(node)
-            if found is not None:
+            if found is not None and self._may_wait(node, found[1], found[3]):
                 self.fusions[node] = found[:3]
                 inner |= found[3]
                 for arg in found[1]:
@@ -91,8 +106,11 @@ class TorchProgram(Program):
             for first, product in (node.args, node.args[::-1]):
                 if not isinstance(first, Node) or first.host:
                     continue
-                if large and self._within(product, "matmul", node) and product.args[0].ndim == 2:
-                    return "addmm", (first, *product.args), None, {product}
+                if large and self._within(product, "matmul", node):
+                    a, b = product.args
+                    if a.ndim == b.ndim == 2 and root_of(first) not in (root_of(a), root_of(b)):
+                        return "addmm", (first, a, b), None, {product}
+                    continue
                 if not self._within(product, "multiply", node):
                     continue
                 a, b = product.args
@@ -102,6 +120,19 @@ class TorchProgram(Program):
                 if large and isinstance(other, Node) and not self._is_number(other):
                     return "add", (first, other), number, {product}
         return None
+
+    def _may_wait(self, node: Node, operands: tuple[Any, ...], inner: set[Node]) -> bool:
+        """Whether the operands of ``inner`` are still there when ``node`` is computed."""
+        since = min(self.position[other] for other in inner)
+        between = self.order[since : self.position[node]]
+        for arg in operands:
+            if isinstance(arg, Node) and not arg.host:
+                place = self.home.get(root_of(arg), self.buffers.get(root_of(arg)))
+                if place is not None and any(
+                    self.home.get(other) is place for other in between if other is not arg
+                ):
+                    return False
+        return True
 
     def _within(self, arg: Any, op: str, node: Node) -> bool:
         """Whether an operand is such an operation, of the same form, that nothing else reads."""
@@ -166,6 +197,9 @@ class TorchProgram(Program):
 
     def _product(self, a: Any, b: Any, out: Any) -> str:
         name = "mm" if a.ndim == b.ndim == 2 else "matmul"
+        if out.ndim == 3 and a.ndim != b.ndim:  # which matmul folds, wrongly where samples are 1
+            a, b = (t if t.ndim == 3 else t.expand(out.shape[0], *t.shape) for t in (a, b))
+            name = "bmm"
         return f"{self._function(name)}({self.name(a)}, {self.name(b)}, out={self.name(out)})"
 
     def _reduction(self, node: Node, a: Any, source: str) -> str:
@@ -176,7 +210,8 @@ class TorchProgram(Program):
             return self._product(self._ones((1, a.shape[-2]), a.dtype), a, out)
         if floats and keepdims and axis == -1:
             return self._product(a, self._ones((a.shape[-1], 1), a.dtype), out)
-        if axis == (-2, -1) and a.is_contiguous():
+        counts = node.op == "count_nonzero" and a.dtype == torch.bool
+        if axis == (-2, -1) and not keepdims and a.is_contiguous() and (floats or counts):
             flat = a.reshape(*a.shape[:-2], -1)
             if floats:
                 column = flat.reshape(-1, flat.shape[-1])
@@ -194,20 +229,14 @@ class TorchProgram(Program):
         return self.globals[self.ones(shape, dtype)]
 
     def run(self, *args: Any) -> Any:
-        threads = torch.get_num_threads()
-        if self.small:
-            torch.set_num_threads(1)
-        try:
-            # The buffers are plain tensors, made outside; within, nothing counts their versions.
-            with torch.inference_mode():
-                return super().run(*args)
-        finally:
-            torch.set_num_threads(threads)
+        # The buffers are plain tensors, made outside; within, nothing counts their versions.
+        with _ONE_THREAD if self.small else nullcontext(), torch.inference_mode():
+            return super().run(*args)
 
     @property
     def small(self) -> bool:
         """Whether threads would wait for one another longer than they compute.
 
-        MKL splits even a product of 4 × 21 × 4, which then takes 20 to 1000 µs instead of 2.
+        MKL splits even a product of 4 × 21 × 4, which then takes 16 to 1000 µs instead of 2.
         """
         return max(math.prod(node.shape) for node in self.order) < LARGE

@@ -38,6 +38,8 @@ class Activation(Layer):
 class Identity(Layer):
     """``f(x) = x``."""
 
+    samplewise: ClassVar[bool] = True
+
     def forward(self, xp: Any, params: Params, x: Array) -> tuple[Array, Backprop]:
         return x, lambda dy, need_dx=True: (dy if need_dx else None, ())
 
@@ -54,7 +56,7 @@ class LeakyReLU(Activation):
     """
 
     negative_slope: float = 0.01
-    nonlinearity: ClassVar[str] = "leaky_relu"
+    samplewise: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         slope = _checks.number("negative_slope", self.negative_slope, least=0, most=1)
@@ -75,7 +77,7 @@ class LeakyReLU(Activation):
 class ReLU(Activation):
     """``f(x) = max(x, 0)``; ``f'(0) = 1``: the positive side (report, figure 2.2)."""
 
-    nonlinearity: ClassVar[str] = "relu"
+    samplewise: ClassVar[bool] = True
 
     def value(self, xp: Any, x: Array) -> Array:
         return xp.maximum(x, 0.0)
@@ -90,7 +92,7 @@ class ReLU(Activation):
 class Sigmoid(Activation):
     """``f(x) = 1 / (1 + e⁻ˣ)``, ``f' = f (1 − f)`` (report, figure 2.3)."""
 
-    nonlinearity: ClassVar[str] = "sigmoid"
+    samplewise: ClassVar[bool] = True
 
     def value(self, xp: Any, x: Array) -> Array:
         # Not in place: automatic differentiation, with which it is tested, keeps what exp returned.
@@ -105,7 +107,7 @@ class Sigmoid(Activation):
 class Tanh(Activation):
     """``f(x) = tanh x``, ``f' = 1 − f²``."""
 
-    nonlinearity: ClassVar[str] = "tanh"
+    samplewise: ClassVar[bool] = True
 
     def value(self, xp: Any, x: Array) -> Array:
         return xp.tanh(x)

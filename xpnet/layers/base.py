@@ -30,7 +30,11 @@ class Layer(ABC):
     """The number of features that the layer wants, or ``None`` if any will do."""
     out_features: int | None = None
     """The number of features that it gives, or ``None`` for as many as it got."""
-    nonlinearity: ClassVar[str] = "linear"
+    samplewise: ClassVar[bool] = False
+    """Whether each sample is computed by itself, so that a batch may be split over threads.
+
+    Every class says so for itself: a subclass that changes the mathematics does not inherit it.
+    """
 
     def parameters(self) -> dict[str, tuple[int, ...]]:
         """The names and shapes of the parameters, in the order in which ``theta`` has them."""
@@ -39,6 +43,11 @@ class Layer(ABC):
     def draw(self, rng: RNG) -> list[np.ndarray]:
         """Draw the initial parameters on the host, in float64, in the order of ``parameters``."""
         return []
+
+    @property
+    def splits(self) -> bool:
+        """Whether this very class declares itself ``samplewise``."""
+        return bool(vars(type(self)).get("samplewise", False))
 
     @abstractmethod
     def forward(self, xp: Any, params: Params, x: Array) -> tuple[Array, Backprop]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -32,6 +32,7 @@ class Linear(Layer):
     out_features: int
     weight_init: Initializer = field(default_factory=HeNormal)
     bias_init: Initializer = field(default_factory=HeNormal)
+    samplewise: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name in ("in_features", "out_features"):

@@ -1,0 +1,319 @@
+"""Recorded steps compute what the step says, however unusual the step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+import xpnet as xn
+from tests.test_runners import assert_agree, both, problem
+from xpnet.backends import numpy_program
+from xpnet.optimizers import Optimizer
+from xpnet.step import TrainingStep
+
+RECORDING = ("numpy", "torch")
+
+
+@pytest.fixture
+def recording(backend: Any, monkeypatch: Any) -> Any:
+    """A backend, its programs writing chains, passes and blocks for the smallest of arrays."""
+    monkeypatch.setattr(numpy_program.NumPyProgram.__init__, "__defaults__", (None, 8))
+    if backend.name == "torch":
+        from xpnet.backends import torch_program
+
+        monkeypatch.setattr(torch_program, "LARGE", 1)
+    return backend
+
+
+def agree(
+    backend: Any,
+    layers: tuple[Any, ...],
+    optimizer: Any = None,
+    loss: Any = None,
+    members: int | None = None,
+    samples: int = 12,
+    threads: int | None = None,
+) -> None:
+    """The runner agrees with the plain loop over a network of 4 inputs and 1 output."""
+    rng = np.random.default_rng(7)
+    # Not Adam: it would divide gradients that are 0 but for their rounding by their own size.
+    loss, optimizer = loss or xn.MSE(), optimizer or xn.Momentum(lr=1e-2, weight_decay=0.1)
+    net = xn.Sequential(*layers)
+    x = backend.asarray(rng.normal(size=(samples, 4)), "float64")
+    y = backend.asarray(rng.normal(size=(samples, 1)), "float64")
+    theta = net.init(3, like=x, members=members)
+    step = TrainingStep(backend.xp, net, loss, optimizer)
+    results = both(backend, step, theta, (x, y, None), 6, recorded=None, threads=threads)
+    assert_agree(results, "float64", 6)
+
+
+@dataclass(frozen=True)
+class OwnLayer(xn.Layer):
+    """What the layers below share: inference is the forward pass without its backprop."""
+
+    def apply(self, xp: Any, params: Any, x: Any) -> Any:
+        return self.forward(xp, params, x)[0]
+
+
+@dataclass(frozen=True)
+class Mask(OwnLayer):
+    """A slope of 1 or ¼, by arithmetic of a bool array with Python floats."""
+
+    def forward(self, xp: Any, params: Any, x: Any) -> Any:
+        slope = xp.astype(x > 0, x.dtype) * 0.75 + 0.25
+        return slope * x, lambda dy, need_dx=True: (slope * dy, ())
+
+
+@dataclass(frozen=True)
+class Centered(OwnLayer):
+    """Less the mean over the samples: no sample is by itself."""
+
+    def forward(self, xp: Any, params: Any, x: Any) -> Any:
+        def center(a: Any) -> Any:
+            return a - xp.sum(a, axis=-2, keepdims=True) / a.shape[-2]
+
+        return center(x), lambda dy, need_dx=True: (center(dy), ())
+
+
+@dataclass(frozen=True)
+class LessFirst(OwnLayer):
+    """Less its own first feature, and first sample: an operand that is also read through a view."""
+
+    def forward(self, xp: Any, params: Any, x: Any) -> Any:
+        t = x * 1.5
+        t = t - t[..., :1]
+        t = t - t[..., :1, :]
+        y = t * xp.tanh(t)
+
+        def backprop(dy: Any, need_dx: bool = True) -> Any:
+            d = (xp.tanh(t) + t * (1 - xp.tanh(t) * xp.tanh(t))) * dy
+            return d * 1.5, ()  # not the Jacobian of the subtraction, which does not matter here
+
+        return y, backprop
+
+
+@dataclass(frozen=True)
+class Residual(OwnLayer):
+    """``x + x Wᵀ``, whose backprop adds a product of ``dy`` to ``dy``."""
+
+    def parameters(self) -> dict[str, tuple[int, ...]]:
+        return {"W": (4, 4)}
+
+    def draw(self, rng: Any) -> Any:
+        return [rng.normal(0, 0.3, (4, 4))]
+
+    def forward(self, xp: Any, params: Any, x: Any) -> Any:
+        (W,) = params
+
+        def backprop(dy: Any, need_dx: bool = True) -> Any:
+            return dy + dy @ W, (dy.mT @ x,)
+
+        return x + x @ W.mT, backprop
+
+
+@dataclass(frozen=True)
+class Joined(OwnLayer):
+    """Its gradient is a concatenation within the concatenation of all."""
+
+    def parameters(self) -> dict[str, tuple[int, ...]]:
+        return {"W": (4, 8)}
+
+    def draw(self, rng: Any) -> Any:
+        return [rng.normal(0, 0.3, (4, 8))]
+
+    def forward(self, xp: Any, params: Any, x: Any) -> Any:
+        (W,) = params
+        t = xp.tanh(x)
+
+        def backprop(dy: Any, need_dx: bool = True) -> Any:
+            return None, (xp.concat([dy.mT @ x, dy.mT @ t], axis=-1),)
+
+        return x @ W[..., :4].mT + t @ W[..., 4:].mT, backprop
+
+
+@dataclass(frozen=True)
+class Stacked(OwnLayer):
+    """A concatenation along the samples, taken apart again."""
+
+    def forward(self, xp: Any, params: Any, x: Any) -> Any:
+        n = x.shape[-2]
+        twice = xp.concat([x, x * 2.0], axis=-2)
+        y = twice[..., :n, :] + twice[..., n:, :]
+        return y, lambda dy, need_dx=True: (dy * 3.0, ())
+
+
+@dataclass(frozen=True)
+class Squared(OwnLayer):
+    """An operator that stand-ins do not know."""
+
+    def forward(self, xp: Any, params: Any, x: Any) -> Any:
+        return x**2, lambda dy, need_dx=True: (2 * x * dy, ())
+
+
+LAYERS = {
+    "mask": (xn.Linear(4, 4), Mask(), xn.Linear(4, 1)),
+    "centered": (xn.Linear(4, 4), Centered(), xn.Linear(4, 1)),
+    "less first": (xn.Linear(4, 4), LessFirst(), xn.Linear(4, 1)),
+    "residual": (xn.Linear(4, 4), Residual(), xn.Tanh(), Residual(), xn.Linear(4, 1)),
+    "joined": (Joined(), xn.Linear(4, 1)),
+    "stacked": (xn.Linear(4, 4), Stacked(), xn.Linear(4, 1)),
+    "squared": (xn.Linear(4, 4), Squared(), xn.Linear(4, 1)),
+    "activation first": (xn.Tanh(), xn.Linear(4, 4), xn.ReLU(), xn.Linear(4, 1)),
+    "one layer": (xn.Linear(4, 1),),
+    "identity": (xn.Identity(), xn.Linear(4, 1), xn.Identity()),
+    "twice": (xn.Linear(4, 4), xn.ReLU(), xn.ReLU(), xn.Linear(4, 1)),
+}
+
+
+@pytest.mark.parametrize("members", [None, 1, 3])
+@pytest.mark.parametrize("samples", [1, 12])
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_of_every_kind(recording: Any, name: str, samples: int, members: int | None) -> None:
+    if recording.name not in RECORDING:
+        pytest.skip(f"{recording.name} does not record its steps")
+    agree(recording, LAYERS[name], members=members, samples=samples)
+
+
+@dataclass(frozen=True, eq=False)
+class OldMoment(Optimizer):
+    """Uses its moment both before and after the update of it."""
+
+    lr: float = 1e-3
+
+    def slots(self, xp: Any, theta: Any) -> Any:
+        return {"v": xp.zeros_like(theta)}
+
+    def step(self, xp: Any, theta: Any, grad: Any, state: Any) -> Any:
+        before = state["v"]
+        return theta - self.lr * (before * grad + grad), {"v": 0.9 * before + grad}
+
+
+@dataclass(frozen=True, eq=False)
+class Swapping(Optimizer):
+    """Two moments that change places."""
+
+    def slots(self, xp: Any, theta: Any) -> Any:
+        return {"a": xp.zeros_like(theta), "b": xp.ones_like(theta)}
+
+    def step(self, xp: Any, theta: Any, grad: Any, state: Any) -> Any:
+        return theta - 1e-3 * grad * state["b"], {"a": state["b"], "b": state["a"] + grad}
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbour(Optimizer):
+    """Looks beyond single parameters: at its first and its last."""
+
+    def slots(self, xp: Any, theta: Any) -> Any:
+        return {}
+
+    def step(self, xp: Any, theta: Any, grad: Any, state: Any) -> Any:
+        theta = theta - 1e-3 * grad
+        return theta - 1e-3 * theta[..., -1:] - 1e-3 * theta[..., :1], state
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("optimizer", [OldMoment(), Swapping(), Neighbour()], ids=repr)
+def test_optimizers_of_every_kind(recording: Any, optimizer: Any, threads: int) -> None:
+    if recording.name not in RECORDING:
+        pytest.skip(f"{recording.name} does not record its steps")
+    layers = LAYERS["activation first"]
+    agree(recording, layers, optimizer=optimizer, samples=40, threads=threads)
+
+
+@dataclass(frozen=True)
+class Summed(xn.Loss):
+    """A sum, not a mean: twice the batch, twice the loss; its accuracy is the greatest error."""
+
+    classifies = True
+
+    def forward(self, xp: Any, output: Any, target: Any, weight: Any) -> Any:
+        r = output - target
+        return xp.sum(r * r, axis=(-2, -1)), lambda: 2 * r
+
+    def accuracy(self, xp: Any, output: Any, target: Any) -> Any:
+        return -xp.max(xp.abs(output - target), axis=(-2, -1))
+
+
+@pytest.mark.parametrize("members", [None, 3])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_losses_of_every_kind(recording: Any, threads: int, members: int | None) -> None:
+    if recording.name not in RECORDING:
+        pytest.skip(f"{recording.name} does not record its steps")
+    agree(recording, LAYERS["twice"], loss=Summed(), threads=threads, members=members)
+
+
+@pytest.mark.parametrize("name", ["centered", "mask", "joined"])
+def test_threads_split_only_what_is_a_mean_over_samples(name: str) -> None:
+    agree(xn.backends.get("numpy"), LAYERS[name], threads=3, samples=40)
+
+
+def test_many_samples_and_one_output(backend: Any) -> None:
+    """Arrays beyond a block whose last bias has a single element."""
+    rng = np.random.default_rng(0)
+    x = backend.asarray(rng.normal(size=(40_000, 2)), "float64")
+    y = backend.asarray(rng.integers(0, 2, (40_000, 1)), "float64")
+    net = xn.Sequential(xn.Linear(2, 4), xn.LeakyReLU(), xn.Linear(4, 1))
+    loss = xn.BCEWithLogits()
+    step = TrainingStep(backend.xp, net, loss, xn.Adam())
+    theta = net.init(0, like=x)
+    (a, _, _), (b, _, _) = both(backend, step, theta, (x, y, None), 2)
+    # Sums of 40,000 terms in another order, which Adam divides by their own size.
+    np.testing.assert_allclose(b, a, rtol=0, atol=40_000 * 2.0**-52)
+
+
+def test_many_members_and_shared_data(backend: Any) -> None:
+    net, theta, loss, data = problem(backend, "BCE", xn.LeakyReLU(), 600, "float64")
+    step = TrainingStep(backend.xp, net, loss, xn.Adam(lr=1e-2))
+    assert_agree(both(backend, step, theta, data, 3), "float64", 3)
+
+
+def test_optimizers_of_users_compare_by_all_their_numbers() -> None:
+    @dataclass(frozen=True, eq=False)
+    class Lion(Optimizer):
+        lr: float = 1e-3
+        betas: tuple[float, float] = (0.9, 0.99)
+        slots = step = None  # type: ignore[assignment]
+
+    assert Lion(betas=(0.9, 0.99)) == Lion(betas=(0.9, 0.99))
+    assert Lion(betas=(0.9, 0.99)) != Lion(betas=(0.5, 0.99))
+    assert Lion(lr=1.0) != Lion(lr=2.0)
+
+
+def test_overlapping_holders_leave_the_setting_as_it_was() -> None:
+    from xpnet.backends.held import Held
+
+    setting = [4]
+
+    def hold() -> Any:
+        before = setting[0]
+        setting[0] = 1
+        return lambda: setting.__setitem__(0, before)
+
+    held = Held(hold)
+    held.__enter__()
+    held.__enter__()
+    held.__exit__()
+    assert setting == [1]
+    held.__exit__()
+    assert setting == [4]
+
+
+def test_a_program_is_freed_with_its_last_reference() -> None:
+    import gc
+    import weakref
+
+    backend = xn.backends.get("numpy")
+    net, theta, loss, data = problem(backend, "BCE", xn.ReLU(), None, "float64")
+    runner: Any = backend.runner(TrainingStep(np, net, loss, xn.Adam()))
+    carry = theta, xn.Adam().init(theta)
+    runner(carry, data, 2)
+    program = weakref.ref(runner.program(carry, data))
+    gc.disable()
+    try:
+        del runner
+        assert program() is None
+    finally:
+        gc.enable()
