@@ -73,9 +73,19 @@ class NumPyProgram(Program):
     # ---- units
 
     def form_units(self) -> list[Any]:
+        self.two_values: dict[Node, tuple[Node, float, float]] = {}
+        inner: set[Node] = set()
+        for node in self.order:
+            found = self._two_values(node)
+            if found is not None:
+                mask, low, high, within = found
+                self.two_values[node] = mask, low, high
+                inner |= within
+                last = max(self.last_use[root_of(mask)], self.position[node])
+                self.last_use[root_of(mask)] = last  # read here now
         units: list[Node | _Chain] = []
         for node in self.order:
-            if node.op in VIEWS:
+            if node.op in VIEWS or node in inner:
                 continue
             chain = units[-1] if units else None
             fits = self._chainable(node)
@@ -99,6 +109,32 @@ class NumPyProgram(Program):
             and _nbytes(node) > 2 * self.block_bytes
             and all(fits(arg.shape) for arg in node.nodes)
         )
+
+    def _two_values(self, node: Node) -> tuple[Node, float, float, set[Node]] | None:
+        """Of ``mask · a + b`` on a small array: the mask, ``b`` and ``a + b``.
+
+        To fill an array and put the other value where the mask says so takes half the time.
+        """
+        product = self._number_and(node, "add")
+        if product is None or _nbytes(node) > 2 * self.block_bytes:
+            return None
+        cast = self._number_and(product[0], "multiply")
+        if cast is None or cast[0].op != "astype" or not isinstance(cast[0].args[0], Node):
+            return None
+        within = {product[0], cast[0]}
+        mask = cast[0].args[0]
+        alone = all(self.uses[n] == 1 and n not in self.pieces for n in within)
+        if not alone or mask.dtype != np.bool_ or mask.shape != node.shape:
+            return None
+        return mask, product[1], cast[1] + product[1], within
+
+    def _number_and(self, node: Node, op: str) -> tuple[Node, float] | None:
+        """The other operand and the number of an operation with a Python number."""
+        if node.op == op and node.shape:
+            for number, other in (node.args, node.args[::-1]):
+                if not isinstance(number, Node) and isinstance(other, Node) and not other.host:
+                    return other, number
+        return None
 
     def write_unit(self, unit: Any) -> int:
         if not isinstance(unit, _Chain):
@@ -133,7 +169,9 @@ class NumPyProgram(Program):
 
     def _expression(self, node: Node, args: list[str]) -> str:
         if node.op == "astype":
-            return f"{self.name(np.dtype(node.dtype).type)}({args[0]})"
+            counted = isinstance(node.args[0], Node) and node.args[0].op == "count_nonzero"
+            kind = float if counted else np.dtype(node.dtype).type
+            return f"{self.name(kind)}({args[0]})"
         if node.op == "divide":
             return f"{args[0]} / {args[1]}"
         if node.op in FUNCTIONS:
@@ -142,9 +180,18 @@ class NumPyProgram(Program):
 
     def call(self, node: Node) -> list[str]:
         """The call that computes ``node`` into its buffer."""
+        if node in self.two_values:
+            mask, low, high = self.two_values[node]
+            out = self.name(self.allocate(node))
+            other = self.name(self.number(high, node.dtype))
+            putmask = self.name(np.putmask)
+            return [
+                f"{out}.fill({low!r})",
+                f"{putmask}({out}, {self.name(self.array(mask))}, {other})",
+            ]
         if elementwise(node):
             dtype = self.operand_dtype(node)
-            args = [self.text(self.operand(arg, dtype)) for arg in node.args]
+            args = [self._single(self.operand(arg, dtype)) for arg in node.args]
             out = self.name(self.allocate(node))
             return [self._ufunc(node, args, out)]
         if node.op == "matmul":
@@ -164,6 +211,12 @@ class NumPyProgram(Program):
             # 'clip' lets NumPy write straight into the buffer; fit made the rows, all in range.
             return [f"{self.name(np.take)}({self.name(a)}, rows, {axis}, {out}, 'clip')"]
         return self._call_reduction(node)
+
+    def _single(self, operand: Any) -> str:
+        """An operand of a call; a single element without its axes, which take time to broadcast."""
+        if isinstance(operand, np.ndarray) and operand.size == 1:
+            operand = operand.reshape(())
+        return self.text(operand)
 
     def _product(self, a: np.ndarray, out: np.ndarray) -> str:
         return self.name(np.dot if a.ndim == 2 and out.flags.c_contiguous else np.matmul)
