@@ -164,7 +164,7 @@ def test_arrays_that_do_not_fit_a_network_are_named(backend):
         raises(error, sentence, lambda: NET.value_and_grad(theta, x, y, loss))
 
     both(ValueError, "x must have the shape (samples, 2), or (members, …) before it, not (21,); "
-         "use x[:, None] for a single feature.", x=x[:, 0])  # fmt: skip
+         "use x[:, None] for a single feature, x[None, :] for a single sample.", x=x[:, 0])  # fmt: skip
     both(ValueError, ("x must have the shape (samples, 2)", "not (21, 1)."), x=x[:, :1])
     both(ValueError, "x must hold at least one sample, not be empty with shape (0, 2).", x=x[:0, :])
     both(ValueError, "y must have the shape (21, 1) of the network's output, not (20, 1).",
@@ -356,16 +356,25 @@ def test_weights_below_0_or_all_0_are_refused(backend):
 @pytest.mark.parametrize("loss", [xn.BCE(), xn.BCEWithLogits()], ids=repr)
 def test_labels_other_than_0_and_1_are_named(backend, loss):
     x, y = xn.datasets.xor()
+    net = xn.Sequential(xn.Linear(2, 1), xn.Sigmoid() if loss == xn.BCE() else xn.Identity())
     for value, dtype in ((0.5, "float64"), (-1, "int64"), (2, "int64")):
         wrong = y.copy()
         wrong[7, 0] = value
         raises(
             ValueError,
             f"y must hold the labels 0 and 1 alone, not {value}",
-            lambda w=wrong, d=dtype: fit(arr(backend, x), arr(backend, w, d), loss=loss),
+            lambda w=wrong, d=dtype: fit(
+                arr(backend, x), arr(backend, w, d), loss=loss, network=net
+            ),
         )
     for dtype in ("bool", "int64", "float32"):  # of any dtype, if they are right
-        fit(arr(backend, x), arr(backend, y, dtype), loss=loss)
+        fit(arr(backend, x), arr(backend, y, dtype), loss=loss, network=net)
+
+
+def test_bce_on_what_is_no_probability_is_named(backend):
+    x, y = xor(backend)
+    with pytest.raises(ValueError, match=r"needs outputs from 0 to 1.*use BCEWithLogits\(\)"):
+        xn.fit(xn.Sequential(xn.Linear(2, 1)), x, y, loss=xn.BCE(), optimizer=xn.SGD(), epochs=1)
 
 
 def test_classes_out_of_range_and_rows_that_are_not_one_hot_are_named(backend):

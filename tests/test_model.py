@@ -45,7 +45,11 @@ def test_what_is_set_is_read_and_changes_theta_there_alone(backend, model):
 def test_writing_into_what_was_read_changes_nothing(backend, model):
     before = np.array(host(backend, model.theta))
     W = model[0].W
-    W *= 0
+    if backend.name == "numpy":  # which can refuse it
+        with pytest.raises(ValueError, match="read-only"):
+            W *= 0
+    else:
+        W *= 0
     assert_equal(backend, model.theta, before)
 
 

@@ -248,11 +248,19 @@ def test_a_loss_that_becomes_infinite_ends_training_with_the_theta_of_the_check_
     np.testing.assert_allclose(found, expected, rtol=drift(check), atol=0)
 
 
-def test_a_loss_that_is_nan_from_the_start_leaves_theta_as_it_was(backend):
+def test_a_loss_that_is_infinite_from_the_start_leaves_theta_as_it_was(backend):
+    x, y = xor(backend)
+    theta = arr(backend, np.full(NET.size, 1e200))
+    model = xn.fit(NET, x, y, loss=xn.MSE(), optimizer=SGD, epochs=50, theta=theta)
+    assert (model.history.diverged, model.history.epochs) == (1, 1)
+    assert_equal(backend, model.theta, np.full(NET.size, 1e200))
+
+
+def test_parameters_that_are_not_finite_are_refused(backend):
     x, y = xor(backend)
     theta = arr(backend, np.full(NET.size, np.nan))
-    model = xn.fit(NET, x, y, loss=LOSS, optimizer=SGD, epochs=50, theta=theta)
-    assert (model.history.diverged, model.history.epochs) == (1, 1)
+    with pytest.raises(ValueError, match="theta must hold finite numbers"):
+        xn.fit(NET, x, y, loss=LOSS, optimizer=SGD, epochs=50, theta=theta)
 
 
 def test_a_member_that_diverges_does_no_harm_to_the_others(backend):

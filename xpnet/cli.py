@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -30,7 +31,7 @@ __all__ = ["Mistake", "Outcome", "main", "train"]
 
 Write = Callable[[str], None]
 
-FAILED, MISTAKE, INTERRUPTED = 1, 2, 130
+FAILED, MISTAKE, BROKEN_PIPE, INTERRUPTED = 1, 2, 141, 130
 
 
 class Mistake(ValueError):
@@ -427,6 +428,9 @@ def train(
         callbacks=[clock, *watchers, *extra_callbacks],
     )
     assert model.history is not None
+    for kind, path in output.items():
+        name = {"tensorboard": "TensorBoard"}.get(kind, kind.capitalize())
+        print(f"[INFO]: {name}: {path}", file=sys.stderr)
     if options.members is None:
         write(_ending(options.acc_goal, model.history))
         write(str(backend.to_host(model(device_x))))
@@ -535,7 +539,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
         if command == "backends":
             _list_backends()
         else:
-            print(f"xpnet {xn.__version__}" if command == "--version" else _USAGE)
+            print(f"xpnet {xn.__version__}" if command == "--version" else _USAGE.format(prog=prog))
         return 0
     except Mistake as mistake:
         print(f"{prog}: error: {mistake}", file=sys.stderr)
@@ -545,6 +549,9 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
             f"{prog}: error: these sizes need more memory than there is: {error}", file=sys.stderr
         )
         return MISTAKE
+    except BrokenPipeError:  # whoever read our output has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     except KeyboardInterrupt:
         # Before the first epoch, or pressed twice: there is nothing more to keep.
         print(f"{prog}: interrupted", file=sys.stderr)

@@ -64,7 +64,8 @@ class Job:
         run, host = self.population.run, self.backend.to_host
         if self.batches.size is None:
             metrics = run(n, None, interrupted)
-            return metrics and {name: host(values) for name, values in metrics.items()}
+            # By names, not as they come: JAX sorts a dict.
+            return metrics and {name: host(metrics[name]) for name in self._names(metrics)}
         parts: list[dict[str, Array]] = []
         for epochs, orders in self.batches.orders(n):
             rows = []
@@ -92,8 +93,12 @@ class Job:
             return None
         return {
             name: host(self.backend.xp.concat([part[name] for part in parts], axis=0))
-            for name in parts[0]
+            for name in self._names(parts[0])
         }
+
+    @staticmethod
+    def _names(metrics: dict[str, Array]) -> list[str]:
+        return sorted(metrics, key=lambda name: (name != "loss", name))
 
     def _mean(self, epochs: int, parts: list[Array], sizes: list[int]) -> Array:
         """The mean over the batches of each epoch, on the device."""

@@ -97,6 +97,9 @@ class Loss(ABC):
         _check_real(backend, y)
         return y if y.dtype == dtype else backend.xp.astype(y, dtype)
 
+    def check_output(self, backend: backends.Backend, output: Array) -> None:
+        """Look at what the network gives for some samples (once, before training)."""
+
     def check_values(self, backend: backends.Backend, shape: tuple[int, ...], y: Array) -> None:
         """Look at the values of ``y`` (waits for the device: once, before training)."""
 
@@ -208,6 +211,15 @@ class BCE(_Binary):
         q += self.eps
         share = _share(xp, output, weight)
         return _total(xp, xp.log(q), share) * -1, lambda: sign / q * (share * -1)
+
+    def check_output(self, backend: backends.Backend, output: Array) -> None:
+        xp = backend.xp
+        if not bool(xp.all((output >= 0) & (output <= 1))):
+            low, high = (float(backend.to_host(f(output))) for f in (xp.min, xp.max))
+            raise ValueError(
+                f"loss {self!r} needs outputs from 0 to 1, not from {low:.3g} to {high:.3g}; end "
+                "the network with Sigmoid(), or use BCEWithLogits()."
+            )
 
     def probabilities(self, xp: Any, output: Array) -> Array:
         return output

@@ -91,7 +91,8 @@ class Model:
 class BoundLayer:
     """A layer of a `Model`, whose parameters can be read and set: ``model[0].W = …``.
 
-    What is read is a copy: writing into it changes nothing, setting it changes ``model.theta``.
+    What is read is a copy, on NumPy one that cannot be written into; setting it as a whole changes
+    ``model.theta``.
     """
 
     _model: Model
@@ -123,7 +124,7 @@ class BoundLayer:
         array = self._model.named_parameters()[self._prefix + name]
         backend = backends.of(array)
         with backend.context():
-            return backend.xp.asarray(array, copy=True)
+            return backend.frozen(array)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in self._layer.parameters():

@@ -337,7 +337,9 @@ def check_samples(backend: backends.Backend, x: Array, features: int | None) -> 
     shape = tuple(x.shape)
     wanted = f"(samples, {features or 'features'})"
     if len(shape) not in (2, 3) or (features is not None and shape[-1] != features):
-        hint = "; use x[:, None] for a single feature" if len(shape) == 1 else ""
+        hint = ""
+        if len(shape) == 1:
+            hint = "; use x[:, None] for a single feature, x[None, :] for a single sample"
         raise ValueError(
             f"x must have the shape {wanted}, or (members, …) before it, not {shape}{hint}."
         )

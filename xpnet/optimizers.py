@@ -94,6 +94,12 @@ class Optimizer(ABC):
         if not isinstance(state, dict):
             raise TypeError(f"state must be a dict such as init makes, not {state!r}.")
         fresh, numbers = self.init(theta), self.numbers()
+        unknown = set(state) - set(fresh) - set(numbers)
+        if unknown:
+            raise ValueError(
+                f"state must be one of {type(self).__name__}, which has no "
+                f"{', '.join(map(repr, sorted(unknown)))}."
+            )
         for name in [name for name in fresh if name not in numbers]:
             if name not in state:
                 raise ValueError(
@@ -118,6 +124,8 @@ class Optimizer(ABC):
                 device.
         """
         backend = backends.of(theta, grad, names=("theta", "grad"))
+        if not isinstance(state, dict):
+            raise TypeError(f"state must be a dict such as init makes, not {state!r}.")
         if theta.dtype != grad.dtype:
             raise TypeError(f"grad must have the dtype {theta.dtype} of theta, not {grad.dtype}.")
         if theta.shape != grad.shape:

@@ -171,8 +171,19 @@ def fit(
         members = _checks.whole("members", members)
     elif theta is not None and len(getattr(theta, "shape", ())) == 2:
         members = int(theta.shape[0])
+    for name, array in (("x", x), ("y", y)):
+        if array is None:
+            raise TypeError(f"{name} must be an array, not None.")
+    told = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
+    for callback in told:
+        if not isinstance(callback, Callback):
+            raise TypeError(
+                f"callbacks must be a sequence of Callback objects, not hold {callback!r}."
+            )
     backend = backends.of(x, y, sample_weight, names=("x", "y", "sample_weight"))
     check_samples(backend, x, network.in_features)
+    if state is not None and theta is None:
+        raise ValueError("state must come with the theta that it belongs to, not without.")
     if seed is not None and theta is not None:
         raise ValueError("seed must be None where theta is given, since nothing is drawn then.")
 
@@ -197,7 +208,7 @@ def fit(
             threads = _checks.whole("threads", threads)
         population = Population(backend, step, first, data, members, block, threads)
         job = Job(backend, step, population, batches, acc_goal, every_epoch)
-        _train(job, Run(job, x, y, epochs), epoch_checking, list(callbacks))
+        _train(job, Run(job, x, y, epochs), epoch_checking, told)
         return job.model()
 
 
@@ -248,7 +259,11 @@ def _prepare(
         floating = array is not None and xp.isdtype(array.dtype, "real floating")
         if floating and not bool(xp.all(xp.isfinite(array))):
             raise ValueError(f"{name} must hold finite numbers, but has NaN or infinity.")
+    if not bool(xp.all(xp.isfinite(theta))):
+        raise ValueError("theta must hold finite numbers, but has NaN or infinity.")
     loss.check_values(backend, shape, y)
+    few = x[..., : min(int(x.shape[-2]), 64), :]
+    loss.check_output(backend, network.apply(xp, network._views(xp, theta), few))
     if weight is not None:
         if bool(xp.any(weight < 0)):
             raise ValueError("sample_weight must be at least 0 everywhere.")

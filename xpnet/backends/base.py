@@ -169,6 +169,10 @@ class Backend(ABC):
             return tuple(self.copy(array) for array in arrays)
         return self.xp.asarray(arrays, copy=True)
 
+    def frozen(self, array: Array) -> Array:
+        """A copy to look at, which cannot be written into where the library knows such arrays."""
+        return self.copy(array)
+
     def to_host(self, array: Array) -> np.ndarray:
         """Bring an array to the host; waits for the device."""
         return np.asarray(array)

@@ -88,7 +88,8 @@ class JaxBackend(Backend):
             orders: Array | None = None,
             interrupted: Callable[[], bool] = never,
         ) -> tuple[Carry, Metrics]:
-            tiny = on_cpu and carry[0].shape[-1] <= TINY_SIZE
+            # Of an ensemble XLA makes loops over the members by itself.
+            tiny = on_cpu and carry[0].ndim == 1 and carry[0].shape[-1] <= TINY_SIZE
             run_all = scan_and_donate if is_donated(carry) else scan
             result: tuple[Carry, Metrics] = run_all(static, n, tiny, carry, data, orders)
             return result

@@ -37,7 +37,16 @@ class NumPyBackend(Backend):
 
     @classmethod
     def of(cls, array: Array) -> NumPyBackend:
+        if isinstance(array, (np.matrix, np.ma.MaskedArray)):
+            raise TypeError(
+                f"arrays must be plain ones, not {type(array).__name__}; use np.asarray or filled."
+            )
         return _BACKEND
+
+    def frozen(self, array: Array) -> Array:
+        array = self.copy(array)
+        array.flags.writeable = False
+        return array
 
     def device_of(self, array: Array) -> Any:
         return "cpu"  # the scalars of NumPy 2.0 do not say so themselves

@@ -44,6 +44,9 @@ class StrictBackend(NumPyBackend):
     def device_of(self, array: Array) -> Any:
         return array.device
 
+    def frozen(self, array: Array) -> Array:
+        return self.copy(array)
+
     def runner(self, step: Step, threads: int | None = None) -> Runner:
         # The conscience: every operation goes through the standard's door, every time.
         return partial(run_plainly, self.xp, step)
