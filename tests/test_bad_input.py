@@ -164,7 +164,8 @@ def test_arrays_that_do_not_fit_a_network_are_named(backend):
         raises(error, sentence, lambda: NET.value_and_grad(theta, x, y, loss))
 
     both(ValueError, "x must have the shape (samples, 2), or (members, …) before it, not (21,); "
-         "use x[:, None] for a single feature, x[None, :] for a single sample.", x=x[:, 0])  # fmt: skip
+         "use x[:, None] for a single feature, x[None, :] for a single sample.",
+         x=x[:, 0])  # fmt: skip
     both(ValueError, ("x must have the shape (samples, 2)", "not (21, 1)."), x=x[:, :1])
     both(ValueError, "x must hold at least one sample, not be empty with shape (0, 2).", x=x[:0, :])
     both(ValueError, "y must have the shape (21, 1) of the network's output, not (20, 1).",

@@ -91,7 +91,7 @@ class JaxBackend(Backend):
             # Of an ensemble XLA makes loops over the members by itself.
             tiny = on_cpu and carry[0].ndim == 1 and carry[0].shape[-1] <= TINY_SIZE
             run_all = scan_and_donate if is_donated(carry) else scan
-            result: tuple[Carry, Metrics] = run_all(static, n, tiny, carry, data, orders)
+            result: tuple[Carry, Metrics] = run_all(static, n, on_cpu, tiny, carry, data, orders)
             return result
 
         return run
