@@ -417,3 +417,32 @@ def test_a_loss_by_itself_checks_its_arrays(backend):
     integers = arr(backend, np.zeros((4, 1)), "int64")
     raises(TypeError, "output must be of floats, not", lambda: xn.MSE()(integers, z))
     raises(ValueError, "y must have the shape (4, 1)", lambda: xn.MSE()(z, z[:3, :]))
+
+
+def test_what_is_no_array_of_numbers_is_named(backend):
+    x, y = xor(backend)
+    with pytest.raises(TypeError, match="x must be an array, not None"):
+        fit(None, y)
+    with pytest.raises(TypeError, match="y must be an array, not None"):
+        fit(x, None)
+    if backend.name == "numpy":
+        with pytest.raises(TypeError, match="arrays must be plain ones, not MaskedArray"):
+            fit(np.ma.array(x), y)
+
+
+def test_callbacks_that_are_none_are_named(backend):
+    x, y = xor(backend)
+    for wrong in (3, [3], print):
+        with pytest.raises(TypeError, match="callbacks must be a sequence of Callback objects"):
+            fit(x, y, callbacks=wrong)
+
+
+def test_states_that_belong_to_others_are_named(backend):
+    x, y = xor(backend)
+    theta = NET.init(0, like=x)
+    with pytest.raises(ValueError, match="state must be one of SGD, which has no 'm'"):
+        fit(x, y, theta=theta, state=xn.Adam().init(theta), optimizer=xn.Momentum())
+    with pytest.raises(ValueError, match="state must come with the theta that it belongs to"):
+        fit(x, y, state=xn.Adam().init(theta))
+    with pytest.raises(TypeError, match="state must be a dict such as init makes, not None"):
+        xn.Adam().update(theta, theta, None)

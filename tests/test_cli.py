@@ -454,3 +454,27 @@ def test_version_and_help_are_told(capsys):
 def test_an_unknown_command_is_a_mistake(capsys):
     assert cli.main(["trian"]) == cli.MISTAKE
     assert "command must be one of train, backends, not 'trian'." in capsys.readouterr().err
+
+
+def test_help_names_the_program(capsys):
+    assert cli.main([]) == 0
+    assert "usage: xpnet train" in capsys.readouterr().out
+
+
+def test_a_reader_that_has_read_enough_gets_no_traceback(tmp_path):
+    command = [sys.executable, "-m", "xpnet", "train", "--dataset", "xor", "--num_epochs", "3000"]
+    flags = ["--epoch_logging", "1", "--is_writer_logging", "False", "--is_image_saving", "False"]
+    process = subprocess.Popen(
+        [*command, *flags],
+        cwd=Path(__file__).parents[1],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(60) == cli.BROKEN_PIPE
+    assert "Traceback" not in process.stderr.read()
+    process.stderr.close()

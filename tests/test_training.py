@@ -525,3 +525,15 @@ def test_ctrl_c_within_an_epoch_of_batches_keeps_the_epochs_that_were_done():
         text=True,
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_the_latest_metrics_come_in_the_same_order_on_every_library(backend):
+    seen = []
+
+    class Look(xn.Callback):
+        def check(self, run):
+            seen.append(list(run.latest))
+
+    x, y = xor(backend)
+    xn.fit(NET, x, y, loss=LOSS, optimizer=SGD, epochs=2, seed=0, callbacks=[Look()])
+    assert seen == [["loss", "accuracy"]]
