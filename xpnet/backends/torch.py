@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.backends.base import Array, Backend, Runner, Step
-from xpnet.backends.program import Replay
+from xpnet.backends.replay import Replay
 
 
 class TorchBackend(Backend):

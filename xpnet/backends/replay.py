@@ -1,0 +1,65 @@
+"""The runner that records a step and replays it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from xpnet.backends.base import Array, Carry, Data, Metrics, never, run_plainly
+from xpnet.backends.program import Program
+from xpnet.backends.tape import Recording, Untraceable, record
+
+
+class Replay:
+    """The runner that records a step and replays it; what cannot be recorded runs plainly.
+
+    Args:
+        xp: the namespace.
+        step: the step.
+        write: makes a `Program` of a recording.
+    """
+
+    KEPT = 4
+    """How many programs are kept: whole blocks and the last one, whole batches and the last one."""
+
+    def __init__(self, xp: Any, step: Any, write: Callable[[Recording], Program]) -> None:
+        self.xp, self.step, self.write = xp, step, write
+        self.programs: dict[tuple[Any, ...], tuple[Data, Any]] = {}
+
+    def __call__(
+        self,
+        carry: Carry,
+        data: Data,
+        n: int,
+        orders: Array | None = None,
+        interrupted: Callable[[], bool] = never,
+    ) -> tuple[Carry, Metrics]:
+        program = self.program(carry, data, orders)
+        if program is None:
+            return run_plainly(self.xp, self.step, carry, data, n, orders, interrupted)
+        result: tuple[Carry, Metrics] = program.run(carry, n, orders, interrupted)
+        return result
+
+    def program(self, carry: Carry, data: Data, orders: Array | None = None) -> Any:
+        """The program for these shapes and these very data, which it has computed with."""
+        theta, state = carry
+        key = (
+            *map(id, data),
+            None if orders is None else tuple(orders.shape[1:]),
+            *(tuple(array.shape) for array in (theta, *state.values())),
+        )
+        if key not in self.programs:
+            if len(self.programs) == self.KEPT:
+                del self.programs[next(iter(self.programs))]
+            try:
+                program = self.make(carry, data, orders)
+            except Untraceable:
+                program = None
+            # The data are held, so that no other data can get their ids.
+            self.programs[key] = data, program
+        return self.programs[key][1]
+
+    def make(self, carry: Carry, data: Data, orders: Array | None) -> Any:
+        """Record and write a program, or raise `Untraceable`."""
+        rows = None if orders is None else orders[0, ...]
+        return self.write(record(self.step, self.xp, carry, data, rows))
