@@ -374,8 +374,10 @@ def test_labels_other_than_0_and_1_are_named(backend, loss):
 
 def test_bce_on_what_is_no_probability_is_named(backend):
     x, y = xor(backend)
+    theta = arr(backend, np.full(3, 2.0))  # outputs from 2 to 6
+    net, optimizer = xn.Sequential(xn.Linear(2, 1)), xn.SGD()
     with pytest.raises(ValueError, match=r"needs outputs from 0 to 1.*use BCEWithLogits\(\)"):
-        xn.fit(xn.Sequential(xn.Linear(2, 1)), x, y, loss=xn.BCE(), optimizer=xn.SGD(), epochs=1)
+        xn.fit(net, x, y, loss=xn.BCE(), optimizer=optimizer, epochs=1, theta=theta)
 
 
 def test_classes_out_of_range_and_rows_that_are_not_one_hot_are_named(backend):
