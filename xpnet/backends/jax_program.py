@@ -7,8 +7,8 @@ the way into the program:
   Written as a broadcast multiplication and a sum, it melts into the loops around it: at the scale
   of the report, a step takes 1.4 µs instead of 4.1.
 - A large concatenation, such as that of all gradients, now and then makes a program eight times
-  slower (784-512-512-10, batch 128: about 27 ms a step in 7 of 12 programs, 3.2 to 7.8 in the others). Pieces
-  that are put in their places do not.
+  slower (784-512-512-10, batch 128: about 27 ms a step in 7 of 12 programs, 3.2 to 7.8 in the
+  others). Pieces that are put in their places do not.
 """
 
 from __future__ import annotations
