@@ -179,7 +179,70 @@ def test_what_pytorch_does_in_one_pass_changes_nothing(
         assert_agree(both(backend, step, theta, data, 6), "float64", 6)
 
 
-def test_members_with_their_own_data_and_numbers_run_as_in_the_plain_loop(backend: Any) -> None:
+@dataclass(frozen=True)
+class Running(xn.Layer):
+    """A layer of operations that no runner has a word of its own for: running sums."""
+
+    def forward(self, xp: Any, params: Any, x: Any) -> Any:
+        def backprop(dy: Any, need_dx: bool = True) -> Any:
+            return xp.flip(xp.cumulative_sum(xp.flip(dy, axis=-1), axis=-1), axis=-1), ()
+
+        return xp.cumulative_sum(x, axis=-1), backprop
+
+    def apply(self, xp: Any, params: Any, x: Any) -> Any:
+        return xp.cumulative_sum(x, axis=-1)
+
+
+WAYS = {  # what jax_program's constants must be, and for how many members, for a way to be taken
+    "members_last": (3, {}),
+    "in_pieces": (None, {"LARGE": 1}),
+    "written_out": (None, {}),
+}
+
+
+@pytest.mark.parametrize(
+    ("loss", "activation", "batches"),
+    [
+        ("CrossEntropy", xn.ReLU(), True),
+        ("BCE", xn.LeakyReLU(), False),
+        ("Huber", Running(), False),
+    ],
+)
+@pytest.mark.parametrize("way", WAYS)
+def test_each_way_to_write_a_jax_program_changes_nothing(
+    monkeypatch: Any, way: str, loss: str, activation: Any, batches: bool
+) -> None:
+    jax = pytest.importorskip("jax", reason="the programs are JAX's")
+    from xpnet.backends import jax_program
+
+    members, constants = WAYS[way]
+    for name, value in constants.items():
+        monkeypatch.setattr(jax_program, name, value)
+    taken = []
+    write = getattr(jax_program, way)
+
+    def watched(*args: Any) -> Any:
+        result = write(*args)
+        taken.append(way)
+        return result
+
+    monkeypatch.setattr(jax_program, way, watched)
+    jax.clear_caches()  # programs are kept by step and shapes, of which the constants are no part
+    backend = xn.backends.get("jax")
+    backend.prepare("float64")
+    rows = np.random.default_rng(1).integers(0, 12, (6, 5))
+    orders = backend.asarray(rows, "int64") if batches else None
+    net, theta, criterion, data = problem(backend, loss, activation, members, "float64")
+    step = TrainingStep(backend.xp, net, criterion, OPTIMIZERS["amsgrad"])
+    assert_agree(both(backend, step, theta, data, 6, orders), "float64", 6)
+    assert taken
+    jax.clear_caches()
+
+
+@pytest.mark.parametrize("batches", [False, True])
+def test_members_with_their_own_data_and_numbers_run_as_in_the_plain_loop(
+    backend: Any, batches: bool
+) -> None:
     net, _, loss, _ = problem(backend, "BCE", xn.ReLU(), None, "float64")
     rng = np.random.default_rng(5)
     x = backend.asarray(rng.normal(size=(3, 12, 4)), "float64")
@@ -189,7 +252,8 @@ def test_members_with_their_own_data_and_numbers_run_as_in_the_plain_loop(backen
     column = np.array([[0.1], [0.01], [0.001]])
     optimizer = xn.Adam(lr=column, betas=(0.9, 1 - column), weight_decay=column)
     step = TrainingStep(backend.xp, net, loss, optimizer)
-    assert_agree(both(backend, step, theta, (x, y, w), 6), "float64", 6)
+    rows = backend.asarray(rng.integers(0, 12, (6, 7)), "int64") if batches else None
+    assert_agree(both(backend, step, theta, (x, y, w), 6, rows), "float64", 6)
 
 
 def test_the_recorded_program_is_what_numpy_runs() -> None:

@@ -64,28 +64,48 @@ class Population:
         # A runner has buffers of its own, so that each thread needs one.
         self.runners = [backend.runner(step, threads) for _ in range(backend.workers(threads))]
         self.left: list[tuple[np.ndarray, Carry]] = []
+        self.blocks: list[_Block] = []
         self._form_blocks(carry, data)
 
     def _form_blocks(self, carry: Carry, data: Data) -> None:
+        """Deal the members in ``carry`` and ``data`` out, as evenly as may be."""
         self.data = data
-        if len(self.columns) <= self.block:
+        parts = self._parts(len(self.columns))
+        everyone = np.concatenate(parts)
+        self.alive = np.arange(len(everyone)) < len(self.columns)
+        if len(parts) == 1 and len(everyone) == len(self.columns):
             self.blocks = [_Block(carry, data, self.runners[0])]
             return
+        self.columns = self.columns[everyone]
         # A runner may have computed with its data: blocks that share them share the runner too.
         own = any(array is not None and len(array.shape) == 3 for array in data)
         self.blocks = []
-        for start in range(0, len(self.columns), self.block):
-            part = slice(start, min(start + self.block, len(self.columns)))
-            theta, state = carry
-            x, target, weight = (
-                array[part, ...] if array is not None and len(array.shape) == 3 else array
-                for array in data
-            )
-            piece = theta[part, :], {k: v[part, :] if v.ndim == 2 else v for k, v in state.items()}
+        for rows in parts:
             runner = self.runners[len(self.blocks) % len(self.runners)]
             if own:
                 runner = self.backend.runner(self.step, self.threads)
-            self.blocks.append(_Block(self.backend.copy(piece), (x, target, weight), runner))
+            piece = self._pick([carry], rows), self._pick_data(data, rows)
+            self.blocks.append(_Block(*piece, runner))
+
+    def _parts(self, count: int) -> list[np.ndarray]:
+        """The rows of every block: an even number of them, since cores are, whatever the threads.
+
+        Where steps are compiled, all blocks are of one size, which they keep or halve when members
+        leave. The first member fills up the last block, and is not looked at there.
+        """
+        number = -(-count // self.block)
+        if number > 1:
+            number = min(number + number % 2, count)
+        if self.backend.eager:
+            return np.array_split(np.arange(count), number)
+        if not self.blocks:
+            self.block = -(-count // number)
+        size = self.block
+        while size // 2 >= count:
+            size //= 2
+        number = -(-count // size)
+        rows = np.arange(number * size)
+        return np.split(np.where(rows < count, rows, 0), number)
 
     # ---- running
 
@@ -139,30 +159,35 @@ class Population:
         """Set members aside as they are now, or as they were in ``snapshot``."""
         if which.any():
             rows = np.flatnonzero(which)
+            columns = self.columns[rows]
+            if not self.backend.eager:  # every new number of them is compiled for: powers of two
+                spare = (1 << (len(rows) - 1).bit_length()) - len(rows)
+                rows = np.pad(rows, (0, spare))
+                columns = np.pad(columns, (0, spare), constant_values=-1)
             carries = snapshot or [block.carry for block in self.blocks]
-            self.left.append((self.columns[rows], self._rows(carries, rows)))
+            self.left.append((columns, self._rows(carries, rows)))
             self.alive &= ~which
 
     def close_ranks(self) -> None:
         """Go on with those members alone that are still trained, once that is worth it."""
         if self.members is None:
             return
-        gone = 1 - self.alive.mean()
-        # A new shape is a new program where steps are compiled, and costs little elsewhere.
-        if gone == 1 or gone < (0.05 if self.backend.eager else 0.5):
-            return
         rows = np.flatnonzero(self.alive)
+        if not self._pays(len(rows)):
+            return
+        data = self._pick_data(self.data, rows)
         carry = self._rows([block.carry for block in self.blocks], rows)
-        index = self.backend.asarray(rows, "int64")
-        x, target, weight = (
-            self.xp.take(array, index, axis=0)
-            if array is not None and len(array.shape) == 3
-            else array
-            for array in self.data
-        )
         self.columns = self.columns[rows]
-        self.alive = np.ones(len(rows), dtype=bool)
-        self._form_blocks(carry, (x, target, weight))
+        self._form_blocks(carry, data)
+
+    def _pays(self, remaining: int) -> bool:
+        """Whether it is worth going on with so few."""
+        before = len(self.alive)
+        if not remaining:
+            return False
+        if self.backend.eager:
+            return remaining <= 0.95 * before
+        return sum(map(len, self._parts(remaining))) < before
 
     def everyone(self) -> Carry:
         """All members in their order; those that left as they were when they left."""
@@ -174,7 +199,8 @@ class Population:
         if len(rows):
             carries = [block.carry for block in self.blocks]
             parts.append((self.columns[rows], self._rows(carries, rows)))
-        order = np.argsort(np.concatenate([columns for columns, _ in parts]))
+        columns = np.concatenate([columns for columns, _ in parts])
+        order = np.argsort(columns, kind="stable")[-self.members :]  # behind what only filled up
         return self._pick([carry for _, carry in parts], order)
 
     def _rows(self, carries: list[Carry], rows: np.ndarray) -> Carry:
@@ -197,3 +223,14 @@ class Population:
         return pick([theta for theta, _ in carries]), {
             name: pick([state[name] for state in states]) for name in states[0]
         }
+
+    def _pick_data(self, data: Data, rows: np.ndarray) -> Data:
+        """The data of these members; what all share as it is."""
+        index = self.backend.asarray(rows, "int64")
+        x, target, weight = (
+            self.xp.take(array, index, axis=0)
+            if array is not None and len(array.shape) == 3
+            else array
+            for array in data
+        )
+        return x, target, weight

@@ -142,9 +142,10 @@ def fit(
             is all that memory has room for where members are many and epochs too.
         block: how many members are computed together; ``None`` for as many as suit the cache or
             the memory of the device.
-        threads: over how many threads NumPy spreads an ensemble, or splits a large batch (which
-            needs threadpoolctl, and on whose number the last digits then depend); ``None`` for one
-            a core where that pays, 1 for none. The other libraries have threads of their own.
+        threads: over how many threads NumPy, and JAX on a CPU, spread an ensemble, or NumPy splits a
+            large batch (which needs threadpoolctl, and on whose number the last digits then
+            depend); ``None`` for one a core where that pays, 1 for none. For the rest, libraries
+            have threads of their own.
         callbacks: told of the run at every check.
 
     Returns:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from xpnet.backends.base import Array, Backend, Carry, Data, Metrics, Runner, Step, never
+from xpnet.backends.base import Array, Backend, Carry, Data, Metrics, Runner, Step, cores, never
 
 
 class JaxBackend(Backend):
@@ -68,18 +68,23 @@ class JaxBackend(Backend):
         return super().asarray(values, dtype)
 
     def copy(self, arrays: Any) -> Any:
-        from xpnet.backends.jax_program import copy, is_donated
+        return arrays  # which never change
 
-        # JAX's arrays never change: only what is given away must be copied first.
-        return copy(arrays) if is_donated(arrays) else arrays
+    def workers(self, threads: int | None = None) -> int:
+        # XLA spreads a small step over all cores, where two take as long as one. Programs that are
+        # called from one thread run one behind the other; from several, at once.
+        return (threads or cores()) if self._on_cpu() else 1
+
+    def _on_cpu(self) -> bool:
+        return getattr(self.device, "platform", "") == "cpu"
 
     def runner(self, step: Step, threads: int | None = None) -> Runner:
         # Imported on first use, as the library itself; jax.jit keeps the programs by the value of
         # the step, so that equal networks, losses and optimizers compile once.
-        from xpnet.backends.jax_program import TINY_SIZE, Static, is_donated, scan, scan_and_donate
+        from xpnet.backends.jax_program import Static, scan
 
         static = Static(step)
-        on_cpu = getattr(self.device, "platform", "") == "cpu"  # not measured elsewhere yet
+        on_cpu = self._on_cpu()  # not measured elsewhere yet
 
         def run(
             carry: Carry,
@@ -88,10 +93,7 @@ class JaxBackend(Backend):
             orders: Array | None = None,
             interrupted: Callable[[], bool] = never,
         ) -> tuple[Carry, Metrics]:
-            # Of an ensemble XLA makes loops over the members by itself.
-            tiny = on_cpu and carry[0].ndim == 1 and carry[0].shape[-1] <= TINY_SIZE
-            run_all = scan_and_donate if is_donated(carry) else scan
-            result: tuple[Carry, Metrics] = run_all(static, n, on_cpu, tiny, carry, data, orders)
+            result: tuple[Carry, Metrics] = scan(static, n, on_cpu, carry, data, orders)
             return result
 
         return run

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.base import Array, Backend, Carry, Data, Runner, Step
+from xpnet.backends.base import Array, Backend, Carry, Data, Runner, Step, cores
 from xpnet.backends.numpy_program import NumPyProgram
-from xpnet.backends.numpy_threads import ThreadedProgram, cores, threads_for
+from xpnet.backends.numpy_threads import ThreadedProgram, threads_for
 from xpnet.backends.replay import Replay
 from xpnet.backends.tape import Untraceable
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import itertools
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.base import Carry, Data, Metrics
+from xpnet.backends.base import Carry, Data, Metrics, cores
 from xpnet.backends.held import Held
 from xpnet.backends.numpy_program import NumPyProgram
 from xpnet.backends.program import elementwise
@@ -28,13 +27,6 @@ from xpnet.backends.tape import Untraceable, record
 
 WORTH = 1 << 26
 """From how many multiplications a step on, splitting it is faster than waiting for one another."""
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def threads_for(carry: Carry, batch: int, wanted: int | None) -> int:
