@@ -97,8 +97,8 @@ class Loss(ABC):
         _check_real(backend, y)
         return y if y.dtype == dtype else backend.xp.astype(y, dtype)
 
-    def check_output(self, backend: backends.Backend, output: Array) -> None:
-        """Look at what the network gives for some samples (once, before training)."""
+    def check_output(self, backend: backends.Backend, compute: Callable[[], Array]) -> None:
+        """Look at the output for some samples, where need be (once, before training)."""
 
     def check_values(self, backend: backends.Backend, shape: tuple[int, ...], y: Array) -> None:
         """Look at the values of ``y`` (waits for the device: once, before training)."""
@@ -212,8 +212,8 @@ class BCE(_Binary):
         share = _share(xp, output, weight)
         return _total(xp, xp.log(q), share) * -1, lambda: sign / q * (share * -1)
 
-    def check_output(self, backend: backends.Backend, output: Array) -> None:
-        xp = backend.xp
+    def check_output(self, backend: backends.Backend, compute: Callable[[], Array]) -> None:
+        xp, output = backend.xp, compute()
         if not bool(xp.all((output >= 0) & (output <= 1))):
             low, high = (float(backend.to_host(f(output))) for f in (xp.min, xp.max))
             raise ValueError(

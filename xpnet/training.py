@@ -142,8 +142,8 @@ def fit(
             is all that memory has room for where members are many and epochs too.
         block: how many members are computed together; ``None`` for as many as suit the cache or
             the memory of the device.
-        threads: over how many threads NumPy, and JAX on a CPU, spread an ensemble, or NumPy splits a
-            large batch (which needs threadpoolctl, and on whose number the last digits then
+        threads: over how many threads NumPy, and JAX on a CPU, spread an ensemble, or NumPy splits
+            a large batch (which needs threadpoolctl, and on whose number the last digits then
             depend); ``None`` for one a core where that pays, 1 for none. For the rest, libraries
             have threads of their own.
         callbacks: told of the run at every check.
@@ -264,7 +264,7 @@ def _prepare(
         raise ValueError("theta must hold finite numbers, but has NaN or infinity.")
     loss.check_values(backend, shape, y)
     few = x[..., : min(int(x.shape[-2]), 64), :]
-    loss.check_output(backend, network.apply(xp, network._views(xp, theta), few))
+    loss.check_output(backend, lambda: network.apply(xp, network._views(xp, theta), few))
     if weight is not None:
         if bool(xp.any(weight < 0)):
             raise ValueError("sample_weight must be at least 0 everywhere.")

@@ -15,8 +15,12 @@ from benchmarks import memory
 from benchmarks.problems import Contestant, Unavailable
 from benchmarks.works import CONTESTANTS, NOTES, Pair, Work
 
-SETTLE = 0.05
-"""Seconds for the thread pools of the one before to fall asleep; they spin when they have run."""
+SETTLE = 0.25
+"""Seconds for the thread pools of the one before to fall asleep.
+
+They turn in circles when they have run: OpenBLAS's for about 0.1 s, in which two threads of whoever
+came next shared a core.
+"""
 
 
 ALONE = 10

@@ -9,7 +9,7 @@ import numpy as np
 
 from xpnet.backends.base import Array, Backend, Carry, Data, Runner, Step, cores
 from xpnet.backends.numpy_program import NumPyProgram
-from xpnet.backends.numpy_threads import ThreadedProgram, threads_for
+from xpnet.backends.numpy_threads import ONE_BLAS_THREAD, ThreadedProgram, threads_for
 from xpnet.backends.replay import Replay
 from xpnet.backends.tape import Untraceable
 
@@ -79,7 +79,10 @@ class NumPyReplay(Replay):
         threads = threads_for(carry, batch, self.threads)
         if threads > 1:
             try:
-                return ThreadedProgram(self.step, carry, data, orders, threads)
+                # Already here: BLAS's own threads, once used, turn in circles for a tenth of a
+                # second, on the cores that the program's threads are to have.
+                with ONE_BLAS_THREAD:
+                    return ThreadedProgram(self.step, carry, data, orders, threads)
             except Untraceable:
                 pass  # then on one
         return super().make(carry, data, orders)

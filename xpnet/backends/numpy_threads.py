@@ -29,6 +29,14 @@ WORTH = 1 << 26
 """From how many multiplications a step on, splitting it is faster than waiting for one another."""
 
 
+BLOCK_BYTES = 1 << 20
+"""How much of each array a block of the update holds.
+
+Smaller ones would stay in a core's cache, but every call takes Python's lock for a moment, and
+threads that find it taken sleep for longer than the cache saves.
+"""
+
+
 def threads_for(carry: Carry, batch: int, wanted: int | None) -> int:
     """How many threads a step is split over; 1 for an ensemble, which has its own way."""
     theta = carry[0]
@@ -48,24 +56,41 @@ ONE_BLAS_THREAD = Held(_hold_blas)
 
 
 @dataclass(frozen=True)
+class _Share:
+    """A loss on a part of the batch, as what it adds to the mean over all of it."""
+
+    loss: Any
+    share: float
+
+    def forward(self, xp: Any, output: Any, target: Any, weight: Any) -> Any:
+        value, backprop = self.loss.forward(xp, output, target, weight)
+        return value * self.share, lambda: backprop() * self.share
+
+    def accuracy(self, xp: Any, output: Any, target: Any) -> Any:
+        return self.loss.accuracy(xp, output, target) * self.share
+
+    @property
+    def classifies(self) -> bool:
+        return bool(self.loss.classifies)
+
+
+@dataclass(frozen=True)
 class _Gradient:
     """The first half of a step as a step of its own, whose state is the gradient."""
 
     step: Any
     xp: Any
+    share: float
 
     def __call__(self, carry: Carry, batch: Data) -> tuple[Carry, Metrics]:
         theta, _ = carry
-        grad, metrics = self.inner.gradient(theta, batch)
+        inner = replace(self.step, xp=self.xp, loss=_Share(self.step.loss, self.share))
+        grad, metrics = inner.gradient(theta, batch)
         return (theta, {"grad": grad}), metrics
 
     def select(self, data: Data, rows: Any) -> Data:
-        chosen: Data = self.inner.select(data, rows)
+        chosen: Data = replace(self.step, xp=self.xp).select(data, rows)
         return chosen
-
-    @property
-    def inner(self) -> Any:
-        return replace(self.step, xp=self.xp)
 
 
 @dataclass(frozen=True)
@@ -74,12 +99,11 @@ class _Update:
 
     step: Any
     xp: Any
-    shares: tuple[float, ...]
 
     def __call__(self, carry: Carry, batch: Data) -> tuple[Carry, Metrics]:
-        grad = None
-        for share, part in zip(self.shares, batch, strict=True):
-            grad = share * part if grad is None else grad + share * part
+        grad = batch[0]
+        for part in batch[1:]:
+            grad = grad + part
         return replace(self.step, xp=self.xp).update(carry, grad), {}
 
 
@@ -102,7 +126,6 @@ class ThreadedProgram:
         samples = data[0].shape[-2] if orders is None else orders.shape[1]
         edges = [samples * i // threads for i in range(threads + 1)]
         self.rows = [slice(a, b) for a, b in itertools.pairwise(edges)]
-        self.shares = tuple((part.stop - part.start) / samples for part in self.rows)
         self.gradients = []
         for rows in self.rows:
             part = (
@@ -111,7 +134,8 @@ class ThreadedProgram:
                 else tuple(None if a is None else a[..., rows, :] for a in data)
             )
             first = None if orders is None else orders[0, rows]
-            recording = record(_Gradient(step, np), np, (theta, {"grad": theta}), part, first)
+            half = _Gradient(step, np, (rows.stop - rows.start) / samples)
+            recording = record(half, np, (theta, {"grad": theta}), part, first)
             self.gradients.append(NumPyProgram(recording, {"theta": self.theta}))
         # Edges at whole cache lines, so that no two threads write into one.
         cuts = [theta.size * i // threads // 64 * 64 for i in range(threads)] + [theta.size]
@@ -119,10 +143,11 @@ class ThreadedProgram:
         for a, b in itertools.pairwise(cuts):
             piece = theta[a:b], {k: v[a:b] if v.ndim else v for k, v in state.items()}
             parts = tuple(p.carry["grad"][a:b] for p in self.gradients)
-            recording = record(_Update(step, np, self.shares), np, piece, parts, constant=False)
+            recording = record(_Update(step, np), np, piece, parts, constant=False)
             if not all(n.host or elementwise(n) for n in recording.nodes):
                 raise Untraceable("an update that looks beyond single parameters")
-            self.updates.append(NumPyProgram(recording, {"theta": self.theta[a:b]}))
+            program = NumPyProgram(recording, {"theta": self.theta[a:b]}, BLOCK_BYTES)
+            self.updates.append(program)
         self.cuts = [slice(a, b) for a, b in itertools.pairwise(cuts)]
 
     def run(
@@ -172,10 +197,7 @@ class ThreadedProgram:
             for k, v in state.items()
         }
         mixed = {
-            name: sum(
-                np.concatenate([row[name] for row in rows]) * np.asarray(share, rows[0][name].dtype)
-                for share, rows in zip(self.shares, metrics, strict=True)
-            )
+            name: sum(np.concatenate([row[name] for row in rows]) for rows in metrics)
             for name in metrics[0][0]
         }
         return (self.theta, after), mixed
