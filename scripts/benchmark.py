@@ -37,7 +37,12 @@ def arguments() -> argparse.Namespace:
         metavar="NAME",
         help="works whose names begin so, or 'growth'; may be repeated",
     )
-    parser.add_argument("--out", type=Path, default=Path("benchmark"), help="folder for JSON, plot")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("benchmark"),
+        help="folder for JSON and plot (benchmark)",
+    )
     parser.add_argument("--markdown", type=Path, help="write the page here, the plot beside it")
     parser.add_argument(
         "--date", default=datetime.date.today().isoformat(), help="what the page says (today)"
@@ -59,6 +64,11 @@ def main() -> int:
         work, contestant, steps = chosen.memory_of
         return memory.child(work, contestant, int(steps))
 
+    try:
+        chosen.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        print(f"--output {str(chosen.output)!r} cannot be made a folder: {error}.", file=sys.stderr)
+        return 2
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     machine.hold_threads(chosen.threads)
     # Only now: the thread pools of the libraries are made when these import them.
@@ -77,6 +87,8 @@ def main() -> int:
         "load": load,
         "import seconds": importing.median(rounds),
     }
+    if chosen.quick:
+        print("A smoke run, of few steps: the numbers mean nothing.\n")
     added = 1e3 * about["import seconds"]
     print(f"import xpnet adds {added:.0f} ms to import numpy\n")
     works = [work for work in WORKS if _wanted(work.name, chosen.only)]
@@ -107,7 +119,6 @@ def main() -> int:
     print(table.verdict(results))
 
     about["thread pools"] = machine.thread_pools()
-    chosen.out.mkdir(parents=True, exist_ok=True)
     record = {
         **about,
         "works": [
@@ -120,12 +131,12 @@ def main() -> int:
             for axis, of_axis in lines.items()
         },
     }
-    path = chosen.out / "results.json"
+    path = chosen.output / "results.json"
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     written = [path]
     picture = None
     if lines:
-        folder = chosen.markdown.parent if chosen.markdown else chosen.out
+        folder = chosen.markdown.parent if chosen.markdown else chosen.output
         picture = folder / "benchmarks-growth.svg"
         try:
             plot.draw(lines, picture)

@@ -183,7 +183,7 @@ def script(*args):
 
 @pytest.mark.slow
 def test_a_quick_run_writes_its_table_and_json(tmp_path):
-    done = script("--quick", "--only", "wide-128", "--out", tmp_path, "--threads", 1)
+    done = script("--quick", "--only", "wide-128", "--output", tmp_path, "--threads", 1)
     assert done.returncode == 0, done.stderr
     assert "torch.nn, fused Adam" in done.stdout or "skipped: torch" in done.stderr
     record = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
