@@ -17,9 +17,9 @@ from report.compare import compare, disagreements
 from report.environment import describe
 from report.facts import load
 from report.luck import find
-from report.runs import OurRun, Target, make_all
+from report.runs import OurRun, make_all
+from report.target import Target, add_options, needs
 
-from xpnet import backends
 from xpnet.callbacks import writable_folder
 
 
@@ -30,15 +30,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=(__doc__ or "").partition("\n")[0],
         allow_abbrev=False,
     )
-    parser.add_argument("--backend", default="numpy", help=", ".join(backends.NAMES))
-    parser.add_argument("--device", help="the library's name of a device, such as cuda:1")
-    parser.add_argument("--dtype", default="float64", help="float64 (as the report) or float32")
+    add_options(parser)
     parser.add_argument("--output", default="report", help="the folder to write (report)")
     parser.add_argument("--study", help="the folder of seed_study.py (seed_study, if it is there)")
     options = parser.parse_args(argv)
-    target = Target(options.backend, options.device, options.dtype)
+    target = Target.of(options)
     try:
-        backend = _check(target)
+        backend = target.prepare()
         folder = writable_folder("--output", options.output)
         writable_folder("--output", folder / "figures")
         luck = find(options.study, folder)
@@ -47,8 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except ImportError as error:
-        print(f"The page needs {error.name}; install it with: pip install 'xpnet[report]'",
-              file=sys.stderr)  # fmt: skip
+        print(needs(error), file=sys.stderr)
         return 2
 
     runs = list(make_all(load(), target, _tell))
@@ -75,19 +72,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     elif target.dtype != page.EXACT:
         print(f"The report was made in {page.EXACT}; in {target.dtype} it need not agree.")
     return 1 if wrong and target.dtype == page.EXACT else 0
-
-
-def _check(target: Target) -> backends.Backend:
-    """Find the user's mistakes before the runs."""
-    if target.dtype not in ("float64", "float32"):
-        raise ValueError(f"--dtype must be float64 or float32, not {target.dtype!r}.")
-    try:
-        backend = backends.get(target.backend, target.device)
-        backend.prepare(target.dtype)
-        backend.probe()
-    except ValueError as error:  # the library says "backend must be …"; the user typed --backend
-        raise ValueError(f"--{error}") from error
-    return backend
 
 
 def _tell(run: OurRun) -> None:

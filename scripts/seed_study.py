@@ -22,13 +22,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from report import facts
 from report.environment import describe
-from report.runs import Target
+from report.target import Target, add_options, needs
 from study import plan
 from study.collect import Collection
 from study.processes import train_all
 from study.progress import Progress
 
-from xpnet import backends
 from xpnet.callbacks import writable_folder
 
 QUICK = {"members": 12, "swept": 6, "rates": (1e-4, 1e-2, 1.0), "epochs": 400}
@@ -43,9 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=(__doc__ or "").partition("\n")[0],
         allow_abbrev=False,
     )
-    parser.add_argument("--backend", default="numpy", help=", ".join(backends.NAMES))
-    parser.add_argument("--device", help="the library's name of a device, such as cuda:1")
-    parser.add_argument("--dtype", default="float64", help="float64 (as the report) or float32")
+    add_options(parser)
     parser.add_argument("--members", type=int, default=1000, help="networks a setting (1000)")
     parser.add_argument("--swept", type=int, default=200, help="networks a learning rate (200)")
     parser.add_argument("--jobs", type=int, default=0, help="processes (as many as cores)")
@@ -53,9 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", default="seed_study", help="the folder to write (seed_study)")
     parser.add_argument("--quick", action="store_true", help="a few networks, for a few epochs")
     options = parser.parse_args(argv)
-    target = Target(options.backend, options.device, options.dtype)
+    target = Target.of(options)
     try:
-        backend = _check(options, target)
+        _check(options)
+        backend = target.prepare()
         folder = writable_folder("--output", options.output)
         writable_folder("--output", folder / "figures")
         from study import page  # matplotlib and jinja2, which the library does without
@@ -63,8 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except ImportError as error:
-        print(f"The page needs {error.name}; install it with: pip install 'xpnet[report]'",
-              file=sys.stderr)  # fmt: skip
+        print(needs(error), file=sys.stderr)
         return 2
 
     report, members, swept, rates = facts.load(), options.members, options.swept, plan.RATES
@@ -102,23 +99,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 130 if interrupted else 0
 
 
-def _check(options: argparse.Namespace, target: Target) -> backends.Backend:
-    """Find the user's mistakes before the runs."""
+def _check(options: argparse.Namespace) -> None:
+    """Find mistakes in the numbers before the runs."""
     for name, least in (("members", 2), ("swept", 2), ("piece", 1), ("jobs", 0)):
         value = getattr(options, name)
         if not least <= value <= 10**6:
             raise ValueError(
                 f"--{name} must be a whole number from {least} to 1000000, not {value}."
             )
-    if target.dtype not in ("float64", "float32"):
-        raise ValueError(f"--dtype must be float64 or float32, not {target.dtype!r}.")
-    try:
-        backend = backends.get(target.backend, target.device)
-        backend.prepare(target.dtype)
-        backend.probe()
-    except ValueError as error:  # the library says "backend must be …"; the user typed --backend
-        raise ValueError(f"--{error}") from error
-    return backend
 
 
 def _cores() -> int:

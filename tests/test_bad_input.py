@@ -99,8 +99,8 @@ def test_numbers_of_the_members_are_each_checked_and_must_have_their_shape(backe
         lambda: xn.Adam(lr=arr(backend, [0.1, 0.2])),
     )
     three = xn.Adam(lr=arr(backend, [[0.1], [0.2], [0.3]]))
-    raises(ValueError, ("lr has 3 members", "(2, 5)"), lambda: three.init(theta))
-    raises(ValueError, ("lr has 3 members", "(5,)"), lambda: three.init(theta[0, ...]))
+    raises(ValueError, ("shape (2, 1) for 2 members", "(3, 1)"), lambda: three.init(theta))
+    raises(ValueError, ("a network alone", "(3, 1)"), lambda: three.init(theta[0, ...]))
 
 
 @pytest.mark.parametrize(
@@ -327,20 +327,38 @@ def test_theta_state_and_members_that_contradict_one_another_are_named(backend):
            lambda: fit(x, y, theta=theta, state=xn.SGD().init(theta)))  # fmt: skip
 
 
+def test_what_does_not_fit_the_number_of_networks_or_outputs_is_said(backend):
+    x, y = xor(backend)
+    rates = xn.SGD(lr=arr(backend, [[0.1], [0.2]]))
+    raises(ValueError, "lr must be a number for a network alone (members=None), not an array of "
+           "shape (2, 1).", lambda: fit(x, y, optimizer=rates))  # fmt: skip
+    raises(ValueError, "lr must be a number, or an array of shape (3, 1) for 3 members, not an "
+           "array of shape (2, 1).", lambda: fit(x, y, optimizer=rates, members=3))  # fmt: skip
+    raises(ValueError, "loss CrossEntropy() needs an output a class, at least 2, not 1; for two "
+           "classes and one output, use BCEWithLogits().",
+           lambda: fit(x, y, loss=xn.CrossEntropy()))  # fmt: skip
+
+
+def test_a_theta_of_another_dtype_than_the_data_is_named(backend):
+    x, y = xor(backend)
+    theta = NET.init(0, like=backend.asarray(np.zeros(1), "float32"))
+    raises(TypeError, "theta must have the dtype", lambda: fit(x, y, theta=theta))
+
+
 @pytest.mark.parametrize("bad", [NAN, INF, -INF])
 def test_data_with_nan_or_infinity_is_named(backend, bad):
     x, y = xn.datasets.xor()
     wrong_x, wrong_y, weight = x.copy(), y.copy(), np.ones(21)
     wrong_x[3, 1] = wrong_y[4, 0] = weight[5] = bad
-    for name, data in (
-        ("x", (wrong_x, y, None)),
-        ("y", (x, wrong_y, None)),
-        ("sample_weight", (x, y, weight)),
+    for name, place, data in (
+        ("x", "[3, 1]", (wrong_x, y, None)),
+        ("y", "[4, 0]", (x, wrong_y, None)),
+        ("sample_weight", "[5]", (x, y, weight)),
     ):
         arrays = [None if a is None else arr(backend, a) for a in data]
         raises(
             ValueError,
-            f"{name} must hold finite numbers, but has NaN or infinity.",
+            f"{name} must hold finite numbers, but {name}{place} is {bad}.",
             lambda a=arrays: fit(*a[:2], sample_weight=a[2], loss=xn.MSE()),
         )
 
@@ -348,7 +366,7 @@ def test_data_with_nan_or_infinity_is_named(backend, bad):
 def test_weights_below_0_or_all_0_are_refused(backend):
     x, y = xor(backend)
     negative = arr(backend, [-1.0] + [1.0] * 20)
-    raises(ValueError, "sample_weight must be at least 0 everywhere.",
+    raises(ValueError, "sample_weight must be at least 0 everywhere, not -1.",
            lambda: fit(x, y, sample_weight=negative))  # fmt: skip
     raises(ValueError, "sample_weight must be above 0 for at least one sample.",
            lambda: fit(x, y, sample_weight=arr(backend, np.zeros(21))))  # fmt: skip

@@ -22,7 +22,7 @@ if SCRIPTS not in sys.path:
     sys.path.insert(0, SCRIPTS)
 
 import reproduce_report  # noqa: E402
-from report import environment, facts, figures, page, runs  # noqa: E402
+from report import environment, facts, figures, page, runs, target  # noqa: E402
 from report.compare import Verdict, compare, disagreements  # noqa: E402
 
 DOCUMENT = json.loads(facts.FACTS.read_text(encoding="utf-8"))
@@ -37,7 +37,7 @@ def echo(printed, backend="numpy", dtype="float64"):
     end = f"[INFO]: Accuracy reaches 1.0. Early stop at epoch {printed.stop}. Final prediction:"
     return runs.OurRun(
         printed=printed,
-        argv=runs.command(printed, runs.Target(backend, None, dtype)),
+        argv=runs.command(printed, target.Target(backend, None, dtype)),
         options={},
         console=(*lines, end, "[[0.5]]"),
         loss=np.linspace(0.7, 0.1, 50),
@@ -117,7 +117,7 @@ def test_the_linear_runs_stand_beside_the_report_without_a_verdict():
 
 
 def test_a_run_by_the_reports_command_line_prints_its_numbers():
-    run = runs.make(facts.load().runs[0], runs.Target())
+    run = runs.make(facts.load().runs[0], target.Target())
     assert run.stop == 100
     assert run.argv[:4] == ("--dataset", "xor", "--optim", "adam")
     assert len(run.loss) == len(run.accuracy) == 100

@@ -27,7 +27,7 @@ import seed_study  # noqa: E402
 from report import environment, facts, luck, page  # noqa: E402
 from report.compare import Number, Verdict, compare  # noqa: E402
 from report.figures.theme import Figure  # noqa: E402
-from report.runs import Target  # noqa: E402
+from report.target import Target  # noqa: E402
 from study import conclusions, plan, processes, statistics, training  # noqa: E402
 from study.collect import Collection  # noqa: E402
 

@@ -234,7 +234,8 @@ def test_a_loss_that_becomes_infinite_ends_training_with_the_theta_of_the_check_
                       epoch_checking=5)  # fmt: skip
 
     # Each step multiplies the error by about 10¹²: its square passes 10³⁰⁸ after a dozen.
-    model = fit(100)
+    with pytest.warns(RuntimeWarning, match=r"The loss became NaN or infinite at epoch \d+, which"):
+        model = fit(100)
     losses, epoch = model.history.loss, model.history.diverged
     assert 5 < epoch < 20
     assert model.history.epochs == epoch
@@ -251,7 +252,8 @@ def test_a_loss_that_becomes_infinite_ends_training_with_the_theta_of_the_check_
 def test_a_loss_that_is_infinite_from_the_start_leaves_theta_as_it_was(backend):
     x, y = xor(backend)
     theta = arr(backend, np.full(NET.size, 1e200))
-    model = xn.fit(NET, x, y, loss=xn.MSE(), optimizer=SGD, epochs=50, theta=theta)
+    with pytest.warns(RuntimeWarning, match="at epoch 1, which ended the training"):
+        model = xn.fit(NET, x, y, loss=xn.MSE(), optimizer=SGD, epochs=50, theta=theta)
     assert (model.history.diverged, model.history.epochs) == (1, 1)
     assert_equal(backend, model.theta, np.full(NET.size, 1e200))
 
@@ -268,8 +270,9 @@ def test_a_member_that_diverges_does_no_harm_to_the_others(backend):
     net = xn.Sequential(xn.Linear(2, 1))
     rates = [0.1, 1e12, 0.05]
     lr = arr(backend, np.array(rates)[:, None])
-    model = xn.fit(net, x, y, loss=xn.MSE(), optimizer=xn.SGD(lr=lr), epochs=40, seed=0, members=3,
-                   epoch_checking=5)  # fmt: skip
+    with pytest.warns(RuntimeWarning, match="The loss of 1 of 3 members became NaN or infinite"):
+        model = xn.fit(net, x, y, loss=xn.MSE(), optimizer=xn.SGD(lr=lr), epochs=40, seed=0,
+                       members=3, epoch_checking=5)  # fmt: skip
     assert model.history.loss.shape == (40, 3)
     epoch = model.history.diverged[1]
     assert list(model.history.diverged > 0) == [False, True, False]
@@ -537,3 +540,21 @@ def test_the_latest_metrics_come_in_the_same_order_on_every_library(backend):
     x, y = xor(backend)
     xn.fit(NET, x, y, loss=LOSS, optimizer=SGD, epochs=2, seed=0, callbacks=[Look()])
     assert seen == [["loss", "accuracy"]]
+
+
+# ---- the history
+
+
+def test_a_history_says_in_a_line_how_it_went():
+    x, y = xn.datasets.xor()
+    options = {"loss": LOSS, "optimizer": xn.Adam(lr=1e-2), "epochs": 300, "acc_goal": 0.9}
+    one = xn.fit(NET, x, y, seed=3, **options).history
+    assert repr(one) == (
+        f"History({one.epochs} epochs, loss: {one.loss[0]:.6g} to {one.loss[-1]:.6g}, "
+        f"accuracy: {one.accuracy[0]:.6g} to {one.accuracy[-1]:.6g}, stop: {one.stop})"
+    )
+    many = xn.fit(NET, x, y, seed=3, members=4, **options).history
+    there = np.count_nonzero(many.stop)
+    assert repr(many) == (
+        f"History({many.epochs} epochs, 4 members, stop: {there} of them, diverged: 0 of them)"
+    )

@@ -14,6 +14,7 @@ import difflib
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -411,7 +412,7 @@ def train(
             )
     clock = _Clock()
     values = options.num_epochs * (options.members or 1)
-    model = xn.fit(
+    model = fit(
         net,
         device_x,
         device_y,
@@ -438,6 +439,13 @@ def train(
         write(_summary(options.acc_goal, model.history))
         write(_distribution(model.history))
     return Outcome(options, model, x, y, backend, clock.seconds, output)
+
+
+def fit(*args: Any, **options: Any) -> xn.Model:
+    """`xpnet.fit` for programs, which say themselves what became of a run."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The loss .*ended the", RuntimeWarning)
+        return xn.fit(*args, **options)
 
 
 def _ending(goal: float, history: xn.History) -> str:

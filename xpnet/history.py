@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 
-@dataclass
+@dataclass(repr=False)
 class History:
     """The loss and accuracy of every epoch, as they were *before* its update, and how it ended.
 
@@ -33,6 +33,21 @@ class History:
 
     epochs: int = 0
 
+    def __repr__(self) -> str:
+        """In a line, for a prompt: how long, from where to where, and how it ended."""
+        parts = [f"{self.epochs} epochs"]
+        if self.loss.ndim == 2:
+            parts.append(f"{self.loss.shape[1]} members")
+            for name in ("stop", "diverged"):
+                parts.append(f"{name}: {np.count_nonzero(getattr(self, name))} of them")
+        else:
+            for name in ("loss", "accuracy"):
+                values = getattr(self, name)
+                if values is not None and len(values):
+                    parts.append(f"{name}: {values[0]:.6g} to {values[-1]:.6g}")
+            parts += [f"stop: {self.stop}", *[f"diverged: {self.diverged}"] * bool(self.diverged)]
+        return f"History({', '.join([*parts, *['interrupted'] * self.interrupted])})"
+
 
 @dataclass
 class Recorder:
@@ -52,7 +67,7 @@ class Recorder:
     def add(self, metrics: dict[str, np.ndarray], columns: np.ndarray | None) -> None:
         """Append epochs; ``columns`` are the members that the metrics' last axis stands for."""
         for name, values in metrics.items():
-            if self.members is not None and columns is not None:
+            if self.members is not None and columns is not None and len(columns) < self.members:
                 wide = np.full((len(values), self.members), np.nan, dtype=values.dtype)
                 wide[:, columns] = values
                 values = wide

@@ -304,6 +304,11 @@ class CrossEntropy(Loss):
     ) -> Array:
         """The one-hot form in bool, a byte an element; ``forward`` casts it batch by batch."""
         xp, outputs = backend.xp, shape[-1]
+        if outputs < 2:
+            raise ValueError(
+                f"loss CrossEntropy() needs an output a class, at least 2, not {outputs}; for two "
+                "classes and one output, use BCEWithLogits()."
+            )
         _check_real(backend, y)
         if self._holds_classes(backend, shape, y):
             if outputs > xp.iinfo(y.dtype).max:

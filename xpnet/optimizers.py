@@ -78,8 +78,8 @@ class Optimizer(ABC):
                 if _checks.is_array(value) and len(value.shape) > 0:
                     if len(theta.shape) < 2 or value.shape[0] != theta.shape[0]:
                         raise ValueError(
-                            f"{name} has {value.shape[0]} members, but theta has the shape "
-                            f"{tuple(theta.shape)}."
+                            f"{name} must be {_one_a_member(theta)}, not an array of shape "
+                            f"{tuple(value.shape)}."
                         )
                     host = backends.of(value).to_host(value)
                     state[name] = backend.asarray(host, backend.dtype_name(theta))
@@ -154,6 +154,13 @@ class Optimizer(ABC):
 
     def __hash__(self) -> int:
         return hash(self._key())
+
+
+def _one_a_member(theta: Array) -> str:
+    if len(theta.shape) < 2:
+        return "a number for a network alone (members=None)"
+    members = int(theta.shape[0])
+    return f"a number, or an array of shape ({members}, 1) for {members} members"
 
 
 def _frozen(value: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -134,7 +135,9 @@ def fit(
         members: how many networks to train at once; ``None`` for a single one.
         batch_size: how many samples a step takes; ``None`` for all.
         shuffle: whether batches are drawn in a new order every epoch.
-        shuffle_seed: seeds that order; the members of an ensemble share it.
+        shuffle_seed: seeds that order; the members of an ensemble share it. A run that goes on from
+            ``theta`` and ``state`` begins the orders anew, unless it is given another seed, or the
+            ``numpy.random.Generator`` that the first was given.
         sample_weight: ``(samples,)`` or ``(members, samples)``, at least 0.
         acc_goal: stop at this accuracy, above 0 and up to 1; each member by itself.
         epoch_checking: how many epochs lie between two looks at the goal.
@@ -150,7 +153,8 @@ def fit(
 
     Returns:
         The `Model`, with its `History`. If the loss became NaN or infinite, training stopped there
-        (``history.diverged``) and ``theta`` is that of the check before.
+        (``history.diverged``), ``theta`` is that of the check before, and a ``RuntimeWarning`` says
+        so.
 
     Raises:
         TypeError, ValueError: if an argument is not as described; before anything is trained.
@@ -190,6 +194,8 @@ def fit(
 
     with backend.context():
         fresh = network.init(seed, like=x, members=members) if theta is None else theta
+        if theta is not None and getattr(theta, "dtype", x.dtype) != x.dtype:
+            raise TypeError(f"theta must have the dtype {x.dtype} of x, not {theta.dtype}.")
         network._check(fresh, x, None, None)
         if members is not None and tuple(fresh.shape[:-1]) != (members,):
             raise ValueError(
@@ -210,7 +216,21 @@ def fit(
         population = Population(backend, step, first, data, members, block, threads)
         job = Job(backend, step, population, batches, acc_goal, every_epoch)
         _train(job, Run(job, x, y, epochs), epoch_checking, told)
+        if job.diverged.any():
+            warnings.warn(_what_diverged(job), RuntimeWarning, stacklevel=2)
         return job.model()
+
+
+def _what_diverged(job: Job) -> str:
+    if job.members is None:
+        return (
+            f"The loss became NaN or infinite at epoch {job.diverged[0]}, which ended the "
+            "training; theta is that of the check before. A smaller lr may help."
+        )
+    return (
+        f"The loss of {np.count_nonzero(job.diverged)} of {job.members} members became NaN or "
+        "infinite, which ended their training: see history.diverged."
+    )
 
 
 def _train(job: Job, run: Run, epoch_checking: int, callbacks: list[Callback]) -> None:
@@ -258,19 +278,27 @@ def _prepare(
     weight = prepare_weight(backend, sample_weight, shape, theta.dtype)
     for name, array in (("x", x), ("y", y), ("sample_weight", sample_weight)):
         floating = array is not None and xp.isdtype(array.dtype, "real floating")
-        if floating and not bool(xp.all(xp.isfinite(array))):
-            raise ValueError(f"{name} must hold finite numbers, but has NaN or infinity.")
-    if not bool(xp.all(xp.isfinite(theta))):
-        raise ValueError("theta must hold finite numbers, but has NaN or infinity.")
+        if floating:
+            _check_finite(backend, name, array)
+    _check_finite(backend, "theta", theta)
     loss.check_values(backend, shape, y)
     few = x[..., : min(int(x.shape[-2]), 64), :]
     loss.check_output(backend, lambda: network.apply(xp, network._views(xp, theta), few))
     if weight is not None:
         if bool(xp.any(weight < 0)):
-            raise ValueError("sample_weight must be at least 0 everywhere.")
+            least = float(backend.to_host(xp.min(weight)))
+            raise ValueError(f"sample_weight must be at least 0 everywhere, not {least:.6g}.")
         if not bool(xp.all(xp.sum(weight, axis=-2) > 0)):
             raise ValueError("sample_weight must be above 0 for at least one sample.")
     return x, target, weight
+
+
+def _check_finite(backend: backends.Backend, name: str, array: Array) -> None:
+    if not bool(backend.xp.all(backend.xp.isfinite(array))):
+        host = backend.to_host(array)
+        place = tuple(map(int, np.argwhere(~np.isfinite(host))[0]))
+        where = f"{name}[{', '.join(map(str, place))}]"
+        raise ValueError(f"{name} must hold finite numbers, but {where} is {host[place]}.")
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from report.facts import Facts, PrintedRun
+from report.target import Target
 from xpnet import Model, cli
 from xpnet.backends import Backend
 
@@ -19,15 +20,6 @@ STOP_LINE = re.compile(r"Early stop at epoch (\d+)\.")
 
 GRID = 60
 """How many points a side the field of a trained network is looked at."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where the runs are made."""
-
-    backend: str = "numpy"
-    device: str | None = None
-    dtype: str = "float64"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from typing import Any
 
 from report.facts import Facts
-from report.runs import Target
+from report.target import Target
 
 from study.plan import Piece
 from study.training import Result, train

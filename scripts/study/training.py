@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from report.facts import Facts
-from report.runs import Target
+from report.target import Target
 
 import xpnet as xn
 from study.plan import SEED, Cell, Piece
@@ -88,7 +88,7 @@ def train(
     lr = setting.lr if len(piece.cells) == 1 else backend.asarray(rates, target.dtype)
     make, _ = cli.OPTIMIZERS[setting.optim]
     watch = Watch(tell, unwanted, [] if cell.sweep else printed_epochs(facts, cell))
-    model = xn.fit(
+    model = cli.fit(
         cli.network(2, common["num_hidden"], setting.dim_hidden, setting.activation),
         x,
         y,

@@ -7,6 +7,7 @@ where the same expression with operators costs two to four.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -19,6 +20,8 @@ from xpnet.backends.tape import Node, Recording, Untraceable
 
 LARGE = 1 << 15
 """From how many elements on a pass over memory costs more than a Python number in a call."""
+
+COMPARISONS = ("greater", "greater_equal", "less", "less_equal", "equal", "not_equal")
 
 _NAMES = {"equal": "eq", "not_equal": "ne"}
 
@@ -70,6 +73,31 @@ class TorchProgram(Program):
 
     def scalar(self, node: Node) -> None:
         self.lines += self.call(node)
+
+    # ---- masks
+
+    def _plan(self) -> None:
+        self._make_masks_numbers()
+        super()._plan()
+
+    def _make_masks_numbers(self) -> None:
+        """Compare into floats where all that is made of truth values is floats again.
+
+        PyTorch takes several times as long to write many truth values, and to read them.
+        """
+        readers: dict[Node, list[Node]] = defaultdict(list)
+        for node in self.recording.nodes:
+            for arg in node.nodes:
+                readers[arg].append(node)
+        outputs = {*self.recording.results.values(), *self.recording.metrics.values()}
+        for node in self.recording.nodes:
+            casts, large = readers[node], node.shape and math.prod(node.shape) >= LARGE
+            if node.op in COMPARISONS and large and node not in outputs:
+                kinds = {(cast.op, cast.dtype) for cast in casts}
+                if len(kinds) == 1 and casts[0].op == "astype" and casts[0].dtype.is_floating_point:
+                    node.dtype = casts[0].dtype
+                    for cast in casts:
+                        cast.op, cast.static = "reshape", {"shape": cast.shape}
 
     # ---- operations that PyTorch does in one pass over memory
 
@@ -124,7 +152,7 @@ class TorchProgram(Program):
     def _may_wait(self, node: Node, operands: tuple[Any, ...], inner: set[Node]) -> bool:
         """Whether the operands of ``inner`` are still there when ``node`` is computed."""
         since = min(self.position[other] for other in inner)
-        between = self.order[since : self.position[node]]
+        between = [n for n in self.order[since : self.position[node]] if n not in inner]
         for arg in operands:
             if isinstance(arg, Node) and not arg.host:
                 place = self.home.get(root_of(arg), self.buffers.get(root_of(arg)))
