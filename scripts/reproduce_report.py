@@ -69,8 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     if not wrong:
         print(
-            "Every number that can be had again agrees. (The report drew its linear points before it "
-            "set a seed: those runs are on points of our own, and need not agree.)"
+            "Every number that can be had again agrees. (The report drew its linear points before "
+            "it set a seed: those runs are on points of our own, and need not agree.)"
         )
     elif target.dtype != page.EXACT:
         print(f"The report was made in {page.EXACT}; in {target.dtype} it need not agree.")
