@@ -9,6 +9,7 @@ PyTorch and JAX run on their GPU as well.
 from __future__ import annotations
 
 import os
+import signal
 from functools import cache
 
 import pytest
@@ -43,6 +44,9 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow_on(*backends): slow on these libraries")
+    # A shell that runs the tests in the background has them ignore Ctrl-C, and so their programs.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _chosen(config):

@@ -52,7 +52,8 @@ class Static:
         return self is other or (isinstance(other, Static) and self.step == other.step)
 
 
-Body = Callable[[Carry, "Array | None"], tuple[Carry, Metrics]]
+Body = Callable[[Carry, Data, "Array | None"], tuple[Carry, Metrics]]
+"""A step with the rows of its batch, or with ``None`` for all of the data."""
 
 
 def _scan(
@@ -87,7 +88,7 @@ def _row(orders: Array | None) -> Array | None:
     return None if orders is None else orders[0]
 
 
-def written_out(body: Any, n: int, carry: Carry, data: Data, orders: Array | None) -> Any:
+def written_out(body: Body, n: int, carry: Carry, data: Data, orders: Array | None) -> Any:
     """One small network: its products written out."""
     theta = carry[0]
     if theta.ndim > 1 or theta.size > TINY_SIZE:
@@ -102,7 +103,7 @@ def written_out(body: Any, n: int, carry: Carry, data: Data, orders: Array | Non
     return lax.scan(step, carry, orders, length=n, unroll=min(n, 2))
 
 
-def in_pieces(body: Any, n: int, carry: Carry, data: Data, orders: Array | None) -> Any:
+def in_pieces(body: Body, n: int, carry: Carry, data: Data, orders: Array | None) -> Any:
     """One large network: all that has the shape of theta in pieces."""
     theta = carry[0]
     if theta.ndim > 1 or theta.size < LARGE:
@@ -129,7 +130,7 @@ def in_pieces(body: Any, n: int, carry: Carry, data: Data, orders: Array | None)
     return jax.tree.unflatten(structure, [*after, *metrics])
 
 
-def members_last(body: Any, n: int, carry: Carry, data: Data, orders: Array | None) -> Any:
+def members_last(body: Body, n: int, carry: Carry, data: Data, orders: Array | None) -> Any:
     """An ensemble of small networks: the members last."""
     leaves = jax.tree.leaves(carry)
     if any(leaf.ndim != 2 for leaf in leaves):
