@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +12,8 @@ import pytest
 
 import xpnet as xn
 from tests.helpers import report_network, xor
+
+ROOT = Path(__file__).parents[1]
 
 
 def train(backend: Any, members: int, **options: Any) -> xn.Model:
@@ -107,3 +112,31 @@ def test_the_checks_alone_can_be_kept(backend: Any) -> None:
     checks = train(backend, 3, epochs=25, every_epoch=False)
     assert checks.history.epochs == every.history.epochs == 25
     np.testing.assert_array_equal(checks.history.loss, every.history.loss[[9, 19, 24]])
+
+
+X64_HERE = """
+import jax, numpy as np, xpnet as xn
+
+if not hasattr(jax, "enable_x64"):  # in earlier versions of JAX
+    from jax.experimental import enable_x64
+    jax.enable_x64 = enable_x64
+assert not jax.config.jax_enable_x64
+with jax.enable_x64(True):
+    x, y = (jax.numpy.asarray(array) for array in xn.datasets.xor())
+    net = xn.Sequential(xn.Linear(2, 4), xn.ReLU(), xn.Linear(4, 1))
+    one, two = (
+        xn.fit(net, x, y, loss=xn.BCEWithLogits(), optimizer=xn.Adam(), epochs=20, seed=3,
+               members=5, block=2, threads=threads)
+        for threads in (1, 2)
+    )
+    assert two.theta.dtype == "float64"
+    np.testing.assert_array_equal(one.theta, two.theta)
+"""
+
+
+def test_threads_compute_in_the_precision_that_jax_has_where_fit_is_called() -> None:
+    pytest.importorskip("jax", reason="the precision is JAX's")
+    result = subprocess.run(
+        [sys.executable, "-c", X64_HERE], cwd=ROOT, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr

@@ -122,10 +122,11 @@ class Population:
             return metrics
         before = None if orders is None else self.snapshot()
         count = min(len(self.runners), len(self.blocks))
+        as_here = self.backend.elsewhere()
 
         def work(first: int) -> list[dict[str, Array]]:
             parts = []
-            with self.backend.context():
+            with as_here():
                 for block in self.blocks[first::count]:
                     carry, metrics = block.run(block.carry, block.data, n, orders, interrupted)
                     block.carry = self.backend.copy(carry)  # the buffers serve the next block

@@ -154,6 +154,10 @@ class Backend(ABC):
         """What must hold while the library computes: its current device, its warnings."""
         return nullcontext()
 
+    def elsewhere(self) -> Callable[[], AbstractContextManager[Any]]:
+        """What another thread must enter to compute as this one would: its `context`, and more."""
+        return self.context
+
     # ---- arrays in and out
 
     def dtype(self, name: str) -> Any:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 from xpnet.backends.base import Array, Backend, Carry, Data, Metrics, Runner, Step, cores, never
@@ -53,6 +56,14 @@ class JaxBackend(Backend):
 
     def describe(self) -> str:
         return f"{self.device.device_kind} ({self.device.platform}:{self.device.id})"
+
+    def elsewhere(self) -> Callable[[], AbstractContextManager[Any]]:
+        jax = self._import()
+        # `with jax.enable_x64(True)` holds for the thread that says so alone.
+        enable = getattr(jax, "enable_x64", None)
+        if enable is None:  # in earlier versions of JAX
+            enable = importlib.import_module("jax.experimental").enable_x64
+        return partial(enable, bool(jax.config.jax_enable_x64))
 
     def prepare(self, dtype: str) -> None:
         # JAX's switch is one for the process, and so a program's to throw, not a library's.
