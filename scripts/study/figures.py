@@ -180,7 +180,7 @@ def sweep(found: Sequence[Sweep], epochs: int, marked: Sequence[float]) -> Figur
             axes.spines["left"].set_visible(False)
         share.set_ylim(0, 1.03)
         share.yaxis.set_major_formatter(PercentFormatter(1))
-        share.legend(loc="lower center", ncols=2)
+        share.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)  # no line runs through it
         stop.set_yscale("log")
         stop.set_ylim(85, epochs * 1.15)
         stop.yaxis.set_major_formatter(THOUSANDS)
