@@ -18,6 +18,7 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from benchmarks import machine
 
@@ -72,8 +73,7 @@ def main() -> int:
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     machine.hold_threads(chosen.threads)
     # Only now: the thread pools of the libraries are made when these import them.
-    from benchmarks import gpu, growth, importing, plot, table, timing
-    from benchmarks.problems import Unavailable
+    from benchmarks import gpu, growth, importing, table, timing
     from benchmarks.works import WORKS
 
     rounds = chosen.rounds or (1 if chosen.quick else 9)
@@ -111,14 +111,26 @@ def main() -> int:
                 result.details[name] = gpu.throughput(row.on, work.problem, row.ours)
         results.append(result)
         print(f"\n{table.text(result)}\n")
-    lines = None
+    print(table.verdict(results))
+    about["thread pools"] = machine.thread_pools()
+    written = _write(chosen, about, results, None)  # kept, should what follows be cut short
     if growing:
         libraries = ["numpy", "torch", "jax", *["cupy"] * has_gpu]
         lines = growth.measure(libraries, min(3, rounds), chosen.quick, _say)
         print(f"\n{table.growth_text(lines)}\n")
-    print(table.verdict(results))
+        written = _write(chosen, about, results, lines)
+    print(f"Written: {', '.join(map(str, written))}")
+    failed = [f"{result.name}: {name}" for result in results for name in result.failed]
+    if failed:
+        print(f"Failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
 
-    about["thread pools"] = machine.thread_pools()
+
+def _write(chosen: argparse.Namespace, about: Any, results: Any, lines: Any) -> list[Path]:
+    """Write what was asked for; return the files."""
+    from benchmarks import plot, table
+    from benchmarks.problems import Unavailable
+
     record = {
         **about,
         "works": [
@@ -149,11 +161,7 @@ def main() -> int:
         page = table.markdown(results, lines, about, picture and picture.name, old)
         chosen.markdown.write_text(page, encoding="utf-8")
         written.append(chosen.markdown)
-    print(f"Written: {', '.join(map(str, written))}")
-    failed = [f"{result.name}: {name}" for result in results for name in result.failed]
-    if failed:
-        print(f"Failed: {', '.join(failed)}", file=sys.stderr)
-    return 1 if failed else 0
+    return written
 
 
 def _wanted(name: str, only: list[str]) -> bool:

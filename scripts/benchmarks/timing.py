@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import random
 import sys
 import time
 from collections.abc import Callable
@@ -113,9 +114,8 @@ def measure(work: Work, rounds: int, quick: bool, say: Callable[[str], None]) ->
             result.failed[name] = f"{type(error).__name__}: {error}"
             say(f"  FAILED: {name}: {type(error).__name__}: {error}")
     for number in range(rounds):
-        names = list(ready)
-        shift = number % max(len(names), 1)  # nobody always runs behind the same one
-        for name in names[shift:] + names[:shift]:
+        # Nobody always runs behind the same one, whose threads may still turn in circles.
+        for name in random.Random(number).sample(list(ready), len(ready)):
             result.costs.setdefault(name, []).append(ready[name]())
         say(f"  round {number + 1} of {rounds}")
     result.rows = [row for pair in work.pairs if (row := _row(pair, result)) is not None]
