@@ -31,7 +31,7 @@ class Model:
         history: History | None = None,
         state: dict[str, Array] | None = None,
     ) -> None:
-        network.unflatten(theta)  # raises if it does not fit
+        network._check_theta(theta)  # raises if it does not fit
         self.network = network
         self.theta = theta
         self.loss = loss
