@@ -239,6 +239,35 @@ def test_each_way_to_write_a_jax_program_changes_nothing(
     jax.clear_caches()
 
 
+@dataclass(frozen=True)
+class Odd(xn.Layer):
+    """A layer of products that are none of plain floats: of nothing, of integers, of halves."""
+
+    kind: str
+
+    def apply(self, xp: Any, params: Any, x: Any) -> Any:
+        if self.kind == "nothing":
+            return x + x[..., :0] @ xp.ones((0, x.shape[-1]), dtype=x.dtype)
+        low = xp.int8 if self.kind == "integers" else xp.float16
+        ones = xp.ones((x.shape[-1], x.shape[-1]), dtype=low)
+        scaled = xp.astype(x * 10, low)
+        return x + xp.matmul(scaled, ones, preferred_element_type=x.dtype) * 1e-2
+
+    def forward(self, xp: Any, params: Any, x: Any) -> Any:
+        return self.apply(xp, params, x), lambda dy, need_dx=True: (dy, ())
+
+
+@pytest.mark.parametrize("members", [None, 3])
+@pytest.mark.parametrize("kind", ["nothing", "integers", "halves"])
+def test_odd_products_are_left_as_they_are_on_jax(kind: str, members: int | None) -> None:
+    pytest.importorskip("jax", reason="the programs are JAX's")
+    backend = xn.backends.get("jax")
+    backend.prepare("float64")
+    net, theta, loss, data = problem(backend, "BCE", Odd(kind), members, "float64")
+    step = TrainingStep(backend.xp, net, loss, xn.Adam())
+    assert_agree(both(backend, step, theta, data, 6), "float64", 6)
+
+
 @pytest.mark.parametrize("batches", [False, True])
 def test_members_with_their_own_data_and_numbers_run_as_in_the_plain_loop(
     backend: Any, batches: bool

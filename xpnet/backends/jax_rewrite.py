@@ -156,14 +156,16 @@ class TinyProducts(Rewrite):
         self.most = most
 
     def operate(self, equation: Any, inputs: list[Any]) -> list[Any]:
-        if 0 < _multiplications(equation) <= self.most and _floating(equation):
+        if 0 < _multiplications(equation) <= self.most and _of_one_kind(equation):
             a, b = inputs
             return [_product(a, b, equation.params["dimension_numbers"])]
         return super().operate(equation, inputs)
 
 
-def _floating(equation: Any) -> bool:
-    return bool(jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.floating))
+def _of_one_kind(equation: Any) -> bool:
+    """Whether a product takes and gives float32, or float64, so that its sums need no other."""
+    kinds = {variable.aval.dtype for variable in (*equation.invars, *equation.outvars)}
+    return len(kinds) == 1 and kinds <= {jnp.dtype("float32"), jnp.dtype("float64")}
 
 
 def _product(a: Array, b: Array, dimensions: Any, *, behind: int = 0) -> Array:
@@ -180,7 +182,7 @@ def _product(a: Array, b: Array, dimensions: Any, *, behind: int = 0) -> Array:
     batch, start, inner = len(a_batch), len(a_batch) + len(a_own), len(a_inner)
     a = jnp.expand_dims(a, tuple(range(start, start + len(b_own))))
     b = jnp.expand_dims(b, tuple(range(batch, start)))
-    if behind and inner == 1 and a.shape[-2] <= ADDED_UP:
+    if behind and inner == 1 and 0 < a.shape[-2] <= ADDED_UP:
         terms = [a[..., k, :] * b[..., k, :] for k in range(a.shape[-2])]
         return sum(terms[1:], start=terms[0])
     return jnp.sum(a * b, axis=tuple(range(-behind - inner, -behind)))
@@ -214,7 +216,7 @@ class MembersLast(Rewrite):
         if not any(isinstance(value, Each) for value in inputs):
             return super().operate(equation, inputs)
         name, out = equation.primitive.name, equation.outvars[0].aval
-        if name == "dot_general" and _floating(equation):
+        if name == "dot_general" and _of_one_kind(equation):
             a, b = (v.array if isinstance(v, Each) else v[..., None] for v in inputs)
             return [Each(_product(a, b, equation.params["dimension_numbers"], behind=1))]
         if name in ELEMENTWISE:
