@@ -95,7 +95,7 @@ def main() -> int:
     growing = _wanted("growth", chosen.only)
     if not works and not growing:
         names = ", ".join([*(work.name for work in WORKS), "growth"])
-        print(f"--only must name a work: {names}.", file=sys.stderr)
+        print(f"--only must name a work: {names}; not {', '.join(chosen.only)}.", file=sys.stderr)
         return 2
 
     has_gpu = about["machine"]["gpu"] is not None

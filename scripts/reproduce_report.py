@@ -13,7 +13,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from report.compare import compare, disagreements
+from report.compare import Verdict, compare, disagreements
 from report.environment import describe
 from report.facts import load
 from report.luck import find
@@ -68,9 +68,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{number.ours or 'not printed'}, but the report has {number.expected}."
         )
     if not wrong:
+        misprints = sum(number.verdict is Verdict.MISPRINT for number in numbers)
         print(
-            "Every number that can be had again agrees. (The report drew its linear points before "
-            "it set a seed: those runs are on points of our own, and need not agree.)"
+            f"Every number that can be had again agrees, but for {misprints} misprinted. (The "
+            "report drew its linear points before it set a seed: those runs are on points of our "
+            "own, and need not agree.)"
         )
     elif target.dtype != page.EXACT:
         print(f"The report was made in {page.EXACT}; in {target.dtype} it need not agree.")

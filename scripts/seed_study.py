@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     seconds = time.perf_counter() - began
     stops = collected.finished()
     if not stops:
-        print("Interrupted before a setting was finished: nothing was written.", file=sys.stderr)
+        print("Interrupted before a setting was finished: no page was written.", file=sys.stderr)
         return 130
     study = page.Study(
         report,
@@ -94,6 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         interrupted,
     )
     page.write(folder, study)
+    if interrupted:
+        print("Interrupted: what follows is of the settings that were finished.", file=sys.stderr)
     print(page.in_words(study))
     print(f"Written: {folder / 'index.html'}, in {seconds:.0f} s.")
     return 130 if interrupted else 0

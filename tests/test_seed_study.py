@@ -351,7 +351,7 @@ def test_ctrl_c_keeps_the_settings_that_are_finished(tmp_path):
 def test_ctrl_c_before_anything_is_finished_writes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(processes, "train", lambda *args, **kwargs: None)
     assert seed_study.main(["--quick", "--jobs", "1", "--output", str(tmp_path)]) == 130
-    assert "nothing was written" in capsys.readouterr().err
+    assert "no page was written" in capsys.readouterr().err
     assert not (tmp_path / "index.html").exists()
 
 
