@@ -240,6 +240,34 @@ def test_each_way_to_write_a_jax_program_changes_nothing(
 
 
 @dataclass(frozen=True)
+class Own(xn.Layer):
+    """A layer that reads its input whole and through a view at once."""
+
+    def apply(self, xp: Any, params: Any, x: Any) -> Any:
+        h = x + 1.0
+        return h + h[..., :1] * xp.tanh(x)
+
+    def forward(self, xp: Any, params: Any, x: Any) -> Any:
+        return self.apply(xp, params, x), lambda dy, need_dx=True: (dy, ())
+
+
+@dataclass(frozen=True, eq=False)
+class Clipped(xn.SGD):
+    """Descends along a gradient of a norm of at most 1."""
+
+    def step(self, xp: Any, theta: Any, grad: Any, state: Any) -> Any:
+        norm = xp.sqrt(xp.sum(grad * grad, axis=-1, keepdims=True))
+        return super().step(xp, theta, grad / xp.maximum(norm, xp.ones_like(norm)), state)
+
+
+@pytest.mark.parametrize("width", [5, 200])
+def test_views_of_an_operand_and_norms_run_as_in_the_plain_loop(backend: Any, width: int) -> None:
+    net, theta, loss, data = problem(backend, "BCE", Own(), None, "float64", width)
+    step = TrainingStep(backend.xp, net, loss, Clipped(lr=0.1))
+    assert_agree(both(backend, step, theta, data, 6, recorded=None), "float64", 6)
+
+
+@dataclass(frozen=True)
 class Odd(xn.Layer):
     """A layer of products that are none of plain floats: of nothing, of integers, of halves."""
 

@@ -318,8 +318,9 @@ class Pieces(Rewrite):
         elif any(isinstance(value, Split) for value in inputs):
             if name == "slice" and params["strides"] is None:
                 span = params["start_indices"][0], params["limit_indices"][0]
-                if span in pairwise(self.edges):
-                    return [inputs[0].parts[self.edges.index(span[0])]]
+                spans = list(pairwise(self.edges))
+                if span in spans:
+                    return [inputs[0].parts[spans.index(span)]]
             elif name in ELEMENTWISE:
                 return [self._piecewise(equation, inputs)]
         elif name == "reduce_sum" and params["axes"] == (0,) and _is_matrix(inputs[0]):
@@ -329,7 +330,9 @@ class Pieces(Rewrite):
 
     def _piecewise(self, equation: Any, inputs: list[Any]) -> Split:
         alike = [
-            self.split(value).parts if isinstance(value, Split) or jnp.ndim(value) else None
+            self.split(value).parts
+            if isinstance(value, Split) or jnp.shape(value) == (self.size,)
+            else None  # a number for all, of whatever shape
             for value in inputs
         ]
 

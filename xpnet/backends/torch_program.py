@@ -35,6 +35,12 @@ def _hold_to_one_thread() -> Callable[[], None]:
 _ONE_THREAD = Held(_hold_to_one_thread, each=True)
 
 
+def _distinct(operands: tuple[Any, ...]) -> bool:
+    """Whether no two operands are different views of an array, which the call may overwrite."""
+    nodes = [arg for arg in operands if isinstance(arg, Node)]
+    return all(a is b or root_of(a) is not root_of(b) for a in nodes for b in nodes)
+
+
 class TorchProgram(Program):
     """A recorded step, written in PyTorch.
 
@@ -108,7 +114,11 @@ class TorchProgram(Program):
             if node in inner or node.host or not node.shape:
                 continue
             found = self._fuse(node)
-            if found is not None and self._may_wait(node, found[1], found[3]):
+            if (
+                found is not None
+                and _distinct(found[1])
+                and self._may_wait(node, found[1], found[3])
+            ):
                 self.fusions[node] = found[:3]
                 inner |= found[3]
                 for arg in found[1]:
@@ -237,7 +247,9 @@ class TorchProgram(Program):
         if floats and keepdims and axis == -2:
             return self._product(self._ones((1, a.shape[-2]), a.dtype), a, out)
         if floats and keepdims and axis == -1:
-            return self._product(a, self._ones((a.shape[-1], 1), a.dtype), out)
+            # A vector is one row: its product is (1, 1), into which a result (1,) must be shaped.
+            rows, column = (a, out) if a.ndim > 1 else (a.reshape(1, -1), out.reshape(1, 1))
+            return self._product(rows, self._ones((a.shape[-1], 1), a.dtype), column)
         counts = node.op == "count_nonzero" and a.dtype == torch.bool
         if axis == (-2, -1) and not keepdims and a.is_contiguous() and (floats or counts):
             flat = a.reshape(*a.shape[:-2], -1)
