@@ -10,7 +10,6 @@ which keeps the settings that are finished.
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
 import time
@@ -28,6 +27,7 @@ from study.collect import Collection
 from study.processes import train_all
 from study.progress import Progress
 
+from xpnet.backends.base import cores
 from xpnet.callbacks import writable_folder
 
 QUICK = {"members": 12, "swept": 6, "rates": (1e-4, 1e-2, 1.0), "epochs": 400}
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         members, swept, rates = QUICK["members"], QUICK["swept"], QUICK["rates"]
         report.common["num_epochs"] = QUICK["epochs"]
     pieces = plan.pieces(report, members, swept, options.piece, rates)
-    jobs = options.jobs or _cores()
+    jobs = options.jobs or cores()
     collected = Collection(pieces)
     began = time.perf_counter()
     with Progress(pieces) as progress:
@@ -109,12 +109,6 @@ def _check(options: argparse.Namespace) -> None:
             raise ValueError(
                 f"--{name} must be a whole number from {least} to 1000000, not {value}."
             )
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    usable = getattr(os, "sched_getaffinity", None)
-    return len(usable(0)) if usable else os.cpu_count() or 1
 
 
 if __name__ == "__main__":

@@ -282,3 +282,17 @@ def test_momentum_and_adamw_are_special_cases_of_the_general():
     assert xn.Momentum(0.1) == xn.SGD(0.1, momentum=0.9)
     assert xn.AdamW() == xn.Adam(weight_decay=1e-2, decoupled_weight_decay=True)
     assert xn.AdamW() != xn.Adam(weight_decay=1e-2)
+
+
+def test_optimizers_that_hold_different_arrays_of_their_own_are_not_equal():
+    class Masked(xn.SGD):
+        pass
+
+    one, two = Masked(lr=0.1), Masked(lr=0.1)
+    mask, other = np.ones(3), np.zeros(3)
+    object.__setattr__(one, "mask", mask)
+    object.__setattr__(two, "mask", other)
+    assert one != two
+    object.__setattr__(two, "mask", mask)
+    assert one == two
+    assert hash(one) == hash(two)

@@ -147,7 +147,16 @@ class Optimizer(ABC):
     # are part of the state, and count as equal here
 
     def _key(self) -> tuple[Any, ...]:
-        return (type(self), *((name, _frozen(v)) for name, v in sorted(vars(self).items())))
+        own = {field.name for field in fields(self)}
+        return (
+            type(self),
+            # What a class of somebody's adds, such as a mask, is no part of the state: arrays there
+            # are the same only if they are one.
+            *(
+                (name, _frozen(v) if name in own or not _checks.is_array(v) else id(v))
+                for name, v in sorted(vars(self).items())
+            ),
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Optimizer) and self._key() == other._key()
