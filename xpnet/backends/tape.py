@@ -1,20 +1,25 @@
 """Record a pure step once, as a list of array operations.
 
 A step is a pure function of arrays, written with operators and a namespace ``xp``. `record` calls
-it once with stand-ins, which do every operation on the real arrays and write down what was done.
-What comes out is a graph in the order of execution: the tape. A runner turns it into whatever is
-fastest on its library, so that a layer, loss or optimizer is written once and still pays for no
-Python that its mathematics does not need.
+it once with stand-ins, which write down what is done to them. Their shapes follow from rules, and
+their dtypes from doing every operation on a single element with the library itself, so that to
+record a step takes as long for a large network as for a small one. What comes out is a graph in the
+order of execution: the tape. A runner turns it into whatever is fastest on its library, so that a
+layer, loss or optimizer is written once and still pays for no Python that its mathematics does not
+need.
 
 An augmented assignment on a stand-in rebinds, as on JAX: a step hands back what it changed.
 """
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 Array = Any
 
@@ -97,6 +102,44 @@ def _compute(xp: Any, op: str, args: list[Any], static: dict[str, Any]) -> Any:
     return getattr(xp, op)(*args, **static)
 
 
+def _shape(op: str, shapes: list[tuple[int, ...]], static: dict[str, Any]) -> tuple[int, ...]:
+    """The shape of a result, by the rules of the standard; ``ValueError`` if there is none."""
+    first, axis = shapes[0], static.get("axis")
+    if op == "matmul":
+        (*outer_a, n, k), (*outer_b, k_too, m) = shapes
+        if k != k_too:
+            raise ValueError(f"a product of {shapes[0]} and {shapes[1]}")
+        return (*np.broadcast_shapes(tuple(outer_a), tuple(outer_b)), n, m)
+    if op == "mT":
+        return (*first[:-2], first[-1], first[-2])
+    if op in ("getitem", "reshape"):
+        view = np.broadcast_to(_NOTHING, first)
+        return (view[static["key"]] if op == "getitem" else view.reshape(static["shape"])).shape
+    if op in ("concat", "take"):
+        axis = range(len(first))[axis]  # counted from the front
+        other = sum(shape[axis] for shape in shapes) if op == "concat" else shapes[1][0]
+        return (*first[:axis], other, *first[axis + 1 :])
+    if op in ("sum", "max", "argmax", "count_nonzero"):
+        axes = range(len(first))
+        named = axes if axis is None else axis if isinstance(axis, tuple) else (axis,)
+        gone = [axes[a] for a in named]
+        one = (1,) if static.get("keepdims") else ()
+        parts = (one if i in gone else (n,) for i, n in enumerate(first))
+        return tuple(itertools.chain.from_iterable(parts))
+    different = {*shapes, ()}
+    return max(different) if len(different) < 3 else np.broadcast_shapes(*shapes)
+
+
+_NOTHING = np.empty((), dtype=bool)
+"""What has the shape that is asked about; nobody reads it."""
+
+
+def _sample(xp: Any, array: Array, ndim: int) -> Array:
+    """One element of an array, with so many axes."""
+    one = array[(slice(0, 1),) * len(array.shape)]
+    return one if len(one.shape) == ndim else xp.reshape(one, (1,) * ndim)
+
+
 class Tape:
     """A recording under way: the nodes so far, and the namespace to compute with."""
 
@@ -108,28 +151,42 @@ class Tape:
         """A stand-in for an array that the step is given."""
         op = "const" if constant else "input"
         node = Node(op, (), {}, tuple(array.shape), array.dtype, array, host)
-        self.nodes.append(node)
-        return Traced(self, node, array)
+        return self._keep(node, _sample(self.xp, array, len(node.shape)))
+
+    def constant(self, array: Array) -> Traced:
+        """A stand-in for an array that is the same in every step."""
+        return self.input(array, constant=True)
 
     def apply(self, op: str, args: Iterable[Any], **static: Any) -> Traced:
-        """Do an operation and write it down."""
+        """Write an operation down; do it, if it is of constants alone."""
         args = list(args)
-        values = [arg.value if isinstance(arg, Traced) else arg for arg in args]
-        if op in ("logical_and", "logical_or") and not all(
-            self.xp.isdtype(value.dtype, "bool") for value in values
-        ):
-            raise Untraceable(f"{op} of what is not bool")
-        result = _compute(self.xp, op, values, static)
         operands = tuple(self._operand(arg) for arg in args)
         nodes = [arg for arg in operands if isinstance(arg, Node)]
-        shape = tuple(result.shape)
+        if op in ("logical_and", "logical_or") and not all(
+            isinstance(arg, Node) and self.xp.isdtype(arg.dtype, "bool") for arg in operands
+        ):
+            raise Untraceable(f"{op} of what is not bool")
         if all(node.op == "const" for node in nodes):
-            node = Node("const", (), {}, shape, result.dtype, result)
+            values = [arg.value if isinstance(arg, Node) else arg for arg in operands]
+            return self.constant(_compute(self.xp, op, values, static))
+        shapes = [arg.shape if isinstance(arg, Node) else () for arg in operands]
+        shape = _shape(op, shapes, static)
+        samples = [self._sample_of(arg) for arg in args]
+        if op in ("getitem", "reshape", "take", "concat"):  # of one element they choose that one
+            sample = _sample(self.xp, samples[0], len(shape))
         else:
-            host = shape == () and all(n.host or (n.op == "const" and n.shape == ()) for n in nodes)
-            node = Node(op, operands, static, shape, result.dtype, host=host)
+            sample = _compute(self.xp, op, samples, static)
+        host = shape == () and all(n.host or (n.op == "const" and n.shape == ()) for n in nodes)
+        return self._keep(Node(op, operands, static, shape, sample.dtype, host=host), sample)
+
+    def _keep(self, node: Node, sample: Array) -> Traced:
         self.nodes.append(node)
-        return Traced(self, node, result)
+        return Traced(self, node, sample)
+
+    def _sample_of(self, arg: Any) -> Any:
+        if isinstance(arg, Traced):
+            return arg.sample
+        return _sample(self.xp, arg, len(arg.shape)) if hasattr(arg, "shape") else arg
 
     def _operand(self, arg: Any) -> Any:
         if isinstance(arg, Traced):
@@ -150,17 +207,17 @@ def _operator(name: str, reflected: bool = False) -> Callable[..., Any]:
 
 
 class Traced:
-    """A stand-in for an array: it computes, and its tape remembers."""
+    """A stand-in for an array, with one element of its own; its tape remembers what is done."""
 
     __array_ufunc__ = None  # so that NumPy's own scalars hand the operation over
 
-    def __init__(self, tape: Tape, node: Node, value: Array) -> None:
-        self.tape, self.node, self.value = tape, node, value
+    def __init__(self, tape: Tape, node: Node, sample: Array) -> None:
+        self.tape, self.node, self.sample = tape, node, sample
 
     shape = property(lambda self: self.node.shape)
     ndim = property(lambda self: len(self.node.shape))
     dtype = property(lambda self: self.node.dtype)
-    device = property(lambda self: self.value.device)
+    device = property(lambda self: self.sample.device)
     mT = property(lambda self: self.tape.apply("mT", (self,)))
 
     def __getitem__(self, key: Any) -> Traced:
@@ -230,6 +287,8 @@ class TracingNamespace:
         return self._tape.apply("reshape", (x,), shape=tuple(shape))
 
     def concat(self, arrays: list[Any], *, axis: int) -> Any:
+        if any(array.dtype != arrays[0].dtype for array in arrays):
+            raise Untraceable("a concatenation of different dtypes")
         return self._tape.apply("concat", arrays, axis=axis)
 
     def take(self, x: Any, rows: Any, *, axis: int) -> Any:
@@ -248,10 +307,15 @@ class TracingNamespace:
         return self._tape.apply("count_nonzero", (x,), axis=axis)
 
     def zeros_like(self, x: Any) -> Any:
-        return self._tape.input(self._tape.xp.zeros_like(x.value), constant=True)
+        return self._filled("zeros", x)
 
     def ones_like(self, x: Any) -> Any:
-        return self._tape.input(self._tape.xp.ones_like(x.value), constant=True)
+        return self._filled("ones", x)
+
+    def _filled(self, name: str, x: Any) -> Any:
+        xp = self._tape.xp
+        place = {"dtype": x.dtype, "device": getattr(x.sample, "device", None)}
+        return self._tape.constant(getattr(xp, name)(x.shape, **place))
 
 
 @dataclass
