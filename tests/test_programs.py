@@ -153,6 +153,15 @@ class Squared(OwnLayer):
         return x**2, lambda dy, need_dx=True: (2 * x * dy, ())
 
 
+@dataclass(frozen=True)
+class Rooted(OwnLayer):
+    """Square roots, half of them of zero."""
+
+    def forward(self, xp: Any, params: Any, x: Any) -> Any:
+        y = xp.sqrt(xp.maximum(x, 0.0))
+        return y, lambda dy, need_dx=True: (y * dy, ())  # not its Jacobian, which is infinite at 0
+
+
 LAYERS = {
     "mask": (xn.Linear(4, 4), Mask(), xn.Linear(4, 1)),
     "centered": (xn.Linear(4, 4), Centered(), xn.Linear(4, 1)),
@@ -161,6 +170,7 @@ LAYERS = {
     "joined": (Joined(), xn.Linear(4, 1)),
     "stacked": (xn.Linear(4, 4), Stacked(), xn.Linear(4, 1)),
     "squared": (xn.Linear(4, 4), Squared(), xn.Linear(4, 1)),
+    "rooted": (xn.Linear(4, 4), Rooted(), xn.Linear(4, 1)),
     "activation first": (xn.Tanh(), xn.Linear(4, 4), xn.ReLU(), xn.Linear(4, 1)),
     "one layer": (xn.Linear(4, 1),),
     "identity": (xn.Identity(), xn.Linear(4, 1), xn.Identity()),

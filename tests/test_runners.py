@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -146,6 +147,26 @@ def test_blocks_in_cache_change_nothing(
         weight = np.linspace(0, 1, 12)[:, None] if weighted else None
         step = TrainingStep(np, net, criterion, optimizer)
         assert_agree(both(backend, step, theta, (x, y, weight), 6), "float64", 6)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_batches_of_two_sizes_go_on_from_one_another(backend: Any, threads: int) -> None:
+    net, theta, loss, data = problem(backend, "MSE", xn.Tanh(), None, "float64")
+    step = TrainingStep(backend.xp, net, loss, xn.Adam(lr=1e-2))
+    rng = np.random.default_rng(7)
+    sizes = (5, 5, 2, 5, 2, 2, 5)
+    orders = [backend.asarray(rng.integers(0, 12, (3, size)), "int64") for size in sizes]
+    results = []
+    with backend.context():
+        for run in (partial(run_plainly, backend.xp, step), backend.runner(step, threads)):
+            copy = backend.xp.asarray(theta, copy=True)
+            carry, losses = (copy, step.optimizer.init(copy)), []
+            for rows in orders:
+                carry, metrics = run(carry, data, 3, rows)
+                losses.append(backend.to_host(metrics["loss"]))
+            state = {name: backend.to_host(value) for name, value in carry[1].items()}
+            results.append((backend.to_host(carry[0]), state, {"loss": np.concatenate(losses)}))
+    assert_agree(results, "float64", 3 * len(sizes))
 
 
 @pytest.mark.parametrize("batches", [False, True])

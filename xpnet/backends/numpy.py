@@ -9,9 +9,18 @@ import numpy as np
 
 from xpnet.backends.base import Array, Backend, Carry, Data, Runner, Step, cores
 from xpnet.backends.numpy_program import NumPyProgram
-from xpnet.backends.numpy_threads import ONE_BLAS_THREAD, ThreadedProgram, threads_for
+from xpnet.backends.numpy_threads import (
+    ONE_BLAS_THREAD,
+    ThreadedProgram,
+    can_hold_blas,
+    threads_for,
+)
 from xpnet.backends.replay import Replay
 from xpnet.backends.tape import Untraceable
+
+LONE_PRODUCT = 1 << 22
+"""Up to how many multiplications a matrix product is not worth threads of BLAS, which then turn in
+circles, or are waited for where another program has the core."""
 
 
 class NumPyBackend(Backend):
@@ -73,6 +82,7 @@ class NumPyReplay(Replay):
     def __init__(self, step: Step, threads: int | None) -> None:
         super().__init__(np, step, NumPyProgram)
         self.threads = threads
+        self.alone = False  # whether there are threads that BLAS's own would be in the way of
 
     def make(self, carry: Carry, data: Data, orders: Array | None) -> Any:
         batch = data[0].shape[-2] if orders is None else orders.shape[1]
@@ -82,10 +92,15 @@ class NumPyReplay(Replay):
                 # Already here: BLAS's own threads, once used, turn in circles for a tenth of a
                 # second, on the cores that the program's threads are to have.
                 with ONE_BLAS_THREAD:
-                    return ThreadedProgram(self.step, carry, data, orders, threads)
+                    program = ThreadedProgram(self.step, carry, data, orders, threads, self.buffers)
+                self.alone = True
+                return program
             except Untraceable:
                 pass  # then on one
-        return super().make(carry, data, orders)
+        program = super().make(carry, data, orders)
+        if can_hold_blas() and (self.alone or program.largest_product() <= LONE_PRODUCT):
+            program.around = ONE_BLAS_THREAD
+        return program
 
 
 _BACKEND = NumPyBackend()

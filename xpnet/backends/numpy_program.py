@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +38,9 @@ class NumPyProgram(Program):
     Args:
         recording, given: as for every `Program`.
         block_bytes: see `BLOCK_BYTES`.
+
+    Attributes:
+        around: what is entered while steps run.
     """
 
     def __init__(
@@ -46,7 +50,21 @@ class NumPyProgram(Program):
         block_bytes: int = BLOCK_BYTES,
     ) -> None:
         self.block_bytes = block_bytes
+        self.around: AbstractContextManager[Any] = nullcontext()
         super().__init__(recording, given)
+
+    def largest_product(self) -> int:
+        """How many multiplications the largest matrix product takes, of one member."""
+        sizes = (
+            math.prod(node.shape[-2:]) * node.args[0].shape[-1]
+            for node in self.order
+            if node.op == "matmul"
+        )
+        return max(sizes, default=0)
+
+    def run(self, *args: Any) -> Any:
+        with self.around:
+            return super().run(*args)
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         return np.empty(shape, dtype)

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -30,24 +31,36 @@ WORTH = 1 << 26
 
 
 BLOCK_BYTES = 1 << 20
-"""How much of each array a block of the update holds.
+"""How much of each array a block holds.
 
 Smaller ones would stay in a core's cache, but every call takes Python's lock for a moment, and
 threads that find it taken sleep for longer than the cache saves.
 """
 
 
+@cache
+def can_hold_blas() -> bool:
+    """Whether threadpoolctl is there."""
+    return importlib.util.find_spec("threadpoolctl") is not None
+
+
 def threads_for(carry: Carry, batch: int, wanted: int | None) -> int:
     """How many threads a step is split over; 1 for an ensemble, which has its own way."""
     theta = carry[0]
-    missing = importlib.util.find_spec("threadpoolctl") is None
-    if theta.ndim > 1 or missing or (wanted is None and batch * theta.size < WORTH):
+    small = wanted is None and batch * theta.size < WORTH
+    if theta.ndim > 1 or small or not can_hold_blas():
         return 1
     return min(wanted or cores(), batch)
 
 
+@cache
+def _controller() -> Any:
+    # To look for the libraries takes longer than many an interval; NumPy's own was there first.
+    return importlib.import_module("threadpoolctl").ThreadpoolController()
+
+
 def _hold_blas() -> Callable[[], None]:
-    limits = importlib.import_module("threadpoolctl").threadpool_limits(1, user_api="blas")
+    limits = _controller().limit(limits=1, user_api="blas")
     return lambda: limits.restore_original_limits()
 
 
@@ -110,19 +123,31 @@ class _Update:
 class ThreadedProgram:
     """A step on several threads, for one set of shapes.
 
+    Args:
+        step, carry, data, orders: what is run.
+        threads: over how many.
+        given: buffers of the carry that are somebody else's, as for a `Program`.
+
     Raises:
         Untraceable: if the step cannot be recorded, or its update looks beyond single parameters.
     """
 
     def __init__(
-        self, step: Any, carry: Carry, data: Data, orders: np.ndarray | None, threads: int
+        self,
+        step: Any,
+        carry: Carry,
+        data: Data,
+        orders: np.ndarray | None,
+        threads: int,
+        given: dict[str, np.ndarray] | None = None,
     ) -> None:
         theta, state = carry
         if not getattr(step, "splits", False):
             raise Untraceable("a step that is more than a mean over independent samples")
         if data[2] is not None:
             raise Untraceable("the shares of a weighted mean depend on the weights")
-        self.theta = np.array(theta)
+        vectors = {"theta": theta, **{k: v for k, v in state.items() if v.ndim}}
+        self.carry = {k: (given or {}).get(k, np.empty_like(v)) for k, v in vectors.items()}
         samples = data[0].shape[-2] if orders is None else orders.shape[1]
         edges = [samples * i // threads for i in range(threads + 1)]
         self.rows = [slice(a, b) for a, b in itertools.pairwise(edges)]
@@ -136,7 +161,8 @@ class ThreadedProgram:
             first = None if orders is None else orders[0, rows]
             half = _Gradient(step, np, (rows.stop - rows.start) / samples)
             recording = record(half, np, (theta, {"grad": theta}), part, first)
-            self.gradients.append(NumPyProgram(recording, {"theta": self.theta}))
+            buffers = {"theta": self.carry["theta"]}
+            self.gradients.append(NumPyProgram(recording, buffers, BLOCK_BYTES))
         # Edges at whole cache lines, so that no two threads write into one.
         cuts = [theta.size * i // threads // 64 * 64 for i in range(threads)] + [theta.size]
         self.updates = []
@@ -146,36 +172,35 @@ class ThreadedProgram:
             recording = record(_Update(step, np), np, piece, parts, constant=False)
             if not all(n.host or elementwise(n) for n in recording.nodes):
                 raise Untraceable("an update that looks beyond single parameters")
-            program = NumPyProgram(recording, {"theta": self.theta[a:b]}, BLOCK_BYTES)
-            self.updates.append(program)
-        self.cuts = [slice(a, b) for a, b in itertools.pairwise(cuts)]
+            buffers = {name: buffer[a:b] for name, buffer in self.carry.items()}
+            self.updates.append(NumPyProgram(recording, buffers, BLOCK_BYTES))
 
     def run(
         self, carry: Carry, n: int, orders: np.ndarray | None, interrupted: Callable[[], bool]
     ) -> tuple[Carry, Metrics]:
         """Run ``n`` steps, as `Program.run` does."""
         theta, state = carry
-        if theta is not self.theta:
-            np.copyto(self.theta, theta)
+        for name, buffer in self.carry.items():
+            array = theta if name == "theta" else state[name]
+            if array is not buffer:
+                np.copyto(buffer, array)
         count = len(self.rows)
         barrier = threading.Barrier(count)
         metrics: list[list[Metrics]] = [[] for _ in range(count)]
-        states: list[Any] = [
-            {k: v[cut] if v.ndim else v for k, v in state.items()} for cut in self.cuts
-        ]
+        counters = {name: value for name, value in state.items() if name not in self.carry}
+        pieces: list[Any] = [None] * count
         stop = threading.Event()
 
         def work(i: int) -> None:
             try:
                 with np.errstate(all="ignore"):
+                    gradient, update = self.gradients[i], self.updates[i]
+                    mine, pieces[i] = _carried(gradient), _carried(update, counters)
                     for k in range(n):
-                        gradient, update = self.gradients[i], self.updates[i]
                         rows = None if orders is None else orders[k : k + 1, self.rows[i]]
-                        mine = self.theta, {"grad": gradient.carry["grad"]}
                         metrics[i].append(gradient.run(mine, 1, rows, _never)[1])
                         barrier.wait()
-                        piece = update.carry["theta"], states[i]
-                        (_, states[i]), _ = update.run(piece, 1, None, _never)
+                        pieces[i], _ = update.run(pieces[i], 1, None, _never)
                         if i == 0 and interrupted():
                             stop.set()
                         barrier.wait()
@@ -192,15 +217,19 @@ class ThreadedProgram:
             work(0)
             for other in others:
                 other.result()
-        after = {
-            k: np.concatenate([part[k] for part in states]) if v.ndim else states[0][k]
-            for k, v in state.items()
-        }
         mixed = {
             name: sum(np.concatenate([row[name] for row in rows]) for rows in metrics)
             for name in metrics[0][0]
         }
-        return (self.theta, after), mixed
+        _, after = pieces[0]
+        after = {name: self.carry.get(name, after[name]) for name in state}
+        return (self.carry["theta"], after), mixed
+
+
+def _carried(program: NumPyProgram, counters: Any = ()) -> Carry:
+    """The carry that lies in a program's own buffers, with the counters, which do not."""
+    state = {**program.carry, **dict(counters)}
+    return state.pop("theta"), state
 
 
 def _never() -> bool:

@@ -9,6 +9,8 @@ from xpnet.backends.base import Array, Carry, Data, Metrics, never, run_plainly
 from xpnet.backends.program import Program
 from xpnet.backends.tape import Recording, Untraceable, record
 
+Buffers = dict[str, Array]
+
 
 class Replay:
     """The runner that records a step and replays it; what cannot be recorded runs plainly.
@@ -16,15 +18,17 @@ class Replay:
     Args:
         xp: the namespace.
         step: the step.
-        write: makes a `Program` of a recording.
+        write: makes a `Program` of a recording and buffers for the carry.
     """
 
     KEPT = 4
     """How many programs are kept: whole blocks and the last one, whole batches and the last one."""
 
-    def __init__(self, xp: Any, step: Any, write: Callable[[Recording], Program]) -> None:
+    def __init__(self, xp: Any, step: Any, write: Callable[[Recording, Buffers], Program]) -> None:
         self.xp, self.step, self.write = xp, step, write
         self.programs: dict[tuple[Any, ...], tuple[Data, Any]] = {}
+        # One carry for all programs, so that it need not be copied from one to the other.
+        self.buffers: Buffers = {}
 
     def __call__(
         self,
@@ -51,8 +55,12 @@ class Replay:
         if key not in self.programs:
             if len(self.programs) == self.KEPT:
                 del self.programs[next(iter(self.programs))]
+            shapes = {name: array.shape for name, array in {"theta": theta, **state}.items()}
+            if any(buffer.shape != shapes.get(name) for name, buffer in self.buffers.items()):
+                self.buffers = {}
             try:
                 program = self.make(carry, data, orders)
+                self.buffers = program.carry
             except Untraceable:
                 program = None
             # The data are held, so that no other data can get their ids.
@@ -62,4 +70,4 @@ class Replay:
     def make(self, carry: Carry, data: Data, orders: Array | None) -> Any:
         """Record and write a program, or raise `Untraceable`."""
         rows = None if orders is None else orders[0, ...]
-        return self.write(record(self.step, self.xp, carry, data, rows))
+        return self.write(record(self.step, self.xp, carry, data, rows), self.buffers)

@@ -104,7 +104,7 @@ def _compute(xp: Any, op: str, args: list[Any], static: dict[str, Any]) -> Any:
 
 def _shape(op: str, shapes: list[tuple[int, ...]], static: dict[str, Any]) -> tuple[int, ...]:
     """The shape of a result, by the rules of the standard; ``ValueError`` if there is none."""
-    first, axis = shapes[0], static.get("axis")
+    first, axis = shapes[0], static.get("axis", -1)
     if op == "matmul":
         (*outer_a, n, k), (*outer_b, k_too, m) = shapes
         if k != k_too:
@@ -114,7 +114,8 @@ def _shape(op: str, shapes: list[tuple[int, ...]], static: dict[str, Any]) -> tu
         return (*first[:-2], first[-1], first[-2])
     if op in ("getitem", "reshape"):
         view = np.broadcast_to(_NOTHING, first)
-        return (view[static["key"]] if op == "getitem" else view.reshape(static["shape"])).shape
+        view = view[static["key"]] if op == "getitem" else view.reshape(static["shape"])
+        return view.shape
     if op in ("concat", "take"):
         axis = range(len(first))[axis]  # counted from the front
         other = sum(shape[axis] for shape in shapes) if op == "concat" else shapes[1][0]

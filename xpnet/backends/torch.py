@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,7 @@ class TorchBackend(Backend):
             return super().runner(step, threads)
         from xpnet.backends.torch_program import TorchProgram
 
-        return Replay(self.xp, step, lambda recording: TorchProgram(recording, self.device))
+        return Replay(self.xp, step, partial(TorchProgram, self.device))
 
     def synchronize(self) -> None:
         if self.device.type == "cuda":
