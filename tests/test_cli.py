@@ -10,7 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xpnet import cli
+import xpnet as xn
+from xpnet import backends, cli
+from xpnet.cli import running
+from xpnet.cli.flags import options_of
+from xpnet.cli.parts import optimizer_of
 
 ROOT = Path(__file__).resolve().parent.parent
 QUIET = ["--is_writer_logging", "False", "--is_image_saving", "False"]
@@ -152,7 +156,7 @@ def test_the_last_loss_of_a_member_is_that_of_its_stop():
 
 
 def test_of_more_epochs_than_memory_holds_the_checks_are_remembered(monkeypatch):
-    monkeypatch.setattr(cli, "_HISTORY", 1000)
+    monkeypatch.setattr(running, "HISTORY", 1000)
     outcome, lines = lines_of("--dataset", "xor", "--members", "4", "--num_epochs", "300")
     assert outcome.model.history.loss.shape == (3, 4)
     assert lines[0].startswith("[WARNING]: 0 of 4 members (0.0%) reach the accuracy 1.0")
@@ -160,8 +164,8 @@ def test_of_more_epochs_than_memory_holds_the_checks_are_remembered(monkeypatch)
 
 
 def test_an_ensemble_that_was_interrupted_is_told_as_far_as_it_came():
-    class Stop(cli.xn.Callback):
-        def check(self, run: cli.xn.Run) -> None:
+    class Stop(xn.Callback):
+        def check(self, run: xn.Run) -> None:
             run.stop()
 
     lines: list[str] = []
@@ -183,7 +187,7 @@ def test_exit_status_is_1_when_the_loss_of_every_member_is_no_number(capsys):
 
 
 def test_the_defaults_are_those_of_the_report():
-    options, spelled = cli._options([], "train")
+    options, spelled = options_of([], "train")
     assert not spelled
     report = {
         "dataset": "linear",
@@ -209,7 +213,7 @@ def test_the_defaults_are_those_of_the_report():
 
 
 def test_flags_work_with_dashes_and_with_an_equals_sign():
-    options, _ = cli._options(["--dim-hidden", "7", "--is-writer-logging=false"], "train")
+    options, _ = options_of(["--dim-hidden", "7", "--is-writer-logging=false"], "train")
     assert options.dim_hidden == 7
     assert options.is_writer_logging is False
 
@@ -231,8 +235,8 @@ def test_every_optimizer_reaches_the_goal_on_linear_data(optim):
 def test_every_optimizer_takes_the_flags_that_it_is_said_to_take(optim):
     values = {"amsgrad": "True"}
     flags = [f"--{name}={values.get(name, '0.5')}" for name in cli.OPTIMIZERS[optim][1]]
-    options, spelled = cli._options(["--optim", optim, *flags], "train")
-    assert cli._optimizer(options, spelled) != cli._optimizer(options, {})
+    options, spelled = options_of(["--optim", optim, *flags], "train")
+    assert optimizer_of(options, spelled) != optimizer_of(options, {})
 
 
 def test_linear_data_are_the_same_each_time_unless_asked_otherwise():
@@ -375,7 +379,7 @@ def test_a_device_that_is_not_there_is_named_with_those_that_are(errors):
 
 
 def test_a_backend_that_cannot_be_used_says_why(errors):
-    if cli.backends.available()["cupy"]:
+    if backends.available()["cupy"]:
         pytest.skip("cupy can be used here")
     assert errors("--backend", "cupy", *QUIET).startswith("--backend 'cupy' ")
 
@@ -440,7 +444,7 @@ def test_without_any_optional_package_the_run_goes_on_and_says_what_is_left_out(
 def test_backends_lists_every_library_with_its_devices_or_the_reason(capsys):
     assert cli.main(["backends"]) == 0
     rows = capsys.readouterr().out.splitlines()[1:]
-    assert [row.split()[0] for row in rows] == list(cli.backends.NAMES)
+    assert [row.split()[0] for row in rows] == list(backends.NAMES)
     assert rows[0].split() == ["numpy", np.__version__, "cpu"]
 
 
@@ -448,7 +452,7 @@ def test_version_and_help_are_told(capsys):
     assert cli.main(["--version"]) == 0
     assert cli.main([]) == 0
     assert cli.main(["--help"]) == 0
-    assert capsys.readouterr().out.startswith(f"xpnet {cli.xn.__version__}\n")
+    assert capsys.readouterr().out.startswith(f"xpnet {xn.__version__}\n")
 
 
 def test_an_unknown_command_is_a_mistake(capsys):

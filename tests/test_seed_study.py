@@ -32,7 +32,7 @@ from study import conclusions, plan, processes, statistics, training  # noqa: E4
 from study.collect import Collection  # noqa: E402
 
 from tests.test_reproduce_report import echo  # noqa: E402
-from xpnet import cli  # noqa: E402
+from xpnet import backends, cli  # noqa: E402
 
 FACTS = facts.load()
 SHORT = dataclasses.replace(FACTS, common={**FACTS.common, "num_epochs": 600})
@@ -294,7 +294,7 @@ def report_page(found: luck.Luck | None) -> str:
     runs = [echo(printed) for printed in FACTS.runs]
     numbers = [f"{part}.{k}" for part, n in ((1, 2), (2, 4), (3, 24)) for k in range(1, n + 1)]
     blank = [Figure(number, "", None, "<svg></svg>") for number in numbers]
-    around = environment.describe(cli.backends.get("numpy"), "float64")
+    around = environment.describe(backends.get("numpy"), "float64")
     return page.render(runs, compare(runs), around, blank, blank[: 1 + len(runs)], "again", found)
 
 
