@@ -15,6 +15,7 @@ from xpnet import backends, cli
 from xpnet.cli import running
 from xpnet.cli.flags import options_of
 from xpnet.cli.parts import optimizer_of
+from xpnet.cli.program import BROKEN_PIPE, FAILED, INTERRUPTED, MISTAKE
 
 ROOT = Path(__file__).resolve().parent.parent
 QUIET = ["--is_writer_logging", "False", "--is_image_saving", "False"]
@@ -41,7 +42,7 @@ def errors(capsys: pytest.CaptureFixture[str]):
     """Runs the program, which must refuse; returns its sentence."""
 
     def run(*argv: str) -> str:
-        assert cli.main(["train", *argv]) == cli.MISTAKE
+        assert cli.main(["train", *argv]) == MISTAKE
         out, err = capsys.readouterr()
         assert out == ""
         assert err.startswith("xpnet train: error: ")
@@ -114,7 +115,7 @@ def test_a_loss_that_is_no_number_is_told_with_its_epoch_and_kept():
 
 def test_exit_status_is_1_when_the_loss_is_no_number(capsys):
     argv = ["--dataset", "xor", "--optim", "momentum", "--lr", "1e308", "--momentum", "1e9"]
-    assert cli.main(["train", *argv, *QUIET]) == cli.FAILED
+    assert cli.main(["train", *argv, *QUIET]) == FAILED
 
 
 # ---- ensembles
@@ -179,7 +180,7 @@ def test_an_ensemble_that_was_interrupted_is_told_as_far_as_it_came():
 
 def test_exit_status_is_1_when_the_loss_of_every_member_is_no_number(capsys):
     argv = ["--dataset", "xor", "--optim", "momentum", "--lr", "1e308", "--momentum", "1e9"]
-    assert cli.main(["train", *argv, *QUIET, "--members", "3"]) == cli.FAILED
+    assert cli.main(["train", *argv, *QUIET, "--members", "3"]) == FAILED
     assert "The loss of 3 became NaN or infinite" in capsys.readouterr().out
 
 
@@ -302,7 +303,7 @@ def test_ctrl_c_keeps_the_log_and_the_picture_of_what_was_done(tmp_path):
     assert program.stdout.readline().startswith("Epoch: 100, ")
     program.send_signal(signal.SIGINT)
     out, err = program.communicate(timeout=60)
-    assert program.returncode == cli.INTERRUPTED
+    assert program.returncode == INTERRUPTED
     assert "Traceback" not in err
     *_, ending = out.partition("[WARNING]: Interrupted after epoch ")
     epochs = int(ending.partition(".")[0])
@@ -422,7 +423,7 @@ def run_without(packages: tuple[str, ...], *argv: str, cwd: Path) -> tuple[int, 
 def test_a_missing_package_is_a_mistake_where_its_flag_was_given(package, flag, extra, tmp_path):
     switches = ["--is_writer_logging=False", "--is_image_saving=False", f"{flag}=True"]
     status, out, err = run_without((package,), *BASE, *switches, cwd=tmp_path)
-    assert status == cli.MISTAKE
+    assert status == MISTAKE
     assert out == ""
     assert err[-1].startswith(f"xpnet train: error: {flag} must be False here: ")
     assert err[-1].endswith(f"install it with: pip install '{extra}'")
@@ -456,7 +457,7 @@ def test_version_and_help_are_told(capsys):
 
 
 def test_an_unknown_command_is_a_mistake(capsys):
-    assert cli.main(["trian"]) == cli.MISTAKE
+    assert cli.main(["trian"]) == MISTAKE
     assert "command must be one of train, backends, not 'trian'." in capsys.readouterr().err
 
 
@@ -479,6 +480,6 @@ def test_a_reader_that_has_read_enough_gets_no_traceback(tmp_path):
     assert process.stderr is not None
     process.stdout.readline()
     process.stdout.close()
-    assert process.wait(60) == cli.BROKEN_PIPE
+    assert process.wait(60) == BROKEN_PIPE
     assert "Traceback" not in process.stderr.read()
     process.stderr.close()

@@ -358,6 +358,9 @@ def test_ctrl_c_before_anything_is_finished_writes_nothing(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
+        ("--members many", "--members must be a whole number from 2 to 1000000, not many."),
+        ("--member 5", "--member is no flag of this program; did you mean --members?"),
+        ("--swept", "--swept expected one argument."),
         ("--members 1", "--members must be a whole number from 2 to 1000000, not 1."),
         ("--piece 0", "--piece must be a whole number from 1 to 1000000, not 0."),
         ("--jobs -1", "--jobs must be a whole number from 0 to 1000000, not -1."),
@@ -369,5 +372,6 @@ def test_a_mistake_is_found_before_the_runs(argv, says, tmp_path, capsys):
     assert seed_study.main([*argv.split(), "--output", str(tmp_path / "study")]) == 2
     out, err = capsys.readouterr()
     assert out == ""
+    assert err.startswith("scripts/seed_study.py: error: ")
     assert says in err
     assert err.count("\n") == 1

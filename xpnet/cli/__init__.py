@@ -13,7 +13,6 @@ programs in ``scripts/`` share as well.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -22,7 +21,7 @@ import numpy as np
 import xpnet as xn
 from xpnet import backends
 from xpnet.cli.parts import OPTIMIZERS, network
-from xpnet.cli.program import BROKEN_PIPE, FAILED, INTERRUPTED, MISTAKE, Mistake
+from xpnet.cli.program import FAILED, INTERRUPTED, Mistake, run
 from xpnet.cli.running import Outcome, fit, train
 
 __all__ = ["OPTIMIZERS", "Mistake", "Outcome", "fit", "main", "network", "train"]
@@ -54,33 +53,21 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     """
     command, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     prog = prog or ("xpnet" if command.startswith("-") else f"xpnet {command}")
-    try:
-        if command == "train":
-            history = train(rest, prog=prog).model.history
-            assert history is not None
-            failed = bool(np.all(history.diverged))
-            return INTERRUPTED if history.interrupted else FAILED if failed else 0
-        if command not in (*_COMMANDS, "-h", "--help", "--version"):
-            raise Mistake(f"command must be one of {', '.join(_COMMANDS)}, not {command!r}.")
-        if rest:
-            raise Mistake(f"{command} takes nothing behind it, not {rest[0]!r}.")
-        if command == "backends":
-            _list_backends()
-        else:
-            print(f"xpnet {xn.__version__}" if command == "--version" else _USAGE.format(prog=prog))
-        return 0
-    except Mistake as mistake:
-        print(f"{prog}: error: {mistake}", file=sys.stderr)
-        return MISTAKE
-    except MemoryError as error:
-        print(
-            f"{prog}: error: these sizes need more memory than there is: {error}", file=sys.stderr
-        )
-        return MISTAKE
-    except BrokenPipeError:  # whoever read our output has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
-    except KeyboardInterrupt:
-        # Before the first epoch, or pressed twice: there is nothing more to keep.
-        print(f"{prog}: interrupted", file=sys.stderr)
-        return INTERRUPTED
+    return run(prog, lambda: _run(command, rest, prog))
+
+
+def _run(command: str, rest: Sequence[str], prog: str) -> int:
+    if command == "train":
+        history = train(rest, prog=prog).model.history
+        assert history is not None
+        failed = bool(np.all(history.diverged))
+        return INTERRUPTED if history.interrupted else FAILED if failed else 0
+    if command not in (*_COMMANDS, "-h", "--help", "--version"):
+        raise Mistake(f"command must be one of {', '.join(_COMMANDS)}, not {command!r}.")
+    if rest:
+        raise Mistake(f"{command} takes nothing behind it, not {rest[0]!r}.")
+    if command == "backends":
+        _list_backends()
+    else:
+        print(f"xpnet {xn.__version__}" if command == "--version" else _USAGE.format(prog=prog))
+    return 0

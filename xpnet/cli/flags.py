@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from xpnet import _checks, backends
 from xpnet.cli.parts import OPTIMIZERS, SEEDS
-from xpnet.cli.program import Mistake
+from xpnet.cli.program import Mistake, Parser, no_flag
 from xpnet.datasets import DATASETS
 from xpnet.layers import ACTIVATIONS
 
@@ -109,25 +108,18 @@ FLAGS = (
 # ---- reading what was typed
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        # What is left for argparse to find is a flag without its value.
-        raise Mistake(f"{message.removeprefix('argument ').replace(': ', ' ', 1)}.")
-
-
 def _parser(prog: str) -> argparse.ArgumentParser:
     optimizers = "".join(
         f"  {name:9} {' '.join('--' + flag for flag in flags)}\n"
         for name, (_, flags) in OPTIMIZERS.items()
     )
-    parser = _Parser(
+    parser = Parser(
         prog=prog,
         usage=f"{prog} [--flag value ...]",
         description="Train a network on one of the report's data sets.",
         epilog=f"optimizers, and the flags besides --lr that each takes:\n{optimizers}\n"
         "Flags may be written with dashes too: --dim-hidden.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
     for flag in FLAGS:
@@ -166,11 +158,7 @@ def options_of(argv: Sequence[str], prog: str) -> tuple[argparse.Namespace, dict
     tokens, spelled = _joined(argv)
     found, unknown = _parser(prog).parse_known_args(tokens)
     if unknown:
-        typed = unknown[0].partition("=")[0]
-        names = [flag.name for flag in FLAGS]
-        near = difflib.get_close_matches(typed.strip("-").replace("-", "_"), names, n=1)
-        hint = f"did you mean --{near[0]}?" if near else "--help lists the flags."
-        raise Mistake(f"{typed} is no flag of this program; {hint}")
+        raise Mistake(no_flag(unknown[0], [f"--{flag.name}" for flag in FLAGS]))
     options = argparse.Namespace()
     for flag in FLAGS:
         text = getattr(found, flag.name, flag.default)
