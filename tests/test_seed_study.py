@@ -269,6 +269,19 @@ def test_the_numbers_are_json_that_every_program_reads(folder):
     assert document["networks"] == 15 * 12 + 2 * 3 * 6
 
 
+def test_a_stop_beyond_the_epochs_trained_has_no_percentile(folder, tmp_path):
+    document = json.loads((folder / "results.json").read_text())
+    for population in document["populations"]:
+        beyond = population["stop_printed"] > document["epochs"]
+        assert (population["percentile"] is None) == beyond
+        assert all(logged["epoch"] <= document["epochs"] for logged in population["logged"])
+    text = (folder / "index.html").read_text()
+    beyond = [p for p in document["populations"] if p["percentile"] is None]
+    assert text.count("beyond the 400 epochs trained</td>") == len(beyond) == 6
+    found = luck.find(str(folder), tmp_path)
+    assert found.of(dataclasses.replace(number(), setting=FACTS.settings[1].name)) == ""
+
+
 # ---- the report's page
 
 
@@ -282,10 +295,9 @@ def test_the_report_has_the_percentile_of_each_linear_stop(folder, tmp_path):
     assert found.members == 12
     assert (tmp_path / found.href).resolve() == (folder / "index.html").resolve()
     document = json.loads((folder / "results.json").read_text())
-    ranks = [p["percentile"]["mid"] for p in document["populations"]
-             if p["world"] == luck.WORLD]  # fmt: skip
+    ranks = [p["percentile"] for p in document["populations"] if p["world"] == luck.WORLD]
     assert len(ranks) == 5
-    assert found.of(number()) == f"{ranks[0]:.0f}"
+    assert found.of(number()) == f"{ranks[0]['mid']:.0f}"
     assert found.of(number(dataset="xor")) == ""
 
 

@@ -65,6 +65,8 @@ def arrivals(world: World, populations: Sequence[Population], epochs: int) -> Fi
             f"{world.title}: the share of the networks that has reached an accuracy of 1.0, "
             "against the epoch. A dot marks the epoch at which the report’s own run did."
         )
+        if not all(population.rank for population in populations):
+            caption += f" Without one: beyond the {epochs:,} epochs trained here."
         return finish(f"arrivals-{world.name}", caption, canvas)
 
 
@@ -76,6 +78,8 @@ def _curve(axes: Axes, population: Population, base: Setting, colour: str, epoch
         where="post", color=colour, label="the base" if setting == base else setting.other(base),
         clip_on=False,
     )  # fmt: skip
+    if population.rank is None:  # the report's run stops beyond the right edge
+        return
     axes.plot(
         population.printed, population.rank.by / 100, "o", color=colour, markersize=8.5,
         markeredgecolor=PAPER, markeredgewidth=1.3, clip_on=False, zorder=5,

@@ -164,7 +164,7 @@ def _population(population: Population, study: Study) -> dict[str, Any]:
         "arrive": asdict(population.share),
         "quartiles": population.quartiles,
         "stop_printed": population.printed,
-        "percentile": asdict(population.rank),
+        "percentile": asdict(population.rank) if population.rank else None,
         "first": command(cell, 0),
         "logged": [asdict(logged) for logged in population.logged],
     }
