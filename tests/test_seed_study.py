@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import math
+import re
 import shlex
 import signal
 import subprocess
@@ -26,6 +27,7 @@ if SCRIPTS not in sys.path:
 import seed_study  # noqa: E402
 from report import environment, facts, luck, page  # noqa: E402
 from report.compare import Number, Verdict, compare  # noqa: E402
+from report.figures import theme  # noqa: E402
 from report.figures.theme import Figure  # noqa: E402
 from report.target import Target  # noqa: E402
 from study import conclusions, plan, processes, statistics, training  # noqa: E402
@@ -280,6 +282,24 @@ def test_a_stop_beyond_the_epochs_trained_has_no_percentile(folder, tmp_path):
     assert text.count("beyond the 400 epochs trained</td>") == len(beyond) == 6
     found = luck.find(str(folder), tmp_path)
     assert found.of(dataclasses.replace(number(), setting=FACTS.settings[1].name)) == ""
+
+
+def test_a_setting_has_one_colour_on_both_pages_and_shares_it_with_nothing_else(folder):
+    others = {theme.XOR, theme.LINEAR, theme.CLASS0, theme.CLASS1, theme.MUTED, theme.GRID}
+    assert len(set(theme.SETTINGS) | others) == len(FACTS.settings) + len(others)
+    wanted = {name: {f"setting{i}"} for i, name in enumerate(["SGD", "ReLU", "lr 1e-4"], 1)}
+    wanted |= {"16 units": {"setting4"}, "the base": {"ink"}}
+    text = (folder / "index.html").read_text()
+    for page_text in (text, report_page(None)):
+        found: dict[str, set[str]] = {}
+        for name, label in re.findall(r'--colour: var\(--(\w+)\)">([^<]*)<', page_text):
+            found.setdefault(label, set()).add(name)
+        assert wanted.items() <= found.items()
+    drawing = text[text.index('id="figure-arrivals-xor"') :].partition("</svg>")[0]
+    curves = dict.fromkeys(
+        re.findall(r"stroke: var\(--(ink|setting\d|xor|linear|class\d)", drawing)
+    )
+    assert list(curves) == ["ink", "setting1", "setting2", "setting3", "setting4"]
 
 
 # ---- the report's page
