@@ -26,7 +26,7 @@ from typing import Any
 
 from benchmarks import machine
 
-from xpnet.cli.program import Mistake, Parser, run, whole
+from xpnet.cli.program import Mistake, Parser, ready, run, whole
 
 PROG = "scripts/benchmark.py"
 
@@ -86,10 +86,11 @@ def _run() -> int:
     from benchmarks import gpu, growth, importing, table, timing
     from benchmarks.works import WORKS
 
+    ready()
     _writable(chosen)
     for name in chosen.only:
         names = [*(work.name for work in WORKS), "growth"]
-        if not any(full.startswith(name) for full in names):
+        if not name or not any(full.startswith(name) for full in names):
             raise Mistake(f"--only must begin a name of {', '.join(names)}, not {name!r}.")
     rounds = chosen.rounds or (1 if chosen.quick else 9)
     about = {

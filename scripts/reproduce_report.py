@@ -14,6 +14,7 @@ import start  # noqa: F401
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from report.compare import Verdict, compare, disagreements
 from report.environment import describe
@@ -23,7 +24,7 @@ from report.runs import OurRun, make_all
 from report.target import Target, add_options, mistakes
 
 from xpnet.callbacks import writable_folder
-from xpnet.cli.program import INTERRUPTED, Parser, run
+from xpnet.cli.program import INTERRUPTED, Parser, ready, run
 
 PROG = "scripts/reproduce_report.py"
 
@@ -43,11 +44,12 @@ def _run(argv: Sequence[str]) -> int:
     target = Target.of(options)
     with mistakes():
         backend = target.prepare()
+        luck = find(options.study, Path(options.output))
         folder = writable_folder("--output", options.output)
         writable_folder("--output", folder / "figures")
-        luck = find(options.study, folder)
         from report import figures, page  # matplotlib and jinja2, which the library does without
 
+    ready()
     runs = list(make_all(load(), target, _tell))
     if runs[-1].interrupted:
         print("Interrupted: no page was written.", file=sys.stderr)

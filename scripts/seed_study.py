@@ -27,7 +27,7 @@ from study.progress import Progress
 
 from xpnet.backends.base import cores
 from xpnet.callbacks import writable_folder
-from xpnet.cli.program import INTERRUPTED, Parser, run, whole
+from xpnet.cli.program import INTERRUPTED, Parser, ready, run, whole
 
 PROG = "scripts/seed_study.py"
 
@@ -69,6 +69,7 @@ def _run(argv: Sequence[str]) -> int:
         writable_folder("--output", folder / "figures")
         from study import page  # matplotlib and jinja2, which the library does without
 
+    ready()
     report, members, swept, rates = facts.load(), options.members, options.swept, plan.RATES
     if options.quick:
         members, swept, rates = QUICK["members"], QUICK["swept"], QUICK["rates"]

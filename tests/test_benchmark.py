@@ -195,9 +195,10 @@ def test_a_quick_run_writes_its_table_and_json(tmp_path):
     ("args", "said"),
     [
         (("--only", "nothing"), "--only must begin a name of report, "),
+        (("--only", ""), "--only must begin a name of report, "),
         (("--only", "wide", "--only", "nothing"), "--only must begin a name of report, "),
         (("--threads", "0"), "--threads must be a whole number from 1 to "),
-        (("--rounds", "few"), "--rounds must be a whole number from 1 to 1000000, not few."),
+        (("--rounds", "few"), "--rounds must be a whole number from 1 to 1000000, not 'few'."),
         (("--treads", "2"), "--treads is no flag of this program; did you mean --threads?"),
         (("--rounds",), "--rounds expected one argument."),
         (("--output", __file__), "--output must be a folder that can be written, not "),

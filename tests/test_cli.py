@@ -366,10 +366,16 @@ def test_ctrl_c_keeps_the_log_and_the_picture_of_what_was_done(tmp_path):
         ),
         ("--dim_hiden 3", "--dim_hiden is no flag of this program; did you mean --dim_hidden?"),
         ("xor", "xor is no flag of this program"),
+        ("--LR 1", "--LR is no flag of this program; did you mean --lr?"),
+        ("--dataset XOR", "--dataset must be one of linear, xor, not 'XOR'; did you mean 'xor'?"),
     ],
 )
 def test_a_mistake_is_told_in_one_sentence_that_names_it_as_typed(argv, sentence, errors):
     assert sentence in errors(*QUIET, *argv.split())
+
+
+def test_an_empty_word_is_shown_as_such(errors):
+    assert errors("") == "'' is no flag of this program; --help lists the flags."
 
 
 def test_a_device_that_is_not_there_is_named_with_those_that_are(errors):
@@ -458,7 +464,10 @@ def test_version_and_help_are_told(capsys):
 
 def test_an_unknown_command_is_a_mistake(capsys):
     assert cli.main(["trian"]) == MISTAKE
-    assert "command must be one of train, backends, not 'trian'." in capsys.readouterr().err
+    assert (
+        "xpnet: error: command must be one of train, backends, not 'trian'."
+        in capsys.readouterr().err
+    )
 
 
 def test_help_names_the_program(capsys):

@@ -104,3 +104,34 @@ def test_only_xpnets_own_programs_are_taken_for_such(argv, command, ours, monkey
 def test_importing_xpnet_changes_no_handler():
     assert xpnet.__version__
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+SWALLOW = """
+import sys
+sys.path.insert(0, {root!r})
+from xpnet import _interrupt
+_interrupt.begin()
+from xpnet.cli.program import ready, run
+
+class Swallows:
+    def __del__(self):  # what is raised here is printed, and forgotten
+        import os, signal
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000):
+            pass
+
+def work():
+    Swallows()
+    print("went on")
+    return 0
+
+sys.exit(run("program", work))
+"""
+
+
+def test_ctrl_c_where_a_library_would_swallow_it_ends_the_program_while_it_imports():
+    done = subprocess.run(
+        [sys.executable, "-c", SWALLOW.format(root=str(ROOT))], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (INTERRUPTED, "")
+    assert done.stderr == "program: interrupted\n"

@@ -255,6 +255,7 @@ def test_an_interrupted_run_leaves_no_page(no_drawing, monkeypatch, tmp_path):
         (["--device", "gpu"], "--device must be"),
         (["--dtype", "float16"], "--dtype must be float64 or float32"),
         (["--output", "{file}"], "--output must be a folder"),
+        (["--study", "{file}"], "--study must be a folder that scripts/seed_study.py wrote"),
     ],
 )
 def test_a_mistake_is_found_before_the_runs(monkeypatch, tmp_path, capsys, argv, says):
@@ -265,6 +266,7 @@ def test_a_mistake_is_found_before_the_runs(monkeypatch, tmp_path, capsys, argv,
     assert reproduce_report.main(argv) == 2
     error = capsys.readouterr().err
     assert error.startswith("scripts/reproduce_report.py: error: ")
+    assert not (tmp_path / "out").exists()
     assert says in error
     assert error.count("\n") == 1
 

@@ -390,9 +390,10 @@ def test_ctrl_c_before_anything_is_finished_writes_nothing(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        ("--members many", "--members must be a whole number from 2 to 1000000, not many."),
+        ("--members many", "--members must be a whole number from 2 to 1000000, not 'many'."),
         ("--member 5", "--member is no flag of this program; did you mean --members?"),
         ("--swept", "--swept expected one argument."),
+        ("--quick=yes", "--quick takes no value, not 'yes'."),
         ("--members 1", "--members must be a whole number from 2 to 1000000, not 1."),
         ("--piece 0", "--piece must be a whole number from 1 to 1000000, not 0."),
         ("--jobs -1", "--jobs must be a whole number from 0 to 1000000, not -1."),

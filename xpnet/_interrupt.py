@@ -1,8 +1,8 @@
-"""Ctrl-C while a program of xpnet's own is still importing: it ends at once, and says nothing.
+"""Ctrl-C while a program of xpnet's own still imports what it needs: it ends at once.
 
-Imports take up to a second, in which nothing is done that could be kept. What a KeyboardInterrupt
-in their midst prints, or is turned into, is up to whichever library it hits. A process that is no
-program of xpnet's keeps the handler that it has.
+Imports take up to a second, of PyTorch and JAX several, in which nothing is done that could be
+kept. What a KeyboardInterrupt in their midst prints, or is turned into, is up to whichever library
+it hits: JAX may swallow it. A process that is no program of xpnet's keeps the handler that it has.
 """
 
 import os
@@ -14,7 +14,12 @@ INTERRUPTED = 130
 """The exit status after Ctrl-C, as shells have it."""
 
 
+_words = ""
+
+
 def _end(number: int, frame: object) -> None:
+    with suppress(OSError):  # nobody listens
+        os.write(2, _words.encode())
     os._exit(INTERRUPTED)
 
 
@@ -25,8 +30,14 @@ def begin() -> None:
             signal.signal(signal.SIGINT, _end)
 
 
-def imported() -> None:
-    """From here on Ctrl-C is a KeyboardInterrupt again."""
+def say(words: str) -> None:
+    """What a process that Ctrl-C ends says from here on: before, it does not know who it is."""
+    global _words
+    _words = f"{words}\n"
+
+
+def ready() -> None:
+    """All is imported: from here on Ctrl-C is a KeyboardInterrupt again."""
     if signal.getsignal(signal.SIGINT) is _end:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
         prog: what messages and the help of ``train`` call the program.
     """
     command, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
-    prog = prog or ("xpnet" if command.startswith("-") else f"xpnet {command}")
+    prog = prog or (f"xpnet {command}" if command in _COMMANDS else "xpnet")
     return run(prog, lambda: _run(command, rest, prog))
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 # Not `from xpnet import …`, which would import the package, and NumPy, before.
-from xpnet._interrupt import INTERRUPTED, imported
+from xpnet._interrupt import INTERRUPTED, ready, say
 
 __all__ = [
     "BROKEN_PIPE",
@@ -27,6 +27,7 @@ __all__ = [
     "Mistake",
     "Parser",
     "no_flag",
+    "ready",
     "run",
     "whole",
 ]
@@ -39,8 +40,13 @@ class Mistake(ValueError):
 
 
 def run(prog: str, work: Callable[[], int]) -> int:
-    """Do the work of the program ``prog``; return its exit status, or that of what ended it."""
-    imported()
+    """Do the work of the program ``prog``; return its exit status, or that of what ended it.
+
+    The work says when all is imported that it needs and there will be something to keep: by
+    `ready`. Until then Ctrl-C ends the program at once.
+    """
+    interrupted = f"{prog}: interrupted"
+    say(interrupted)
     try:
         return work()
     except Mistake as mistake:
@@ -56,7 +62,7 @@ def run(prog: str, work: Callable[[], int]) -> int:
         return BROKEN_PIPE
     except KeyboardInterrupt:
         # Before there was anything to keep, or pressed twice.
-        print(f"{prog}: interrupted", file=sys.stderr)
+        print(interrupted, file=sys.stderr)
         return INTERRUPTED
 
 
@@ -67,7 +73,8 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
-        raise Mistake(f"{message.removeprefix('argument ').replace(': ', ' ', 1).rstrip('.')}.")
+        message = message.removeprefix("argument ").replace(": ", " ", 1).rstrip(".")
+        raise Mistake(f"{message.replace('ignored explicit argument', 'takes no value, not')}.")
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         found, unknown = self.parse_known_args(args, namespace)
@@ -81,9 +88,9 @@ def no_flag(typed: str, flags: Iterable[str]) -> str:
     """The sentence about something that is none of the flags, with the nearest of them."""
     typed = typed.partition("=")[0]
     names = {flag.strip("-").replace("-", "_"): flag for flag in flags}
-    near = difflib.get_close_matches(typed.strip("-").replace("-", "_"), names, n=1)
+    near = difflib.get_close_matches(typed.strip("-").replace("-", "_").lower(), names, n=1)
     hint = f"did you mean {names[near[0]]}?" if near else "--help lists the flags."
-    return f"{typed} is no flag of this program; {hint}"
+    return f"{typed or repr(typed)} is no flag of this program; {hint}"
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:
@@ -91,12 +98,12 @@ def whole(least: int, most: int) -> Callable[[str], int]:
 
     def parse(text: str) -> int:
         try:
-            value = int(text)
+            value, shown = int(text), text
         except ValueError:
-            value = least - 1
+            value, shown = least - 1, repr(text)
         if not least <= value <= most:
             raise argparse.ArgumentTypeError(
-                f"must be a whole number from {least} to {most}, not {text}."
+                f"must be a whole number from {least} to {most}, not {shown}."
             )
         return value
 

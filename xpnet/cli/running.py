@@ -18,7 +18,7 @@ from xpnet import backends
 from xpnet.cli import files, flags, told
 from xpnet.cli.files import Write
 from xpnet.cli.parts import SEEDS, Seeds, backend_of, network, optimizer_of
-from xpnet.cli.program import Mistake
+from xpnet.cli.program import Mistake, ready
 from xpnet.datasets import DATASETS
 
 HISTORY = 1 << 24
@@ -97,6 +97,7 @@ def train(
             print(
                 f"[INFO]: {spelled[name]} changes nothing: xor has its 21 points.", file=sys.stderr
             )
+    ready()
     clock = _Clock()
     values = options.num_epochs * (options.members or 1)
     model = fit(
