@@ -475,6 +475,22 @@ def test_help_names_the_program(capsys):
     assert "usage: xpnet train" in capsys.readouterr().out
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_output_that_cannot_be_written_is_told_in_a_sentence(tmp_path):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "scripts/train.py"), *BASE, *QUIET],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == FAILED
+    assert done.stderr.startswith(
+        "scripts/train.py: error: not everything could be read or written: [Errno 28]"
+    )
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_reader_that_has_read_enough_gets_no_traceback(tmp_path):
     command = [sys.executable, "-m", "xpnet", "train", "--dataset", "xor", "--num_epochs", "3000"]
     flags = ["--epoch_logging", "1", "--is_writer_logging", "False", "--is_image_saving", "False"]

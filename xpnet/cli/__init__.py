@@ -1,10 +1,10 @@
 """The command line: what ``python -m xpnet``, ``xpnet`` and ``scripts/train.py`` share.
 
 Exit status: 0 when training ran to its end, whether or not the goal was reached; 1 when the loss
-became NaN or infinite (of an ensemble, that of every member); 2 for a mistake of the user's, told
-in one sentence before anything is trained; 130 after Ctrl-C. Whatever ended it, what was done is
-kept and the predictions are printed, or, of an ensemble, how the stops, losses and accuracies of
-its members are distributed.
+became NaN or infinite (of an ensemble, that of every member), or a disk is full; 2 for a mistake of
+the user's, told in one sentence before anything is trained; 130 after Ctrl-C. Whatever ended the
+training, what was done is kept and the predictions are printed, or, of an ensemble, how the stops,
+losses and accuracies of its members are distributed.
 
 `flags` reads what was typed, `parts` makes of it what is trained and where, `running` trains,
 `files` is what is written on the way, `told` what is said at the end; `program` is what the

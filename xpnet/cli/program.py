@@ -1,7 +1,8 @@
 """What every program shares: how it reads what was typed, how it ends, what its status says.
 
-Exit status: 0; 1 for what the program itself calls a failure; 2 for a mistake of the user's, told
-in one sentence; 130 after Ctrl-C; 141 when whoever read the output has read enough.
+Exit status: 0; 1 for what the program itself calls a failure, or what cannot be written; 2 for a
+mistake of the user's, told in one sentence; 130 after Ctrl-C; 141 when whoever read the output has
+read enough.
 
 Of the standard library alone, since a program may have to see to its threads before NumPy's are
 made: ``scripts/start.py`` loads this file by itself.
@@ -14,6 +15,7 @@ import difflib
 import os
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, NoReturn
 
 # Not `from xpnet import …`, which would import the package, and NumPy, before.
@@ -58,12 +60,22 @@ def run(prog: str, work: Callable[[], int]) -> int:
         )
         return MISTAKE
     except BrokenPipeError:  # whoever read our output has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _mute()
         return BROKEN_PIPE
+    except OSError as error:  # a full disk, say
+        print(f"{prog}: error: not everything could be read or written: {error}", file=sys.stderr)
+        _mute()
+        return FAILED
     except KeyboardInterrupt:
         # Before there was anything to keep, or pressed twice.
         print(interrupted, file=sys.stderr)
         return INTERRUPTED
+
+
+def _mute() -> None:
+    """Write what is left for stdout to nowhere, lest Python complain that it cannot."""
+    with suppress(OSError, ValueError):  # no file, or a closed one
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Parser(argparse.ArgumentParser):
