@@ -85,7 +85,7 @@ FLAGS = (
     Flag("activation", "relu", _one_of(lambda: list(ACTIVATIONS)), "|".join(ACTIVATIONS)),
     Flag("seed", "42", _whole(0, SEEDS - 1), "seed of the initial weights"),
     Flag("members", None, _whole(1, 10**7), "train so many at once, with seed, seed + 1, …"),
-    Flag("optim", "vanilla", _one_of(lambda: list(OPTIMIZERS)), "see below"),
+    Flag("optim", "vanilla", _one_of(lambda: list(OPTIMIZERS)), "see below; vanilla is plain SGD"),
     Flag("lr", "1e-2", _number(above=0), "learning rate"),
     Flag("momentum", None, _number(least=0), "momentum"),
     Flag("beta1", None, _number(least=0, below=1), "decay of the mean gradient"),
