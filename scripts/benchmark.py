@@ -6,11 +6,15 @@
     python scripts/benchmark.py --markdown docs/benchmarks.md
 
 Who takes part is in `benchmarks/works.py`, with the targets. A peer that is not installed is
-skipped with a line. Exit status 0 whether targets are reached or not, 1 if a contestant failed.
+skipped with a line. Exit status: 0 whether targets are reached or not; 1 if a contestant failed; 2
+for a mistake of the user's; 130 after Ctrl-C.
 """
 
 from __future__ import annotations
 
+import start  # noqa: F401
+
+# isort: split
 import argparse
 import datetime
 import json
@@ -22,14 +26,25 @@ from typing import Any
 
 from benchmarks import machine
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout need not be installed
+from xpnet.cli.program import Mistake, Parser, ready, run, whole
+
+PROG = "scripts/benchmark.py"
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = Parser(prog=PROG, description=__doc__.partition("\n")[0])
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    parser.add_argument("--threads", type=int, default=min(2, cores or 1), help="for each library")
-    parser.add_argument("--rounds", type=int, help="how many rounds (default 9; 1 if quick)")
+    cores = cores or 1
+    threads = min(2, cores)
+    parser.add_argument(
+        "--threads",
+        type=whole(1, cores),
+        default=threads,
+        help=f"for each library, at most the cores there are ({threads})",
+    )
+    parser.add_argument(
+        "--rounds", type=whole(1, 10**6), help="how many rounds (default 9; 1 if quick)"
+    )
     parser.add_argument("--quick", action="store_true", help="few steps: does everything run?")
     parser.add_argument(
         "--only",
@@ -49,15 +64,15 @@ def arguments() -> argparse.Namespace:
         "--date", default=datetime.date.today().isoformat(), help="what the page says (today)"
     )
     parser.add_argument("--memory-of", nargs=3, help=argparse.SUPPRESS)
-    chosen = parser.parse_args()
-    if chosen.threads < 1 or (chosen.rounds is not None and chosen.rounds < 1):
-        parser.error("--threads and --rounds must be at least 1.")
-    if cores and chosen.threads > cores:
-        parser.error(f"--threads must be at most the {cores} cores there are.")
+    chosen: argparse.Namespace = parser.parse_args()
     return chosen
 
 
 def main() -> int:
+    return run(PROG, _run)
+
+
+def _run() -> int:
     chosen = arguments()
     if chosen.memory_of:
         from benchmarks import memory
@@ -65,17 +80,18 @@ def main() -> int:
         work, contestant, steps = chosen.memory_of
         return memory.child(work, contestant, int(steps))
 
-    try:
-        chosen.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        print(f"--output {str(chosen.output)!r} cannot be made a folder: {error}.", file=sys.stderr)
-        return 2
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     machine.hold_threads(chosen.threads)
     # Only now: the thread pools of the libraries are made when these import them.
     from benchmarks import gpu, growth, importing, table, timing
     from benchmarks.works import WORKS
 
+    ready()
+    _writable(chosen)
+    for name in chosen.only:
+        names = [*(work.name for work in WORKS), "growth"]
+        if not name or not any(full.startswith(name) for full in names):
+            raise Mistake(f"--only must begin a name of {', '.join(names)}, not {name!r}.")
     rounds = chosen.rounds or (1 if chosen.quick else 9)
     about = {
         "date": chosen.date,
@@ -93,11 +109,6 @@ def main() -> int:
     print(f"import xpnet adds {added:.0f} ms to import numpy\n")
     works = [work for work in WORKS if _wanted(work.name, chosen.only)]
     growing = _wanted("growth", chosen.only)
-    if not works and not growing:
-        names = ", ".join([*(work.name for work in WORKS), "growth"])
-        print(f"--only must name a work: {names}; not {', '.join(chosen.only)}.", file=sys.stderr)
-        return 2
-
     has_gpu = about["machine"]["gpu"] is not None
     results = []
     for work in works:
@@ -124,6 +135,20 @@ def main() -> int:
     if failed:
         print(f"Failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _writable(chosen: argparse.Namespace) -> None:
+    """Find out before the runs whether their results can be written."""
+    from xpnet.callbacks import writable_folder
+
+    try:
+        writable_folder("--output", chosen.output)
+        if chosen.markdown:
+            writable_folder("the folder of --markdown", chosen.markdown.parent)
+    except ValueError as error:
+        raise Mistake(str(error)) from None
+    if chosen.markdown and chosen.markdown.is_dir():
+        raise Mistake(f"--markdown must be a file, not the folder {str(chosen.markdown)!r}.")
 
 
 def _write(chosen: argparse.Namespace, about: Any, results: Any, lines: Any) -> list[Path]:

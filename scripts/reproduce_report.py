@@ -8,54 +8,56 @@ not; 2 for a mistake of the user's; 130 after Ctrl-C.
 
 from __future__ import annotations
 
-import argparse
+import start  # noqa: F401
+
+# isort: split
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from report.compare import Verdict, compare, disagreements
 from report.environment import describe
 from report.facts import load
 from report.luck import find
 from report.runs import OurRun, make_all
-from report.target import Target, add_options, needs
+from report.target import Target, add_options, mistakes
 
 from xpnet.callbacks import writable_folder
+from xpnet.cli.program import INTERRUPTED, Parser, ready, run
+
+PROG = "scripts/reproduce_report.py"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="reproduce_report.py",
-        description=(__doc__ or "").partition("\n")[0],
-        allow_abbrev=False,
-    )
+    argv = sys.argv[1:] if argv is None else argv
+    return run(PROG, lambda: _run(argv))
+
+
+def _run(argv: Sequence[str]) -> int:
+    parser = Parser(prog=PROG, description=(__doc__ or "").partition("\n")[0])
     add_options(parser)
     parser.add_argument("--output", default="report", help="the folder to write (report)")
     parser.add_argument("--study", help="the folder of seed_study.py (seed_study, if it is there)")
     options = parser.parse_args(argv)
     target = Target.of(options)
-    try:
+    with mistakes():
         backend = target.prepare()
+        luck = find(options.study, Path(options.output))
         folder = writable_folder("--output", options.output)
         writable_folder("--output", folder / "figures")
-        luck = find(options.study, folder)
         from report import figures, page  # matplotlib and jinja2, which the library does without
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except ImportError as error:
-        print(needs(error), file=sys.stderr)
-        return 2
 
+    ready()
     runs = list(make_all(load(), target, _tell))
     if runs[-1].interrupted:
         print("Interrupted: no page was written.", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     numbers = compare(runs)
     environment = describe(backend, target.dtype)
     numbered, extra = figures.numbered(runs), figures.extra(runs)
-    again = shlex.join(["python", "scripts/reproduce_report.py", *(argv or sys.argv[1:])])
+    again = shlex.join(["python", "scripts/reproduce_report.py", *argv])
     text = page.render(runs, numbers, environment, numbered, extra, again, luck)
     page.write(folder, text, [*numbered, *extra], page.results(runs, numbers, environment))
     print(f"Written: {folder / 'index.html'}")

@@ -9,19 +9,17 @@ which keeps the settings that are finished.
 
 from __future__ import annotations
 
-import argparse
+import start  # noqa: F401
+
+# isort: split
 import shlex
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
-
-# A clone is enough: xpnet need not be installed.
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from report import facts
 from report.environment import describe
-from report.target import Target, add_options, needs
+from report.target import Target, add_options, mistakes
 from study import plan
 from study.collect import Collection
 from study.processes import train_all
@@ -29,6 +27,12 @@ from study.progress import Progress
 
 from xpnet.backends.base import cores
 from xpnet.callbacks import writable_folder
+from xpnet.cli.program import INTERRUPTED, Parser, ready, run, whole
+
+PROG = "scripts/seed_study.py"
+
+MOST = 10**6
+"""What no number of networks or processes is above."""
 
 QUICK = {"members": 12, "swept": 6, "rates": (1e-4, 1e-2, 1.0), "epochs": 400}
 """What ``--quick`` makes of the study: enough to see that everything works, and no more."""
@@ -37,33 +41,35 @@ QUICK = {"members": 12, "swept": 6, "rates": (1e-4, 1e-2, 1.0), "epochs": 400}
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status."""
     argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(
-        prog="seed_study.py",
-        description=(__doc__ or "").partition("\n")[0],
-        allow_abbrev=False,
-    )
+    return run(PROG, lambda: _run(argv))
+
+
+def _run(argv: Sequence[str]) -> int:
+    parser = Parser(prog=PROG, description=(__doc__ or "").partition("\n")[0])
     add_options(parser)
-    parser.add_argument("--members", type=int, default=1000, help="networks a setting (1000)")
-    parser.add_argument("--swept", type=int, default=200, help="networks a learning rate (200)")
-    parser.add_argument("--jobs", type=int, default=0, help="processes (as many as cores)")
-    parser.add_argument("--piece", type=int, default=250, help="networks trained at once (250)")
+    parser.add_argument(
+        "--members", type=whole(2, MOST), default=1000, help="networks a setting (1000)"
+    )
+    parser.add_argument(
+        "--swept", type=whole(2, MOST), default=200, help="networks a learning rate (200)"
+    )
+    parser.add_argument(
+        "--jobs", type=whole(0, MOST), default=0, help="processes (as many as cores)"
+    )
+    parser.add_argument(
+        "--piece", type=whole(1, MOST), default=250, help="networks trained at once (250)"
+    )
     parser.add_argument("--output", default="seed_study", help="the folder to write (seed_study)")
     parser.add_argument("--quick", action="store_true", help="a few networks, for a few epochs")
     options = parser.parse_args(argv)
     target = Target.of(options)
-    try:
-        _check(options)
+    with mistakes():
         backend = target.prepare()
         folder = writable_folder("--output", options.output)
         writable_folder("--output", folder / "figures")
         from study import page  # matplotlib and jinja2, which the library does without
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except ImportError as error:
-        print(needs(error), file=sys.stderr)
-        return 2
 
+    ready()
     report, members, swept, rates = facts.load(), options.members, options.swept, plan.RATES
     if options.quick:
         members, swept, rates = QUICK["members"], QUICK["swept"], QUICK["rates"]
@@ -81,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     stops = collected.finished()
     if not stops:
         print("Interrupted before a setting was finished: no page was written.", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     study = page.Study(
         report,
         stops,
@@ -98,17 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("Interrupted: what follows is of the settings that were finished.", file=sys.stderr)
     print(page.in_words(study))
     print(f"Written: {folder / 'index.html'}, in {seconds:.0f} s.")
-    return 130 if interrupted else 0
-
-
-def _check(options: argparse.Namespace) -> None:
-    """Find mistakes in the numbers before the runs."""
-    for name, least in (("members", 2), ("swept", 2), ("piece", 1), ("jobs", 0)):
-        value = getattr(options, name)
-        if not least <= value <= 10**6:
-            raise ValueError(
-                f"--{name} must be a whole number from {least} to 1000000, not {value}."
-            )
+    return INTERRUPTED if interrupted else 0
 
 
 if __name__ == "__main__":

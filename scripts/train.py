@@ -4,11 +4,10 @@
 The same program as ``python -m xpnet train``; ``--help`` lists its flags.
 """
 
-import sys
-from pathlib import Path
+import start  # noqa: F401
 
-# A clone is enough: xpnet need not be installed.
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+# isort: split
+import sys
 
 from xpnet.cli import main
 

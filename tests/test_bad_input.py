@@ -181,11 +181,12 @@ def test_arrays_that_do_not_fit_a_network_are_named(backend):
          theta=arr(backend, np.zeros(13), "int64"))  # fmt: skip
     both(TypeError, "x must be an array of numpy, cupy, torch, jax, strict, not list.", x=[[0, 1]])
     both(TypeError, "y must be an array", y=[[0]])
-    many = NET.init(0, like=x, members=3)
-    both(ValueError, ("x of shape (2, 21, 2) is one array a member", "(3, 13)"), theta=many,
+    three = NET.init(0, like=x, members=3)
+    both(ValueError, "x must have the shape (21, 2), or (3, 21, 2) for 3 members, not (2, 21, 2).",
+         theta=three,
          x=arr(backend, np.zeros((2, 21, 2))))  # fmt: skip
-    both(ValueError, ("y must have the shape (3, 21, 1)", "not (2, 21, 1)."), theta=many,
-         y=arr(backend, np.zeros((2, 21, 1))))  # fmt: skip
+    both(ValueError, ("y must have the shape (21, 1) or (3, 21, 1)", "not (2, 21, 1)."),
+         theta=three, y=arr(backend, np.zeros((2, 21, 1))))  # fmt: skip
     raises(TypeError, "loss must be a loss such as BCEWithLogits(), not 'mse'.",
            lambda: NET.value_and_grad(theta, x, y, "mse"))  # fmt: skip
     for weight in (np.ones(20), np.ones((21, 1)), np.ones((2, 21))):
@@ -319,12 +320,85 @@ def test_theta_state_and_members_that_contradict_one_another_are_named(backend):
     theta = NET.init(0, like=x, members=2)
     raises(ValueError, "seed must be None where theta is given",
            lambda: fit(x, y, theta=theta, seed=1))  # fmt: skip
-    raises(ValueError, "members must be as in theta of shape (2, 13), not 3.",
+    raises(ValueError, "members must be 2, as theta of shape (2, 13) has it, not 3.",
            lambda: fit(x, y, theta=theta, members=3))  # fmt: skip
-    raises(ValueError, "members must be as in theta of shape (13,), not 3.",
+    raises(ValueError, "members must be None, as theta of shape (13,) has it, a network "
+           "alone, not 3.",
            lambda: fit(x, y, theta=theta[0, ...], members=3))  # fmt: skip
     raises(ValueError, "state must hold 'm' for Adam",
            lambda: fit(x, y, theta=theta, state=xn.SGD().init(theta)))  # fmt: skip
+
+
+def many(array, count):
+    return np.tile(array, (count, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"x": 3, "members": 4},
+         "x must have the shape (21, 2), or (4, 21, 2) for 4 members, not (3, 21, 2)."),
+        ({"x": 3, "theta": 4},
+         "x must have the shape (21, 2), or (4, 21, 2) for 4 members, not (3, 21, 2)."),
+        ({"x": 3}, "x must have the shape (21, 2) for a network alone, not (3, 21, 2); members=3 "
+         "trains one on each."),
+        ({"x": 3, "y": 3}, "members=3 trains one on each."),
+        ({"x": 3, "y": 4, "members": 3},
+         "y must have the shape (21, 1) or (3, 21, 1) of the network's output, not (4, 21, 1)."),
+        ({"x": 3, "y": 4, "members": 4}, "x must have the shape (21, 2), or (4, 21, 2)"),
+        ({"y": 3, "members": 4}, "y must have the shape (21, 1) or (4, 21, 1)"),
+        ({"y": 3, "theta": 4}, "y must have the shape (21, 1) or (4, 21, 1)"),
+        ({"y": 3}, "y must have the shape (21, 1) of the network's output, not (3, 21, 1)."),
+        ({"weight": 3, "members": 4},
+         "sample_weight must have the shape (21,) or (4, 21) of the samples, not (3, 21)."),
+        ({"weight": 3}, "sample_weight must have the shape (21,) of the samples, not (3, 21)."),
+        ({"seed": [1, 2, 3, 4], "members": 5},
+         "seed must hold one seed for each of the 5 members, not 4."),
+        ({"theta": 3, "members": 4}, "members must be 3, as theta of shape (3, 13) has it, not 4."),
+        ({"theta": 3, "members": 4, "x": 3}, "members must be 3, as theta of shape (3, 13)"),
+        ({"theta": 0}, "theta must have the shape (13,) or (members, 13), not (0, 13)."),
+        ({"betas": 3, "members": 4}, "betas[1] must be a number, or an array of shape (4, 1) for 4 "
+         "members, not an array of shape (3, 1)."),
+    ],
+)  # fmt: skip
+def test_other_members_are_blamed_on_the_argument_that_was_given(backend, given, says):
+    x, y = xn.datasets.xor()
+    made = {name: given[name] for name in ("seed", "members") if name in given}
+    if "theta" in given:
+        theta = NET.init(0, like=arr(backend, x), members=max(1, given["theta"]))
+        made["theta"] = theta[: given["theta"], :]
+    if "weight" in given:
+        made["sample_weight"] = arr(backend, np.ones((given["weight"], 21)))
+    if "betas" in given:
+        made["optimizer"] = xn.Adam(betas=(0.9, arr(backend, np.full((given["betas"], 1), 0.9))))
+    data = (arr(backend, many(a, given[n]) if n in given else a) for n, a in (("x", x), ("y", y)))
+    raises(ValueError, says, lambda: fit(*data, **made))
+
+
+def test_a_model_asked_about_data_of_other_members_blames_the_data():
+    x, y = xn.datasets.xor()
+    raises(ValueError, ("x must have the shape (21, 2), or (4, 21, 2) for 4 members", "not (3, 21"),
+           lambda: fit(x, y, members=4).predict(many(x, 3)))  # fmt: skip
+    raises(ValueError, "x must have the shape (21, 2) for a network alone, not (3, 21, 2).",
+           lambda: fit(x, y).predict(many(x, 3)))  # fmt: skip
+
+
+def test_seeds_that_are_one_too_many_or_none_at_all_are_named():
+    x, y = xn.datasets.xor()
+    raises(TypeError, "seed must be one for a network alone (members=None), not a list of 2.",
+           lambda: fit(x, y, seed=[1, 2]))  # fmt: skip
+    raises(TypeError, ("seed[1] must be an int", "not 'x'."),
+           lambda: fit(x, y, seed=[1, "x"], members=2))  # fmt: skip
+    raises(TypeError, ("seed must be an int", "not '12'."),
+           lambda: fit(x, y, seed="12", members=2))  # fmt: skip
+    raises(TypeError, ("RandomState or None, or a sequence of them, not array([1, 2])."),
+           lambda: fit(x, y, seed=np.asarray([1, 2]), members=2))  # fmt: skip
+
+
+def test_numbers_of_the_members_as_a_list_are_told_what_would_be_right():
+    raises(TypeError, "lr must be a finite number of at least 0, or an array of shape (members, "
+           "1), not [0.1, 0.2].",
+           lambda: xn.SGD(lr=[0.1, 0.2]))  # fmt: skip
 
 
 def test_what_does_not_fit_the_number_of_networks_or_outputs_is_said(backend):

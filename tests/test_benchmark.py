@@ -193,8 +193,23 @@ def test_a_quick_run_writes_its_table_and_json(tmp_path):
 
 @pytest.mark.parametrize(
     ("args", "said"),
-    [(("--only", "nothing"), "--only must name a work"), (("--threads", "0"), "at least 1")],
+    [
+        (("--only", "nothing"), "--only must begin a name of report, "),
+        (("--only", ""), "--only must begin a name of report, "),
+        (("--only", "wide", "--only", "nothing"), "--only must begin a name of report, "),
+        (("--threads", "0"), "--threads must be a whole number from 1 to "),
+        (("--rounds", "few"), "--rounds must be a whole number from 1 to 1000000, not 'few'."),
+        (("--treads", "2"), "--treads is no flag of this program; did you mean --threads?"),
+        (("--rounds",), "--rounds expected one argument."),
+        (("--output", __file__), "--output must be a folder that can be written, not "),
+        (("--markdown", SCRIPTS), "--markdown must be a file, not the folder "),
+        (("--markdown", Path(__file__) / "page.md"), "the folder of --markdown must be a folder"),
+    ],
 )
-def test_a_wrong_argument_is_answered_with_a_sentence(args, said):
-    done = script(*args)
-    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+def test_a_wrong_argument_is_answered_with_a_sentence(args, said, tmp_path):
+    output = [] if "--output" in args else ["--output", tmp_path]
+    done = script(*output, *args)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"scripts/benchmark.py: error: {said}")
+    assert done.stderr.count("\n") == 1

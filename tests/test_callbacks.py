@@ -79,7 +79,7 @@ def test_a_line_of_an_ensemble_is_its_mean():
     lines: list[str] = []
     history = train(LogLines(20, lines.append), members=3).history
     loss, accuracy = history.loss[19].mean(), history.accuracy[19].mean()
-    assert lines == [f"Epoch: 20, loss: {loss:.6f}, acc: {accuracy:.6f}, members: 3."]
+    assert lines == [f"Epoch: 20, loss: {loss:.6f}, acc: {accuracy:.6f} (mean of 3 still trained)."]
 
 
 def test_a_line_of_an_ensemble_counts_the_members_that_were_still_trained():
@@ -87,7 +87,8 @@ def test_a_line_of_an_ensemble_counts_the_members_that_were_still_trained():
     history = train(LogLines(100, lines.append), members=6, epochs=600, acc_goal=1.0).history
     there = [int(np.count_nonzero(~np.isnan(row))) for row in history.loss[99::100]]
     assert there[-1] < 6
-    assert [line.rpartition(", ")[2] for line in lines] == [f"members: {n}." for n in there]
+    told = [line.partition(" (")[2] for line in lines]
+    assert told == [f"mean of {n} still trained)." for n in there]
 
 
 def test_lines_are_written_where_every_member_has_diverged():
@@ -125,7 +126,7 @@ def test_the_bar_of_an_ensemble_shows_how_many_are_still_trained_and_the_time_le
     file = io.StringIO()
     history = train(ProgressBar(file, disable=False), members=6, epochs=600, acc_goal=1.0).history
     last = file.getvalue().rstrip().rpartition("\r")[2]
-    assert f"training={np.count_nonzero(history.stop == 0)}/6, loss=" in last
+    assert f"training={np.count_nonzero(history.stop == 0)}/6, mean loss=" in last
     assert re.search(r"\[\d\d:\d\d<", last)
 
 
@@ -216,6 +217,21 @@ def test_the_picture_of_an_ensemble_polls_all_members_in_pieces():
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert titles[0] == "Mean probability of 4 members"
     assert titles[-1] == "Stops: 3 of 4 reach the goal"
+
+
+def test_where_no_member_arrives_a_line_says_so_and_no_panel_is_left_empty():
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    from xpnet import pictures
+
+    def members(points):
+        yield np.full((2, len(points)), 0.9)
+
+    figure = pictures.ensemble(X, Y[:, 0], members, np.asarray([0, 0]), 1400, "a title")
+    assert [axes.get_title() for axes in figure.axes if axes.get_title()] == [
+        "Mean probability of 2 members",
+        "Where they disagree",
+    ]
+    assert figure.get_suptitle() == "a title\nNone of 2 members reaches the goal in 1,400 epochs"
 
 
 def test_the_members_of_a_large_ensemble_are_asked_a_few_at_a_time(tmp_path, monkeypatch):

@@ -10,7 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xpnet import cli
+import xpnet as xn
+from xpnet import backends, cli
+from xpnet.cli import running
+from xpnet.cli.flags import options_of
+from xpnet.cli.parts import optimizer_of
+from xpnet.cli.program import BROKEN_PIPE, FAILED, INTERRUPTED, MISTAKE
 
 ROOT = Path(__file__).resolve().parent.parent
 QUIET = ["--is_writer_logging", "False", "--is_image_saving", "False"]
@@ -37,7 +42,7 @@ def errors(capsys: pytest.CaptureFixture[str]):
     """Runs the program, which must refuse; returns its sentence."""
 
     def run(*argv: str) -> str:
-        assert cli.main(["train", *argv]) == cli.MISTAKE
+        assert cli.main(["train", *argv]) == MISTAKE
         out, err = capsys.readouterr()
         assert out == ""
         assert err.startswith("xpnet train: error: ")
@@ -110,7 +115,7 @@ def test_a_loss_that_is_no_number_is_told_with_its_epoch_and_kept():
 
 def test_exit_status_is_1_when_the_loss_is_no_number(capsys):
     argv = ["--dataset", "xor", "--optim", "momentum", "--lr", "1e308", "--momentum", "1e9"]
-    assert cli.main(["train", *argv, *QUIET]) == cli.FAILED
+    assert cli.main(["train", *argv, *QUIET]) == FAILED
 
 
 # ---- ensembles
@@ -152,7 +157,7 @@ def test_the_last_loss_of_a_member_is_that_of_its_stop():
 
 
 def test_of_more_epochs_than_memory_holds_the_checks_are_remembered(monkeypatch):
-    monkeypatch.setattr(cli, "_HISTORY", 1000)
+    monkeypatch.setattr(running, "HISTORY", 1000)
     outcome, lines = lines_of("--dataset", "xor", "--members", "4", "--num_epochs", "300")
     assert outcome.model.history.loss.shape == (3, 4)
     assert lines[0].startswith("[WARNING]: 0 of 4 members (0.0%) reach the accuracy 1.0")
@@ -160,8 +165,8 @@ def test_of_more_epochs_than_memory_holds_the_checks_are_remembered(monkeypatch)
 
 
 def test_an_ensemble_that_was_interrupted_is_told_as_far_as_it_came():
-    class Stop(cli.xn.Callback):
-        def check(self, run: cli.xn.Run) -> None:
+    class Stop(xn.Callback):
+        def check(self, run: xn.Run) -> None:
             run.stop()
 
     lines: list[str] = []
@@ -175,7 +180,7 @@ def test_an_ensemble_that_was_interrupted_is_told_as_far_as_it_came():
 
 def test_exit_status_is_1_when_the_loss_of_every_member_is_no_number(capsys):
     argv = ["--dataset", "xor", "--optim", "momentum", "--lr", "1e308", "--momentum", "1e9"]
-    assert cli.main(["train", *argv, *QUIET, "--members", "3"]) == cli.FAILED
+    assert cli.main(["train", *argv, *QUIET, "--members", "3"]) == FAILED
     assert "The loss of 3 became NaN or infinite" in capsys.readouterr().out
 
 
@@ -183,7 +188,7 @@ def test_exit_status_is_1_when_the_loss_of_every_member_is_no_number(capsys):
 
 
 def test_the_defaults_are_those_of_the_report():
-    options, spelled = cli._options([], "train")
+    options, spelled = options_of([], "train")
     assert not spelled
     report = {
         "dataset": "linear",
@@ -209,7 +214,7 @@ def test_the_defaults_are_those_of_the_report():
 
 
 def test_flags_work_with_dashes_and_with_an_equals_sign():
-    options, _ = cli._options(["--dim-hidden", "7", "--is-writer-logging=false"], "train")
+    options, _ = options_of(["--dim-hidden", "7", "--is-writer-logging=false"], "train")
     assert options.dim_hidden == 7
     assert options.is_writer_logging is False
 
@@ -231,8 +236,8 @@ def test_every_optimizer_reaches_the_goal_on_linear_data(optim):
 def test_every_optimizer_takes_the_flags_that_it_is_said_to_take(optim):
     values = {"amsgrad": "True"}
     flags = [f"--{name}={values.get(name, '0.5')}" for name in cli.OPTIMIZERS[optim][1]]
-    options, spelled = cli._options(["--optim", optim, *flags], "train")
-    assert cli._optimizer(options, spelled) != cli._optimizer(options, {})
+    options, spelled = options_of(["--optim", optim, *flags], "train")
+    assert optimizer_of(options, spelled) != optimizer_of(options, {})
 
 
 def test_linear_data_are_the_same_each_time_unless_asked_otherwise():
@@ -298,7 +303,7 @@ def test_ctrl_c_keeps_the_log_and_the_picture_of_what_was_done(tmp_path):
     assert program.stdout.readline().startswith("Epoch: 100, ")
     program.send_signal(signal.SIGINT)
     out, err = program.communicate(timeout=60)
-    assert program.returncode == cli.INTERRUPTED
+    assert program.returncode == INTERRUPTED
     assert "Traceback" not in err
     *_, ending = out.partition("[WARNING]: Interrupted after epoch ")
     epochs = int(ending.partition(".")[0])
@@ -361,10 +366,16 @@ def test_ctrl_c_keeps_the_log_and_the_picture_of_what_was_done(tmp_path):
         ),
         ("--dim_hiden 3", "--dim_hiden is no flag of this program; did you mean --dim_hidden?"),
         ("xor", "xor is no flag of this program"),
+        ("--LR 1", "--LR is no flag of this program; did you mean --lr?"),
+        ("--dataset XOR", "--dataset must be one of linear, xor, not 'XOR'; did you mean 'xor'?"),
     ],
 )
 def test_a_mistake_is_told_in_one_sentence_that_names_it_as_typed(argv, sentence, errors):
     assert sentence in errors(*QUIET, *argv.split())
+
+
+def test_an_empty_word_is_shown_as_such(errors):
+    assert errors("") == "'' is no flag of this program; --help lists the flags."
 
 
 def test_a_device_that_is_not_there_is_named_with_those_that_are(errors):
@@ -375,7 +386,7 @@ def test_a_device_that_is_not_there_is_named_with_those_that_are(errors):
 
 
 def test_a_backend_that_cannot_be_used_says_why(errors):
-    if cli.backends.available()["cupy"]:
+    if backends.available()["cupy"]:
         pytest.skip("cupy can be used here")
     assert errors("--backend", "cupy", *QUIET).startswith("--backend 'cupy' ")
 
@@ -418,7 +429,7 @@ def run_without(packages: tuple[str, ...], *argv: str, cwd: Path) -> tuple[int, 
 def test_a_missing_package_is_a_mistake_where_its_flag_was_given(package, flag, extra, tmp_path):
     switches = ["--is_writer_logging=False", "--is_image_saving=False", f"{flag}=True"]
     status, out, err = run_without((package,), *BASE, *switches, cwd=tmp_path)
-    assert status == cli.MISTAKE
+    assert status == MISTAKE
     assert out == ""
     assert err[-1].startswith(f"xpnet train: error: {flag} must be False here: ")
     assert err[-1].endswith(f"install it with: pip install '{extra}'")
@@ -440,7 +451,7 @@ def test_without_any_optional_package_the_run_goes_on_and_says_what_is_left_out(
 def test_backends_lists_every_library_with_its_devices_or_the_reason(capsys):
     assert cli.main(["backends"]) == 0
     rows = capsys.readouterr().out.splitlines()[1:]
-    assert [row.split()[0] for row in rows] == list(cli.backends.NAMES)
+    assert [row.split()[0] for row in rows] == list(backends.NAMES)
     assert rows[0].split() == ["numpy", np.__version__, "cpu"]
 
 
@@ -448,17 +459,36 @@ def test_version_and_help_are_told(capsys):
     assert cli.main(["--version"]) == 0
     assert cli.main([]) == 0
     assert cli.main(["--help"]) == 0
-    assert capsys.readouterr().out.startswith(f"xpnet {cli.xn.__version__}\n")
+    assert capsys.readouterr().out.startswith(f"xpnet {xn.__version__}\n")
 
 
 def test_an_unknown_command_is_a_mistake(capsys):
-    assert cli.main(["trian"]) == cli.MISTAKE
-    assert "command must be one of train, backends, not 'trian'." in capsys.readouterr().err
+    assert cli.main(["trian"]) == MISTAKE
+    assert (
+        "xpnet: error: command must be one of train, backends, not 'trian'."
+        in capsys.readouterr().err
+    )
 
 
 def test_help_names_the_program(capsys):
     assert cli.main([]) == 0
     assert "usage: xpnet train" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_output_that_cannot_be_written_is_told_in_a_sentence(tmp_path):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "scripts/train.py"), *BASE, *QUIET],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == FAILED
+    assert done.stderr.startswith(
+        "scripts/train.py: error: not everything could be read or written: [Errno 28]"
+    )
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_reader_that_has_read_enough_gets_no_traceback(tmp_path):
@@ -475,6 +505,6 @@ def test_a_reader_that_has_read_enough_gets_no_traceback(tmp_path):
     assert process.stderr is not None
     process.stdout.readline()
     process.stdout.close()
-    assert process.wait(60) == cli.BROKEN_PIPE
+    assert process.wait(60) == BROKEN_PIPE
     assert "Traceback" not in process.stderr.read()
     process.stderr.close()

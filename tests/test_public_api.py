@@ -30,7 +30,10 @@ LIBRARIES = {
 NUMPY_ALLOWED = {
     "batches.py": "shuffled orders are drawn on the host",
     "callbacks.py": "what callbacks show is the history, which is on the host",
-    "cli.py": "a program makes its data on the host",
+    "cli/__init__.py": "what became of a run is read from the history, which is on the host",
+    "cli/parts.py": "the report's seeds are those of NumPy's legacy generator",
+    "cli/running.py": "a program makes its data on the host",
+    "cli/told.py": "what is said of a run is its history, which is on the host",
     "datasets.py": "data sets are made on the host, by a random generator",
     "history.py": "the history is on the host",
     "initializers.py": "the standard has no random numbers: values are drawn on the host",

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+import xpnet as xn
 from xpnet import backends
 
 ROOT = Path(__file__).parent.parent
@@ -52,7 +53,23 @@ def test_snippets_run_in_the_order_of_the_page(capsys: pytest.CaptureFixture[str
             exec(compile(block, f"README.md: {block.splitlines()[0]}", "exec"), names)
             ran += 1
     assert ran >= 5
-    assert "<Linear W: (4, 2) b: (1, 4)>" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "loss 0.000024, accuracy 1.0" in out
+    assert "<Linear W: (8, 2) b: (1, 8)>" in out
+
+
+@pytest.mark.slow
+def test_the_first_example_separates_the_points_on_every_library(backend) -> None:
+    first = next(block for block in blocks("python") if "model = xn.fit(" in block)
+    first = first.partition("\nhistory = ")[0]
+    for dtype in ("float64", "float32"):
+        arrays = [backend.asarray(array, dtype) for array in xn.datasets.xor()]
+        # The example, but for where its data lies: where the data is, the training is.
+        code = first.replace("x, y = xn.datasets.xor()", "x, y = arrays")
+        assert code != first
+        names: dict[str, object] = {"arrays": arrays}
+        exec(compile(code, "README.md", "exec"), names)
+        assert names["model"].history.accuracy[-1] == 1.0
 
 
 def test_only_the_snippet_of_a_missing_library_is_left_out() -> None:

@@ -249,9 +249,13 @@ def test_an_interrupted_run_leaves_no_page(no_drawing, monkeypatch, tmp_path):
     ("argv", "says"),
     [
         (["--backend", "nunpy"], "--backend must be one of"),
+        (["--backend"], "--backend expected one argument."),
+        (["--backends", "numpy"], "--backends is no flag of this program; did you mean --backend?"),
+        (["again"], "again is no flag of this program; --help lists the flags."),
         (["--device", "gpu"], "--device must be"),
         (["--dtype", "float16"], "--dtype must be float64 or float32"),
         (["--output", "{file}"], "--output must be a folder"),
+        (["--study", "{file}"], "--study must be a folder that scripts/seed_study.py wrote"),
     ],
 )
 def test_a_mistake_is_found_before_the_runs(monkeypatch, tmp_path, capsys, argv, says):
@@ -261,6 +265,8 @@ def test_a_mistake_is_found_before_the_runs(monkeypatch, tmp_path, capsys, argv,
     argv = [word.format(file=file) for word in ["--output", str(tmp_path / "out"), *argv]]
     assert reproduce_report.main(argv) == 2
     error = capsys.readouterr().err
+    assert error.startswith("scripts/reproduce_report.py: error: ")
+    assert not (tmp_path / "out").exists()
     assert says in error
     assert error.count("\n") == 1
 

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import math
+import re
 import shlex
 import signal
 import subprocess
@@ -26,13 +27,14 @@ if SCRIPTS not in sys.path:
 import seed_study  # noqa: E402
 from report import environment, facts, luck, page  # noqa: E402
 from report.compare import Number, Verdict, compare  # noqa: E402
+from report.figures import theme  # noqa: E402
 from report.figures.theme import Figure  # noqa: E402
 from report.target import Target  # noqa: E402
 from study import conclusions, plan, processes, statistics, training  # noqa: E402
 from study.collect import Collection  # noqa: E402
 
 from tests.test_reproduce_report import echo  # noqa: E402
-from xpnet import cli  # noqa: E402
+from xpnet import backends, cli  # noqa: E402
 
 FACTS = facts.load()
 SHORT = dataclasses.replace(FACTS, common={**FACTS.common, "num_epochs": 600})
@@ -269,6 +271,37 @@ def test_the_numbers_are_json_that_every_program_reads(folder):
     assert document["networks"] == 15 * 12 + 2 * 3 * 6
 
 
+def test_a_stop_beyond_the_epochs_trained_has_no_percentile(folder, tmp_path):
+    document = json.loads((folder / "results.json").read_text())
+    for population in document["populations"]:
+        beyond = population["stop_printed"] > document["epochs"]
+        assert (population["percentile"] is None) == beyond
+        assert all(logged["epoch"] <= document["epochs"] for logged in population["logged"])
+    text = (folder / "index.html").read_text()
+    beyond = [p for p in document["populations"] if p["percentile"] is None]
+    assert text.count("beyond the 400 epochs trained</td>") == len(beyond) == 6
+    found = luck.find(str(folder), tmp_path)
+    assert found.of(dataclasses.replace(number(), setting=FACTS.settings[1].name)) == ""
+
+
+def test_a_setting_has_one_colour_on_both_pages_and_shares_it_with_nothing_else(folder):
+    others = {theme.XOR, theme.LINEAR, theme.CLASS0, theme.CLASS1, theme.MUTED, theme.GRID}
+    assert len(set(theme.SETTINGS) | others) == len(FACTS.settings) + len(others)
+    wanted = {name: {f"setting{i}"} for i, name in enumerate(["SGD", "ReLU", "lr 1e-4"], 1)}
+    wanted |= {"16 units": {"setting4"}, "the base": {"ink"}}
+    text = (folder / "index.html").read_text()
+    for page_text in (text, report_page(None)):
+        found: dict[str, set[str]] = {}
+        for name, label in re.findall(r'--colour: var\(--(\w+)\)">([^<]*)<', page_text):
+            found.setdefault(label, set()).add(name)
+        assert wanted.items() <= found.items()
+    drawing = text[text.index('id="figure-arrivals-xor"') :].partition("</svg>")[0]
+    curves = dict.fromkeys(
+        re.findall(r"stroke: var\(--(ink|setting\d|xor|linear|class\d)", drawing)
+    )
+    assert list(curves) == ["ink", "setting1", "setting2", "setting3", "setting4"]
+
+
 # ---- the report's page
 
 
@@ -282,10 +315,9 @@ def test_the_report_has_the_percentile_of_each_linear_stop(folder, tmp_path):
     assert found.members == 12
     assert (tmp_path / found.href).resolve() == (folder / "index.html").resolve()
     document = json.loads((folder / "results.json").read_text())
-    ranks = [p["percentile"]["mid"] for p in document["populations"]
-             if p["world"] == luck.WORLD]  # fmt: skip
+    ranks = [p["percentile"] for p in document["populations"] if p["world"] == luck.WORLD]
     assert len(ranks) == 5
-    assert found.of(number()) == f"{ranks[0]:.0f}"
+    assert found.of(number()) == f"{ranks[0]['mid']:.0f}"
     assert found.of(number(dataset="xor")) == ""
 
 
@@ -294,7 +326,7 @@ def report_page(found: luck.Luck | None) -> str:
     runs = [echo(printed) for printed in FACTS.runs]
     numbers = [f"{part}.{k}" for part, n in ((1, 2), (2, 4), (3, 24)) for k in range(1, n + 1)]
     blank = [Figure(number, "", None, "<svg></svg>") for number in numbers]
-    around = environment.describe(cli.backends.get("numpy"), "float64")
+    around = environment.describe(backends.get("numpy"), "float64")
     return page.render(runs, compare(runs), around, blank, blank[: 1 + len(runs)], "again", found)
 
 
@@ -358,6 +390,10 @@ def test_ctrl_c_before_anything_is_finished_writes_nothing(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
+        ("--members many", "--members must be a whole number from 2 to 1000000, not 'many'."),
+        ("--member 5", "--member is no flag of this program; did you mean --members?"),
+        ("--swept", "--swept expected one argument."),
+        ("--quick=yes", "--quick takes no value, not 'yes'."),
         ("--members 1", "--members must be a whole number from 2 to 1000000, not 1."),
         ("--piece 0", "--piece must be a whole number from 1 to 1000000, not 0."),
         ("--jobs -1", "--jobs must be a whole number from 0 to 1000000, not -1."),
@@ -369,5 +405,6 @@ def test_a_mistake_is_found_before_the_runs(argv, says, tmp_path, capsys):
     assert seed_study.main([*argv.split(), "--output", str(tmp_path / "study")]) == 2
     out, err = capsys.readouterr()
     assert out == ""
+    assert err.startswith("scripts/seed_study.py: error: ")
     assert says in err
     assert err.count("\n") == 1

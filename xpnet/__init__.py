@@ -1,6 +1,7 @@
 """xpnet: neural networks with hand-written back-propagation on any array library."""
 
-from xpnet import backends, datasets
+# The first of the imports, for a Ctrl-C during the others.
+from xpnet import _interrupt, backends, datasets  # noqa: F401
 from xpnet.history import History
 from xpnet.initializers import (
     Constant,

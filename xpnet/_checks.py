@@ -90,6 +90,6 @@ def one_of(name: str, value: Any, choices: Iterable[str]) -> str:
     choices = list(choices)
     if value in choices:
         return str(value)
-    near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(value).lower(), choices, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else "."
     raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}{hint}")

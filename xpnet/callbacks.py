@@ -33,8 +33,8 @@ _SHORT = {"loss": "loss", "accuracy": "acc"}
 class LogLines(Callback):
     """Writes ``Epoch: 500, loss: 0.688860, acc: 0.523810.`` for every so many epochs.
 
-    For an ensemble it is the mean of the members that were still trained then, and tells how many
-    those were: ``Epoch: 500, loss: 0.688860, acc: 0.523810, members: 871.``
+    For an ensemble it is the mean of the members that were still trained then:
+    ``Epoch: 500, loss: 0.688860, acc: 0.523810 (mean of 871 still trained).``
 
     Args:
         every: for which epochs: the multiples of this.
@@ -52,18 +52,20 @@ class LogLines(Callback):
             for epoch in range(first, run.epoch + 1, self.every):
                 row = epoch - run.seen - 1
                 numbers = [f"{_SHORT[name]}: {values[row]:.6f}" for name, values in recent.items()]
+                whose = ""
                 if run.members is not None:
                     there = np.count_nonzero(~np.isnan(run.latest["loss"][row]))
-                    numbers.append(f"members: {there}")
+                    whose = f" (mean of {there} still trained)"
                 with _bars_cleared():
-                    self.write(f"Epoch: {epoch}, {', '.join(numbers)}.")
+                    self.write(f"Epoch: {epoch}, {', '.join(numbers)}{whose}.")
 
 
 class ProgressBar(Callback):
     """A tqdm bar over the epochs: iterations per second, and the latest loss and accuracy.
 
-    For an ensemble also how many members are still trained. The time left is for all epochs at the
-    pace of late: at most that, since members that are done leave, and the rest goes faster.
+    For an ensemble their mean, and how many members are still trained. The time left is for all
+    epochs at the pace of late: at most that, since members that are done leave, and the rest goes
+    faster.
 
     Args:
         file: where it is drawn; ``None`` for stderr.
@@ -83,8 +85,10 @@ class ProgressBar(Callback):
 
     def check(self, run: Run) -> None:
         if not self._bar.disable:
+            mean = "" if run.members is None else "mean "
             numbers = [
-                f"{_SHORT[name]}={_mean(values[-1:])[0]:.4f}" for name, values in run.latest.items()
+                f"{mean}{_SHORT[name]}={_mean(values[-1:])[0]:.4f}"
+                for name, values in run.latest.items()
             ]
             if run.members is not None:
                 numbers.insert(0, f"training={run.training}/{run.members}")

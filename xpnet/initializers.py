@@ -18,8 +18,10 @@ from xpnet import _checks
 RNG: TypeAlias = "np.random.Generator | np.random.RandomState"  # as text: NumPy loads it lazily
 
 
-def generator(seed: int | RNG | None, name: str = "seed") -> RNG:
+def generator(seed: int | RNG | None, name: str = "seed", also: str = "") -> RNG:
     """Return ``seed`` if it is a generator, else a new ``numpy.random.Generator`` seeded by it.
+
+    ``also`` is what besides would be right where this one is wrong.
 
     Raises:
         TypeError, ValueError: if it is neither a generator, nor ``None``, nor an int ≥ 0.
@@ -33,7 +35,7 @@ def generator(seed: int | RNG | None, name: str = "seed") -> RNG:
     except TypeError:
         raise TypeError(
             f"{name} must be an int of at least 0, a numpy.random.Generator, a RandomState or "
-            f"None, not {seed!r}."
+            f"None{also}, not {seed!r}."
         ) from None
 
 

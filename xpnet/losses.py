@@ -91,7 +91,7 @@ class Loss(ABC):
         if _plain(y.shape) not in _shapes(shape):
             hint = "; use y[:, None] for a single output" if len(y.shape) == 1 else ""
             raise ValueError(
-                f"y must have the shape {_plain(shape)} of the network's output, "
+                f"y must have the shape {_either(_shapes(shape))} of the network's output, "
                 f"not {_plain(y.shape)}{hint}."
             )
         _check_real(backend, y)
@@ -113,6 +113,11 @@ def _shapes(shape: tuple[int, ...], own: int = 2) -> tuple[tuple[int, ...], ...]
     return _plain(shape), _plain(shape)[len(shape) - own :]
 
 
+def _either(shapes: tuple[tuple[int, ...], ...]) -> str:
+    """The shapes of `_shapes`, the shared one first; once, if they are one."""
+    return " or ".join(map(str, dict.fromkeys(reversed(shapes))))
+
+
 def _check_real(backend: backends.Backend, y: Array) -> None:
     if not backend.xp.isdtype(y.dtype, ("bool", "integral", "real floating")):
         raise TypeError(f"y must hold real numbers, not {y.dtype}.")
@@ -125,8 +130,9 @@ def prepare_weight(
     if weight is None:
         return None
     if _plain(weight.shape) not in _shapes(shape[:-1], own=1):
+        wanted = _either(_shapes(shape[:-1], own=1))
         raise ValueError(
-            f"sample_weight must have the shape {_plain(shape[-2:-1])} of the samples, "
+            f"sample_weight must have the shape {wanted} of the samples, "
             f"not {_plain(weight.shape)}."
         )
     if not backend.xp.isdtype(weight.dtype, ("bool", "integral", "real floating")):
@@ -317,8 +323,8 @@ class CrossEntropy(Loss):
         if _plain(y.shape) in _shapes(shape):
             return xp.astype(y, xp.bool)
         raise ValueError(
-            f"y must hold integer classes of shape {_plain(shape[:-1])} or be one-hot of shape "
-            f"{_plain(shape)}, not {y.dtype} of shape {_plain(y.shape)}."
+            f"y must hold integer classes of shape {_either(_shapes(shape[:-1], own=1))} or be "
+            f"one-hot of shape {_either(_shapes(shape))}, not {y.dtype} of shape {_plain(y.shape)}."
         )
 
     @staticmethod

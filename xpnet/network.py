@@ -293,7 +293,7 @@ class Sequential(Layer):
         self._check_size()
         backend = backends.of(theta, *more, names=("theta", *names))
         check_floats(backend, theta, "theta")
-        if len(theta.shape) not in (1, 2) or theta.shape[-1] != self.size:
+        if len(theta.shape) not in (1, 2) or theta.shape[-1] != self.size or 0 in theta.shape:
             raise ValueError(
                 f"theta must have the shape ({self.size},) or (members, {self.size}), "
                 f"not {tuple(theta.shape)}."
@@ -309,11 +309,7 @@ class Sequential(Layer):
         check_samples(backend, x, self.in_features)
         if x.dtype != theta.dtype:
             raise TypeError(f"x must have the dtype {theta.dtype} of theta, not {x.dtype}.")
-        if len(x.shape) == 3 and tuple(x.shape[:-2]) != tuple(theta.shape[:-1]):
-            raise ValueError(
-                f"x of shape {tuple(x.shape)} is one array a member, but theta has the shape "
-                f"{tuple(theta.shape)}."
-            )
+        check_members(x, int(theta.shape[0]) if len(theta.shape) == 2 else None)
         return backend
 
 
@@ -347,18 +343,35 @@ def check_samples(backend: backends.Backend, x: Array, features: int | None) -> 
         raise ValueError(f"x must hold at least one sample, not be empty with shape {shape}.")
 
 
+def check_members(x: Array, members: int | None, hint: str = "") -> None:
+    """Raise if ``x`` is one array a member, and of other members; ``hint`` for one network."""
+    shape = tuple(int(n) for n in x.shape)
+    if len(shape) == 3 and shape[0] != members:
+        shared = f"x must have the shape {shape[1:]}"
+        if members is None:
+            raise ValueError(f"{shared} for a network alone, not {shape}{hint}.")
+        raise ValueError(
+            f"{shared}, or {(members, *shape[1:])} for {members} members, not {shape}."
+        )
+
+
 def _member_seeds(seed: Any, members: int | None) -> Iterator[RNG]:
+    many = isinstance(seed, Sequence) and not isinstance(seed, (str, bytes))
     if members is None:
+        if many:
+            raise TypeError(
+                f"seed must be one for a network alone (members=None), not a list of {len(seed)}."
+            )
         return iter([generator(seed)])
     members = _checks.whole("members", members)
-    if isinstance(seed, Sequence):
+    if many:
         if len(seed) != members:
             raise ValueError(
                 f"seed must hold one seed for each of the {members} members, not {len(seed)}."
             )
-        return (generator(s) for s in seed)
+        return (generator(s, f"seed[{i}]") for i, s in enumerate(seed))
     if seed is None or isinstance(seed, (np.random.Generator, np.random.RandomState)):
         rng = generator(seed)
         return (rng for _ in range(members))
-    generator(seed)  # says what is wrong with it
+    generator(seed, also=", or a sequence of them")  # says what is wrong with it
     return (generator(seed + i) for i in range(members))

@@ -41,7 +41,13 @@ def _check(name: str, value: Number, **bounds: float) -> Number:
         for member in backend.to_host(value).ravel().tolist():
             _checks.number(name, member, **bounds)
         return value
-    return _checks.number(name, value, **bounds)
+    try:
+        return _checks.number(name, value, **bounds)
+    except TypeError as error:
+        if not isinstance(value, (list, tuple)):
+            raise
+        also = ", or an array of shape (members, 1), not"  # what a list of numbers was meant for
+        raise TypeError(str(error).replace(", not", also, 1)) from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +84,8 @@ class Optimizer(ABC):
                 if _checks.is_array(value) and len(value.shape) > 0:
                     if len(theta.shape) < 2 or value.shape[0] != theta.shape[0]:
                         raise ValueError(
-                            f"{name} must be {_one_a_member(theta)}, not an array of shape "
+                            f"{_TYPED.get(name, name)} must be {_one_a_member(theta)}, not an "
+                            "array of shape "
                             f"{tuple(value.shape)}."
                         )
                     host = backends.of(value).to_host(value)
@@ -163,6 +170,10 @@ class Optimizer(ABC):
 
     def __hash__(self) -> int:
         return hash(self._key())
+
+
+_TYPED = {"beta1": "betas[0]", "beta2": "betas[1]"}
+"""How the numbers are named where they are given, of those that are named otherwise."""
 
 
 def _one_a_member(theta: Array) -> str:

@@ -94,10 +94,14 @@ def ensemble(
         x: ``(samples, 2)``.
         y: ``(samples,)`` of 0 and 1.
         members: gives points the probabilities of the members.
-        stop: ``(members,)``, the epoch of the stop, 0 for never; ``None`` if there was no goal.
+        stop: ``(members,)``, the epoch of the stop, 0 for never; ``None`` if there was no goal. If
+            all are 0 a line above says so.
         epochs: how many were trained.
         title: a line above.
     """
+    if stop is not None and not stop.any():  # a panel of their own would be an empty one
+        title += f"\nNone of {len(stop):,} members reaches the goal in {epochs:,} epochs"
+        stop = None
     figure = Figure(figsize=(9.4 if stop is None else 14, 4.6), dpi=150, layout="constrained")
     panels = figure.subplots(1, 2 if stop is None else 3)
     together, apart = panels[:2]
@@ -132,7 +136,7 @@ def ensemble(
     handles, labels = together.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     if title:
-        figure.suptitle(title, fontsize=11, color="#444444")
+        figure.suptitle(title.strip(), fontsize=11, color="#444444")
     return figure
 
 
@@ -148,18 +152,17 @@ def _poll(members: Members, points: np.ndarray) -> tuple[np.ndarray, np.ndarray,
 
 
 def _stops(axes: Axes, stop: np.ndarray, epochs: int) -> None:
-    """When the members stopped, on a logarithmic axis, and how many never did."""
+    """When the members stopped, some at least, on a logarithmic axis, and how many never did."""
     reached = stop[stop > 0]
     axes.set_title(f"Stops: {len(reached):,} of {len(stop):,} reach the goal")
     axes.set(xlabel="epoch", ylabel="members", xscale="log")
-    first = int(reached.min()) if len(reached) else 1
+    first = int(reached.min())
     edges = np.geomspace(0.9 * first, max(1.1 * epochs, first + 1), 31)
     axes.hist(reached, bins=edges.tolist(), color=BLUE, edgecolor="white", linewidth=0.5)
-    if len(reached):
-        middle = np.quantile(np.where(stop > 0, stop, np.inf), 0.5, method="inverted_cdf")
-        if np.isfinite(middle):
-            axes.axvline(middle, color=ORANGE, label=f"median {middle:,.0f}")
-            axes.legend(frameon=False)
+    middle = np.quantile(np.where(stop > 0, stop, np.inf), 0.5, method="inverted_cdf")
+    if np.isfinite(middle):
+        axes.axvline(middle, color=ORANGE, label=f"median {middle:,.0f}")
+        axes.legend(frameon=False)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.spines[["top", "right"]].set_visible(False)

@@ -24,7 +24,7 @@ from xpnet.job import Job
 from xpnet.layers.base import Array
 from xpnet.losses import Loss, prepare_weight
 from xpnet.model import Model
-from xpnet.network import Sequential, check_loss, check_samples
+from xpnet.network import Sequential, check_loss, check_members, check_samples
 from xpnet.optimizers import Optimizer
 from xpnet.population import Population
 from xpnet.step import Data, TrainingStep
@@ -172,10 +172,7 @@ def fit(
             raise ValueError(
                 f"acc_goal must be None for {loss!r}, which has no accuracy, not {acc_goal!r}."
             )
-    if members is not None:
-        members = _checks.whole("members", members)
-    elif theta is not None and len(getattr(theta, "shape", ())) == 2:
-        members = int(theta.shape[0])
+    members = _members(members, theta)
     for name, array in (("x", x), ("y", y)):
         if array is None:
             raise TypeError(f"{name} must be an array, not None.")
@@ -187,6 +184,8 @@ def fit(
             )
     backend = backends.of(x, y, sample_weight, names=("x", "y", "sample_weight"))
     check_samples(backend, x, network.in_features)
+    several = f"; members={x.shape[0]} trains one on each" if theta is None else ""
+    check_members(x, members, several)
     if state is not None and theta is None:
         raise ValueError("state must come with the theta that it belongs to, not without.")
     if seed is not None and theta is not None:
@@ -197,10 +196,6 @@ def fit(
         if theta is not None and getattr(theta, "dtype", x.dtype) != x.dtype:
             raise TypeError(f"theta must have the dtype {x.dtype} of x, not {theta.dtype}.")
         network._check(fresh, x, None, None)
-        if members is not None and tuple(fresh.shape[:-1]) != (members,):
-            raise ValueError(
-                f"members must be as in theta of shape {tuple(fresh.shape)}, not {members}."
-            )
         data = _prepare(backend, network, loss, fresh, x, y, sample_weight)
         moments = optimizer.init(fresh) if state is None else optimizer.resume(fresh, state)
         first = (fresh, moments)
@@ -219,6 +214,21 @@ def fit(
         if job.diverged.any():
             warnings.warn(_what_diverged(job), RuntimeWarning, stacklevel=2)
         return job.model()
+
+
+def _members(members: Any, theta: Array | None) -> int | None:
+    """How many networks are asked for; raises if ``theta`` is of others."""
+    given = None if members is None else _checks.whole("members", members)
+    shape = tuple(int(n) for n in getattr(theta, "shape", ()))
+    if len(shape) not in (1, 2):  # none, or one that is refused for itself
+        return given
+    found = shape[0] if len(shape) == 2 else None
+    if given not in (None, found):
+        alone = ", a network alone" if found is None else ""
+        raise ValueError(
+            f"members must be {found}, as theta of shape {shape} has it{alone}, not {given}."
+        )
+    return found
 
 
 def _what_diverged(job: Job) -> str:

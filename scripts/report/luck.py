@@ -77,7 +77,8 @@ def _percentiles(document: dict[str, Any]) -> tuple[dict[Key, float], int]:
         if population["world"] != WORLD:
             continue
         dataset, setting = population["dataset"], Setting(**population["setting"]).name
-        found[dataset, setting, "stop", None] = population["percentile"]["mid"]
+        if population["percentile"] is not None:  # else it lies beyond the epochs trained there
+            found[dataset, setting, "stop", None] = population["percentile"]["mid"]
         members = population["members"]
         for logged in population["logged"]:
             if logged["rank"] is not None:

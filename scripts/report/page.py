@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,18 @@ def comparisons(runs: Sequence[OurRun]) -> list[Comparison]:
     ]
 
 
+def colouring(settings: Sequence[Setting]) -> Callable[[str, Setting], Markup]:
+    """A filter for templates: a text behind the colour of the setting that it stands for."""
+
+    def colour(text: str, setting: Setting) -> Markup:
+        i = settings.index(setting)
+        name = f"setting{i}" if i else "ink"
+        span = '<span class="setting" style="--colour: var(--{})">{}</span>'
+        return Markup(span).format(name, text)
+
+    return colour
+
+
 def render(
     runs: Sequence[OurRun],
     numbers: Sequence[Number],
@@ -97,6 +109,8 @@ def render(
         undefined=StrictUndefined,
     )
     templates.filters["svg"] = lambda figure: Markup(figure.inline)
+    settings = list(dict.fromkeys(run.printed.setting for run in runs))
+    templates.filters["coloured"] = colouring(settings)
     templates.filters["thousands"] = lambda n: f"{n:,}" if n is not None else "–"
     counts = Counter(number.verdict for number in numbers)
     page: str = templates.get_template("page.html.j2").render(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from xpnet import backends
+from xpnet.cli.program import Mistake
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", default="float64", help="float64 (as the report) or float32")
 
 
-def needs(error: ImportError) -> str:
-    """What to tell somebody who has not installed what the pages are made with."""
-    return f"The page needs {error.name}; install it with: pip install 'xpnet[report]'"
+@contextmanager
+def mistakes() -> Iterator[None]:
+    """Before the runs, a wrong value or a package that is missing is a mistake of the user's."""
+    try:
+        yield
+    except ValueError as error:
+        raise Mistake(str(error)) from error
+    except ImportError as error:
+        raise Mistake(
+            f"the page needs {error.name}; install it with: pip install 'xpnet[report]'"
+        ) from error

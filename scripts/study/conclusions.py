@@ -57,7 +57,7 @@ class Population:
         share: the share that arrives.
         quartiles: of the stop, ``None`` for never.
         printed: the report's stop.
-        rank: where it lies.
+        rank: where it lies; ``None`` if it is beyond the epochs that were trained here.
         logged: where the report's losses and accuracies lie, on linear points.
     """
 
@@ -66,7 +66,7 @@ class Population:
     share: Interval
     quartiles: tuple[int | None, int | None, int | None]
     printed: int
-    rank: Rank
+    rank: Rank | None
     logged: tuple[Logged, ...]
 
 
@@ -155,6 +155,7 @@ def populations(facts: Facts, stops: Stops, logs: dict[Cell, Log]) -> list[Popul
     """Each finished population of the report's settings."""
     printed = {(run.dataset, run.setting): run for run in facts.runs}
     result = []
+    epochs = int(facts.common["num_epochs"])
     for cell, stop in stops.items():
         if cell.sweep:
             continue
@@ -166,16 +167,16 @@ def populations(facts: Facts, stops: Stops, logs: dict[Cell, Log]) -> list[Popul
                 statistics.share(stop),
                 _quartiles(stop),
                 run.stop,
-                statistics.rank(statistics.times(stop), run.stop),
-                tuple(_logged(run, logs.get(cell, {}))),
+                statistics.rank(statistics.times(stop), run.stop) if run.stop <= epochs else None,
+                tuple(_logged(run, logs.get(cell, {}), epochs)),
             )
         )
     return result
 
 
-def _logged(run: PrintedRun, log: Log) -> Iterator[Logged]:
+def _logged(run: PrintedRun, log: Log, epochs: int) -> Iterator[Logged]:
     for epoch, loss, accuracy in run.log:
-        if epoch not in log:
+        if epoch not in log or epoch > epochs:
             continue
         for quantity, value, all_values in zip(
             ("loss", "accuracy"), (loss, accuracy), log[epoch], strict=True

@@ -10,14 +10,11 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 from report.facts import Setting
 from report.figures.theme import (
-    CLASS0,
-    CLASS1,
     DATASET_COLOURS,
     INK,
-    LINEAR,
     MUTED,
     PAPER,
-    XOR,
+    SETTINGS,
     Figure,
     finish,
     style,
@@ -28,24 +25,23 @@ from study import statistics
 from study.conclusions import Conclusion, Population, Sweep
 from study.plan import World
 
-COLOURS = (INK, CLASS1, CLASS0, XOR, LINEAR)
-"""Of the report's settings, in its order."""
-
 FIRST = 90
 """Where the axis of epochs begins: a little before the first look."""
 
 THOUSANDS = FuncFormatter(lambda value, _: f"{value:,.0f}")
 
 
-def arrivals(world: World, populations: Sequence[Population], epochs: int) -> Figure:
+def arrivals(
+    world: World, populations: Sequence[Population], settings: Sequence[Setting], epochs: int
+) -> Figure:
     """The share of networks that has arrived, against the epoch; the report's runs marked."""
-    base = populations[0].cell.setting
     with style():
         canvas = Canvas(figsize=(6.4, 4.1))
         title(canvas, "Networks that have arrived", world.title)
         axes = canvas.add_axes((0.085, 0.115, 0.89, 0.745))
-        for population, colour in zip(populations, COLOURS, strict=False):
-            _curve(axes, population, base, colour, epochs)
+        for population in populations:
+            colour = SETTINGS[settings.index(population.cell.setting)]
+            _curve(axes, population, settings[0], colour, epochs)
         axes.plot([], [], "o", color=MUTED, markersize=7, label="the report’s run")
         axes.set_xscale("log")
         axes.set_xlim(FIRST, epochs)
@@ -65,6 +61,8 @@ def arrivals(world: World, populations: Sequence[Population], epochs: int) -> Fi
             f"{world.title}: the share of the networks that has reached an accuracy of 1.0, "
             "against the epoch. A dot marks the epoch at which the report’s own run did."
         )
+        if not all(population.rank for population in populations):
+            caption += f" Without one: beyond the {epochs:,} epochs trained here."
         return finish(f"arrivals-{world.name}", caption, canvas)
 
 
@@ -76,6 +74,8 @@ def _curve(axes: Axes, population: Population, base: Setting, colour: str, epoch
         where="post", color=colour, label="the base" if setting == base else setting.other(base),
         clip_on=False,
     )  # fmt: skip
+    if population.rank is None:  # the report's run stops beyond the right edge
+        return
     axes.plot(
         population.printed, population.rank.by / 100, "o", color=colour, markersize=8.5,
         markeredgecolor=PAPER, markeredgewidth=1.3, clip_on=False, zorder=5,

@@ -164,7 +164,7 @@ def _population(population: Population, study: Study) -> dict[str, Any]:
         "arrive": asdict(population.share),
         "quartiles": population.quartiles,
         "stop_printed": population.printed,
-        "percentile": asdict(population.rank),
+        "percentile": asdict(population.rank) if population.rank else None,
         "first": command(cell, 0),
         "logged": [asdict(logged) for logged in population.logged],
     }
@@ -188,7 +188,7 @@ def draw(study: Study) -> list[Figure]:
     for world in WORLDS:
         group = [p for p in found if p.cell.world == world]
         if group:
-            result.append(figures.arrivals(world, group, study.epochs))
+            result.append(figures.arrivals(world, group, study.facts.settings, study.epochs))
     if concluded := study.conclusions:
         result.append(figures.effects(concluded))
     if swept := study.sweeps:
@@ -215,6 +215,7 @@ def render(study: Study, drawn: Sequence[Figure]) -> str:
         interval=_interval,
         ratio=lambda effect: _ratio(effect.ratio),
         rate=_rate,
+        coloured=report_page.colouring(study.facts.settings),
     )
     found = study.populations
     concluded = study.conclusions

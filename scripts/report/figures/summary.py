@@ -16,6 +16,7 @@ from report.figures.theme import (
     DATASET_COLOURS,
     INK,
     MUTED,
+    SETTINGS,
     Figure,
     finish,
     style,
@@ -33,7 +34,8 @@ def stops(runs: Sequence[OurRun]) -> Figure:
         axes = canvas.add_axes((0.02, 0.1, 0.95, 0.81))
         for i, setting in enumerate(settings):
             axes.axhline(i + 0.02, color="none")
-            axes.text(66, i - 0.36, setting.name, size=9, color=INK, va="center")
+            axes.plot(69, i - 0.36, "s", color=SETTINGS[i], markersize=5, markeredgewidth=0)
+            axes.text(75, i - 0.36, setting.name, size=9, color=INK, va="center")
         for run in runs:
             _stop(axes, settings.index(run.printed.setting), run)
         axes.set_xscale("log")

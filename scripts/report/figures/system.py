@@ -11,10 +11,8 @@ from report.figures.theme import (
     CLASS1,
     GRID,
     INK,
-    LINEAR,
     MUTED,
     PAPER,
-    XOR,
     Figure,
     finish,
     style,
@@ -144,12 +142,12 @@ def activation(number: str, layer: Layer, name: str, span: tuple[float, float]) 
         axes = canvas.add_axes((0.09, 0.1, 0.88, 0.72))
         axes.axhline(0, color=MUTED, lw=0.7)
         axes.axvline(0, color=MUTED, lw=0.7)
-        axes.plot(x, y, color=XOR, lw=2, label="$f(x)$")
+        axes.plot(x, y, color=INK, lw=2, label="$f(x)$")
         # A jump is no slope: the derivative breaks off where the layer's does.
         jumps = np.flatnonzero(np.abs(np.diff(slope)) > 0.5) + 1
         for k, part in enumerate(np.split(np.arange(len(x)), jumps)):
             axes.plot(
-                x[part], slope[part], color=LINEAR, lw=2, dashes=(4, 1.6),
+                x[part], slope[part], color=MUTED, lw=2, dashes=(4, 1.6),
                 label=None if k else "$f'(x)$",
             )  # fmt: skip
         axes.grid(color=GRID)

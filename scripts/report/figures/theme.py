@@ -26,6 +26,9 @@ XOR = "#2360c0"
 LINEAR = "#c0560b"
 CLASS0 = "#0a7d80"
 CLASS1 = "#b3245c"
+SETTINGS = (INK, "#6b4fc4", "#3c8a2e", "#a88600", "#c246b4")
+"""Of the report's settings, in its order, in every plot and table of both pages: five colours that
+no data set and no class has."""
 
 COLOURS = {
     "ink": INK,
@@ -36,6 +39,7 @@ COLOURS = {
     "linear": LINEAR,
     "class0": CLASS0,
     "class1": CLASS1,
+    **{f"setting{i}": colour for i, colour in enumerate(SETTINGS) if i},
 }
 """The colours by the names of their CSS variables."""
 

@@ -1,0 +1,63 @@
+"""What a run writes, and the callbacks that watch it: log lines, bar, TensorBoard, picture."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import xpnet as xn
+from xpnet import callbacks
+from xpnet.cli.program import Mistake
+
+Write = Callable[[str], None]
+
+
+def outputs(options: argparse.Namespace, spelled: dict[str, str]) -> dict[str, Path]:
+    """What is to be written; the folders are made here."""
+    network = f"{options.activation}-{options.num_hidden}x{options.dim_hidden}"
+    if options.members:
+        network += f"-x{options.members}"
+    now = f"{datetime.now():%Y%m%d-%H%M%S.%f}"[:-3]
+    run = f"{options.dataset}-{options.optim}-lr{options.lr:g}-{network}-{options.backend}-{now}"
+    output = {}
+    for kind, wanted, name, end in (
+        ("tensorboard", options.is_writer_logging, "dir_writer", ""),
+        ("picture", options.is_image_saving, "dir_output", ".png"),
+    ):
+        if wanted:
+            flag = spelled.get(name, f"--{name}")
+            output[kind] = callbacks.writable_folder(flag, getattr(options, name)) / (run + end)
+    return output
+
+
+def watchers(
+    options: argparse.Namespace, spelled: dict[str, str], output: dict[str, Path], write: Write
+) -> list[xn.Callback]:
+    """The callbacks that the flags ask for; takes out of ``output`` what there is no package for.
+
+    A missing package is a mistake where its flag was given, and else a line on stderr.
+    """
+    title = f"{options.dataset}, {options.optim}, {options.activation}, lr {options.lr:g}"
+    if options.members:
+        last = options.seed + options.members - 1
+        title += f", {options.members} members, seeds {options.seed} to {last}"
+    made: list[xn.Callback] = [callbacks.LogLines(options.epoch_logging, write)]
+    makers: list[tuple[str, str, Callable[[], xn.Callback]]] = [
+        ("bar", "", callbacks.ProgressBar),
+        ("tensorboard", "is_writer_logging", lambda: callbacks.TensorBoard(output["tensorboard"])),
+        ("picture", "is_image_saving", lambda: callbacks.Picture(output["picture"], title)),
+    ]
+    for kind, flag, make in makers:
+        if kind != "bar" and kind not in output:
+            continue
+        try:
+            made.append(make())
+        except ImportError as error:
+            if flag in spelled:
+                raise Mistake(f"{spelled[flag]} must be False here: {error}") from None
+            print(f"[INFO]: Left out: {error}", file=sys.stderr)
+            output.pop(kind, None)
+    return made
