@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,18 +37,19 @@ def agree(
     members: int | None = None,
     samples: int = 12,
     threads: int | None = None,
+    dtype: str = "float64",
 ) -> None:
     """The runner agrees with the plain loop over a network of 4 inputs and 1 output."""
     rng = np.random.default_rng(7)
     # Not Adam: it would divide gradients that are 0 but for their rounding by their own size.
     loss, optimizer = loss or xn.MSE(), optimizer or xn.Momentum(lr=1e-2, weight_decay=0.1)
     net = xn.Sequential(*layers)
-    x = backend.asarray(rng.normal(size=(samples, 4)), "float64")
-    y = backend.asarray(rng.normal(size=(samples, 1)), "float64")
+    x = backend.asarray(rng.normal(size=(samples, 4)), dtype)
+    y = backend.asarray(rng.normal(size=(samples, 1)), dtype)
     theta = net.init(3, like=x, members=members)
     step = TrainingStep(backend.xp, net, loss, optimizer)
     results = both(backend, step, theta, (x, y, None), 6, recorded=None, threads=threads)
-    assert_agree(results, "float64", 6)
+    assert_agree(results, dtype, 6)
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,80 @@ def test_layers_of_every_kind(recording: Any, name: str, samples: int, members: 
     if recording.name not in RECORDING:
         pytest.skip(f"{recording.name} does not record its steps")
     agree(recording, LAYERS[name], members=members, samples=samples)
+
+
+@dataclass(frozen=True)
+class Of(OwnLayer):
+    """A function of the input and the namespace, whose backprop is not its Jacobian."""
+
+    function: Any
+
+    def forward(self, xp: Any, params: Any, x: Any) -> Any:
+        return self.function(xp, x), lambda dy, need_dx=True: (self.function(xp, dy), ())
+
+
+NUMBERS = {
+    "least of a NumPy scalar": lambda xp, x: xp.minimum(x, np.float64(0.5)),
+    "greatest of a NumPy scalar": lambda xp, x: xp.maximum(np.float64(0.5), x),
+    "times NumPy scalars": lambda xp, x: np.float64(0.1) * x * np.float32(0.1) - np.int64(1),
+    "scalars of a mask": lambda xp, x: xp.astype(x > 0, x.dtype) * np.float64(2) + np.float64(1),
+    "at least minus infinity": lambda xp, x: xp.maximum(x, -math.inf),
+    "at most infinity": lambda xp, x: xp.minimum(x, math.inf),
+    "beyond infinity": lambda xp, x: x + xp.astype(x > math.inf, x.dtype) * 2.0,
+    "one infinity of two": lambda xp, x: xp.exp(xp.astype(x > 0, x.dtype) * 2.0 + -math.inf) + x,
+    "infinite slope": lambda xp, x: xp.minimum(x, xp.astype(x > 0, x.dtype) * math.inf + 1.0),
+    "not a number": lambda xp, x: xp.maximum(x, math.nan),
+    "beyond single precision": lambda xp, x: xp.minimum(x, 1e300) + 1e-300 * x + x / 1e300,
+    "less much": lambda xp, x: xp.exp(x - 1e300 * xp.abs(x)) + x,
+    "large whole numbers": lambda xp, x: x + (x > 1 << 62) * x,
+    "truth": lambda xp, x: xp.maximum(x, False) * True,
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("fixture", ["backend", "recording"])
+def test_numbers_of_every_kind(
+    fixture: str, name: str, dtype: str, backend: Any, request: Any
+) -> None:
+    if backend.name not in RECORDING:
+        pytest.skip(f"{backend.name} does not record its steps")
+    layers = xn.Linear(4, 4), Of(NUMBERS[name]), xn.Linear(4, 1)
+    agree(request.getfixturevalue(fixture), layers, dtype=dtype)
+
+
+COUNTERS = {
+    "growing beyond every float": lambda xp, step: 1 / (1 + xp.exp(60 * step * step)),
+    "not a number": lambda xp, step: xp.maximum(step, xp.log(2.5 - step)),
+    "not a number first": lambda xp, step: xp.minimum(xp.log(2.5 - step), step),
+    "whole numbers": lambda xp, step: xp.astype(xp.astype(step * 0.5, xp.int64), step.dtype),
+    "truth values": lambda xp, step: xp.astype((step > 1) + (step > 2), step.dtype),
+    "NumPy scalars": lambda xp, step: np.float64(0.1) / (1 + np.float64(0.1) * step),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Counting(Optimizer):
+    """A rate that is some function of the number of steps."""
+
+    rate: Any = None
+
+    def slots(self, xp: Any, theta: Any) -> Any:
+        return {"step": xp.sum(xp.zeros_like(theta)), "far": xp.sum(xp.zeros_like(theta))}
+
+    def step(self, xp: Any, theta: Any, grad: Any, state: Any) -> Any:
+        step = state["step"]
+        rate = self.rate(xp, step)
+        far = xp.exp(60 * step)  # at last beyond single precision
+        return theta - rate * (1e-2 * grad) - grad * rate, {"step": step + 1, "far": far}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", COUNTERS)
+def test_counters_of_every_kind(recording: Any, name: str, dtype: str) -> None:
+    if recording.name not in RECORDING:
+        pytest.skip(f"{recording.name} does not record its steps")
+    agree(recording, (xn.Linear(4, 1),), Counting(COUNTERS[name]), dtype=dtype)
 
 
 @dataclass(frozen=True, eq=False)

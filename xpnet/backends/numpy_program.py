@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.program import END, Program, elementwise, root_of
+from xpnet.backends.program import END, Program, elementwise, literal, root_of
 from xpnet.backends.tape import FUNCTIONS, VIEWS, Node, Recording, Untraceable
 
 BLOCK_BYTES = 1 << 17
@@ -121,6 +121,8 @@ class NumPyProgram(Program):
         cast = self._number_and(product[0], "multiply")
         if cast is None or cast[0].op != "astype" or not isinstance(cast[0].args[0], Node):
             return None
+        if not math.isfinite(cast[1]):  # 0 times it is none of the two values
+            return None
         within = {product[0], cast[0]}
         mask = cast[0].args[0]
         alone = all(self.uses[n] == 1 and n not in self.pieces for n in within)
@@ -186,7 +188,7 @@ class NumPyProgram(Program):
             other = self.name(self.number(high, node.dtype))
             putmask = self.name(np.putmask)
             return [
-                f"{out}.fill({low!r})",
+                f"{out}.fill({literal(low)})",
                 f"{putmask}({out}, {self.name(self.array(mask))}, {other})",
             ]
         if elementwise(node):

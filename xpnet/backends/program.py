@@ -42,6 +42,7 @@ INFIX = {
     "equal": "==",
     "not_equal": "!=",
 }
+COMPARISONS = ("greater", "greater_equal", "less", "less_equal", "equal", "not_equal")
 END = 1 << 60
 """The position of what is read after the step."""
 
@@ -64,12 +65,25 @@ def _divide(a: float, b: float) -> float:
     return a / b if b else float(np.float64(a) / np.float64(b))
 
 
+def _maximum(a: float, b: float) -> float:
+    return a if a >= b or a != a else b  # NaN, from either side, as NumPy does
+
+
+def _minimum(a: float, b: float) -> float:
+    return a if a <= b or a != a else b
+
+
+def literal(number: float) -> str:
+    """A Python number as it stands in a program."""
+    return repr(number) if math.isfinite(number) else f"float('{number}')"
+
+
 HOST = {
     **{name: _guarded(getattr(math, name)) for name in ("exp", "expm1", "log", "log1p", "sqrt")},
     "tanh": math.tanh,
     "abs": abs,
-    "maximum": max,
-    "minimum": min,
+    "maximum": _maximum,
+    "minimum": _minimum,
     "divide": _divide,
 }
 
@@ -377,6 +391,8 @@ class Program(ABC):
     def write_host(self, node: Node) -> None:
         """Write arithmetic on counters, as Python does it."""
         args = [self.scalar_text(arg) for arg in node.args]
+        if not self.is_floating(node.dtype) and node.op not in COMPARISONS:
+            raise Untraceable(f"{node.op} to {node.dtype}, which Python floats are not")
         if node.op == "astype":
             text = f"float({args[0]})"
         elif node.op in HOST:
@@ -393,7 +409,7 @@ class Program(ABC):
     def scalar_text(self, arg: Any) -> str:
         """A 0-d operand as it stands in an expression."""
         if not isinstance(arg, Node):
-            return f"({arg!r})" if math.isfinite(arg) else f"float('{arg}')"
+            return f"({literal(arg)})"
         if arg in self.variables:
             return self.variables[arg]
         if arg.op == "const":

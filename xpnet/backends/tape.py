@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 Array = Any
 
 
@@ -132,10 +134,19 @@ class Tape:
         return Traced(self, node, result)
 
     def _operand(self, arg: Any) -> Any:
+        """A node, or a plain Python number: what a library's scalars are is settled here."""
         if isinstance(arg, Traced):
             return arg.node
-        if isinstance(arg, (bool, int, float)):
+        if isinstance(arg, np.generic) and self.xp is not np:
+            arg = arg.item()  # NumPy alone promotes to its scalars' dtype
+        if isinstance(arg, np.generic):
+            arg = np.asarray(arg)
+        if isinstance(arg, bool):
             return arg
+        if isinstance(arg, int):
+            return int(arg) if abs(arg) < 1 << 53 else float(arg)
+        if isinstance(arg, float):
+            return float(arg)
         if hasattr(arg, "shape"):
             return Node("const", (), {}, tuple(arg.shape), arg.dtype, arg)
         raise Untraceable(f"{arg!r} is no operand that can be recorded")
