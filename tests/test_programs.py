@@ -219,6 +219,34 @@ def test_numbers_of_every_kind(
     agree(request.getfixturevalue(fixture), layers, dtype=dtype)
 
 
+MIXED = {
+    "mask less": lambda xp, x: x - 0.5 * (x > 0),
+    "mask more": lambda xp, x: x + 0.5 * (x > 0),
+    "mask of mask": lambda xp, x: (x > 0) + (x > 0.5) * x,
+    "mask first": lambda xp, x: (x > 0) + x * x,
+    "mask divided": lambda xp, x: x - 0.5 * ((x > 0) / (x * x + 1)),
+    "divided by mask": lambda xp, x: x - 0.5 * (x / ((x > 0) + 1.5)),
+    "places": lambda xp, x: x + xp.argmax(x, axis=-1, keepdims=True) * x,
+    "less places": lambda xp, x: x - 0.25 * xp.argmax(x, axis=-1, keepdims=True),
+    "places plus product": lambda xp, x: xp.argmax(x, axis=-1, keepdims=True) + x @ x.mT @ x,
+    "mask plus product": lambda xp, x: (x > 0) + x @ x.mT @ x,
+    "single": lambda xp, x: x + xp.astype(x, xp.float32) * x,
+    "less single": lambda xp, x: x - 0.5 * xp.astype(x, xp.float32),
+}
+
+
+@pytest.mark.parametrize("members", [None, 3])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", MIXED)
+def test_operands_of_every_dtype(
+    recording: Any, name: str, dtype: str, members: int | None
+) -> None:
+    if recording.name not in RECORDING:
+        pytest.skip(f"{recording.name} does not record its steps")
+    layers = xn.Linear(4, 4), Of(MIXED[name]), xn.Tanh(), xn.Linear(4, 1)
+    agree(recording, layers, members=members, dtype=dtype)
+
+
 COUNTERS = {
     "growing beyond every float": lambda xp, step: 1 / (1 + xp.exp(60 * step * step)),
     "not a number": lambda xp, step: xp.maximum(step, xp.log(2.5 - step)),

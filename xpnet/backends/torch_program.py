@@ -127,6 +127,7 @@ class TorchProgram(Program):
             found = self._fuse(node)
             if (
                 found is not None
+                and self._of_one_dtype(node, found[1])
                 and _distinct(found[1])
                 and self._may_wait(node, found[1], found[3])
             ):
@@ -169,6 +170,10 @@ class TorchProgram(Program):
                 if large and isinstance(other, Node) and not self._is_number(other):
                     return "add", (first, other), number, {product}
         return None
+
+    def _of_one_dtype(self, node: Node, operands: tuple[Any, ...]) -> bool:
+        """Whether all arrays are of the dtype of ``node``: these calls take no others."""
+        return all(self._is_number(arg) or arg.dtype == node.dtype for arg in operands)
 
     def _may_wait(self, node: Node, operands: tuple[Any, ...], inner: set[Node]) -> bool:
         """Whether the operands of ``inner`` are still there when ``node`` is computed."""
