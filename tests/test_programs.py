@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 
 import xpnet as xn
-from tests.test_runners import assert_agree, both, problem
+from tests.test_runners import OPTIMIZERS, assert_agree, both, problem
 from xpnet.backends import numpy_program
+from xpnet.backends.tape import record
+from xpnet.layers import ACTIVATIONS
 from xpnet.optimizers import Optimizer
 from xpnet.step import TrainingStep
 
@@ -38,6 +41,7 @@ def agree(
     samples: int = 12,
     threads: int | None = None,
     dtype: str = "float64",
+    recorded: bool | None = None,
 ) -> None:
     """The runner agrees with the plain loop over a network of 4 inputs and 1 output."""
     rng = np.random.default_rng(7)
@@ -48,7 +52,7 @@ def agree(
     y = backend.asarray(rng.normal(size=(samples, 1)), dtype)
     theta = net.init(3, like=x, members=members)
     step = TrainingStep(backend.xp, net, loss, optimizer)
-    results = both(backend, step, theta, (x, y, None), 6, recorded=None, threads=threads)
+    results = both(backend, step, theta, (x, y, None), 6, recorded=recorded, threads=threads)
     assert_agree(results, dtype, 6)
 
 
@@ -325,6 +329,138 @@ def test_optimizers_of_every_kind(recording: Any, optimizer: Any, threads: int) 
         pytest.skip(f"{recording.name} does not record its steps")
     layers = LAYERS["activation first"]
     agree(recording, layers, optimizer=optimizer, samples=40, threads=threads)
+
+
+def _bound(m: Any, other: Any) -> Any:
+    """``m`` after an augmented assignment, which writes into it on most libraries."""
+    m *= 0.5
+    m += other
+    return m
+
+
+def _old_name(xp: Any, grad: Any, m: Any, n: Any) -> Any:
+    _bound(m, grad)
+    return m, m, n
+
+
+def _old_result(xp: Any, grad: Any, m: Any, n: Any) -> Any:
+    return _bound(m, grad), m, n
+
+
+def _view_from_before(xp: Any, grad: Any, m: Any, n: Any) -> Any:
+    first = xp.reshape(m, (*m.shape[:-1], 1, -1)).mT[..., 0]
+    after = _bound(m, grad)
+    return after + first, after, n
+
+
+def _through_a_view(xp: Any, grad: Any, m: Any, n: Any) -> Any:
+    _bound(m[..., 1:], grad[..., 1:])
+    return m + grad, m, n
+
+
+def _through_a_view_from_before(xp: Any, grad: Any, m: Any, n: Any) -> Any:
+    view = m[..., :2]
+    m = _bound(m, grad)
+    m = m + _bound(view, grad[..., :2])[..., :1]
+    return m, m + grad, n
+
+
+def _two_names(xp: Any, grad: Any, m: Any, n: Any) -> Any:
+    m = _bound(m, grad)
+    turned = xp.concat([m[..., 1:], m[..., :1]], axis=-1)
+    return m + n, turned, turned
+
+
+STEPS = [
+    *(_old_name, _old_result, _view_from_before, _through_a_view, _through_a_view_from_before),
+    _two_names,
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Writing(Optimizer):
+    """Writes into its moments, and goes on with another name for them than the one it bound."""
+
+    direction: Any = None
+
+    def slots(self, xp: Any, theta: Any) -> Any:
+        return {"m": xp.ones_like(theta), "n": xp.zeros_like(theta)}
+
+    def step(self, xp: Any, theta: Any, grad: Any, state: Any) -> Any:
+        d, m, n = self.direction(xp, grad, state["m"], state["n"])
+        return theta - 1e-2 * d, {"m": m, "n": n}
+
+
+@pytest.mark.parametrize("members", [None, 3])
+@pytest.mark.parametrize("direction", STEPS, ids=lambda step: step.__name__)
+def test_an_array_that_was_written_into_is_read_as_the_step_says(
+    recording: Any, direction: Any, members: int | None
+) -> None:
+    agree(recording, LAYERS["activation first"], optimizer=Writing(direction), members=members)
+
+
+def test_a_copy_of_an_array_that_is_written_into_is_none_of_it(recording: Any) -> None:
+    def direction(xp: Any, grad: Any, m: Any, n: Any) -> Any:
+        before = xp.astype(m, m.dtype)
+        m = _bound(m, grad)
+        return m + before, m, n
+
+    layers, optimizer = LAYERS["activation first"], Writing(direction)
+    agree(recording, layers, optimizer=optimizer, recorded=recording.name in RECORDING or None)
+
+
+@dataclass(frozen=True)
+class WritingLayer(OwnLayer):
+    """Writes into its input, and into what it was before."""
+
+    def forward(self, xp: Any, params: Any, x: Any) -> Any:
+        before = x
+        x *= 2.0
+        return x + before, lambda dy, need_dx=True: (dy * 4.0, ())
+
+
+@dataclass(frozen=True)
+class WritingWeights(OwnLayer):
+    """Writes into its weights, and so into theta."""
+
+    def parameters(self) -> dict[str, tuple[int, ...]]:
+        return {"W": (1, 4)}
+
+    def draw(self, rng: Any) -> Any:
+        return [rng.normal(0, 0.3, (1, 4))]
+
+    def forward(self, xp: Any, params: Any, x: Any) -> Any:
+        (W,) = params
+        W *= 0.5
+        return x @ W.mT, lambda dy, need_dx=True: (dy @ W, (dy.mT @ x,))
+
+
+@pytest.mark.parametrize("members", [None, 3])
+@pytest.mark.parametrize("layer", [WritingLayer(), WritingWeights()], ids=repr)
+def test_a_layer_that_writes_into_what_others_keep_does_so(
+    recording: Any, layer: Any, members: int | None
+) -> None:
+    layers = (xn.Linear(4, 4), xn.Tanh(), layer)
+    if isinstance(layer, WritingLayer):
+        layers = (*layers, xn.Linear(4, 1))
+    agree(recording, layers, members=members)
+
+
+@pytest.mark.parametrize("members", [None, 3])
+@pytest.mark.parametrize("loss", ["BCE", "BCEWithLogits", "CrossEntropy", "MSE", "Huber"])
+def test_all_layers_losses_and_optimizers_of_xpnet_are_recorded(
+    recording: Any, loss: str, members: int | None
+) -> None:
+    if recording.name not in RECORDING:
+        pytest.skip(f"{recording.name} does not record its steps")
+    rows = recording.asarray(np.arange(5), "int64")
+    for activation, optimizer in itertools.product(ACTIVATIONS.values(), OPTIMIZERS.values()):
+        net, theta, criterion, data = problem(recording, loss, activation(), members, "float32")
+        weight = recording.asarray(np.ones((12, 1)), "float32")
+        step = TrainingStep(recording.xp, net, criterion, optimizer)
+        carry = theta, optimizer.init(theta)
+        record(step, recording.xp, carry, data)
+        record(step, recording.xp, carry, (*data[:2], weight), rows)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,11 @@ An optimizer is a description, like a layer: it holds no parameters and no momen
 makes the state, ``update(theta, grad, state)`` returns the next ``theta`` and state. The state is
 consumed (its arrays may be written into): go on with the one that is returned.
 
+Inside a step, go on with the name that an augmented assignment has bound. After ``m = state["m"]``
+and ``m *= beta``, ``m`` is the new value everywhere, and ``state["m"]`` the old one on JAX and the
+new one elsewhere, as are a view of ``m`` and another name for it; a step that uses them is not
+recorded, and slower.
+
 ``theta`` and ``grad`` are ``(..., size)``. Every number (``lr``, ``betas``, ``eps``,
 ``weight_decay`` …) may also be an array of shape ``(members, 1)``, one value a member.
 
