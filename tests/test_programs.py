@@ -331,6 +331,29 @@ def test_optimizers_of_every_kind(recording: Any, optimizer: Any, threads: int) 
     agree(recording, layers, optimizer=optimizer, samples=40, threads=threads)
 
 
+@dataclass(frozen=True, eq=False)
+class Divided(Optimizer):
+    """Large numbers divided by one another and multiplied: by a number, or by the step's."""
+
+    rate: float | None = None
+
+    def slots(self, xp: Any, theta: Any) -> Any:
+        return {"step": xp.sum(xp.zeros_like(theta))}
+
+    def step(self, xp: Any, theta: Any, grad: Any, state: Any) -> Any:
+        rate = state["step"] if self.rate is None else self.rate
+        t = grad / (xp.abs(grad) + 1)
+        d = 3e37 * (t * t + 1)
+        return theta - rate * (3e37 * t / d), {"step": state["step"] + 5.0}
+
+
+@pytest.mark.parametrize("rate", [None, 0.5, 20.0, -20.0])
+def test_a_quotient_is_multiplied_only_then(recording: Any, rate: float | None) -> None:
+    if recording.name not in RECORDING:
+        pytest.skip(f"{recording.name} does not record its steps")
+    agree(recording, (xn.Linear(4, 1),), Divided(rate), dtype="float32", recorded=True)
+
+
 def _bound(m: Any, other: Any) -> Any:
     """``m`` after an augmented assignment, which writes into it on most libraries."""
     m *= 0.5

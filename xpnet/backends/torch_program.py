@@ -147,7 +147,9 @@ class TorchProgram(Program):
             product = node.args[1]
             for factor, other in (product.args, product.args[::-1]):
                 if self._is_number(factor) and isinstance(other, Node):
-                    if self._within(other, "divide", node):
+                    # addcdiv multiplies before it divides, which may overflow with factors above 1.
+                    small = isinstance(factor, Node) or abs(factor) <= 1
+                    if small and self._within(other, "divide", node):
                         args = (node.args[0], *other.args)
                         if all(isinstance(arg, Node) and not arg.host for arg in args):
                             return "addcdiv", args, factor, {product, other}
@@ -209,12 +211,19 @@ class TorchProgram(Program):
     def _fused(self, node: Node) -> str:
         name, args, factor = self.fusions[node]
         operands = [self.text(self.operand(arg, node.dtype)) for arg in args]
-        number = ""
-        if factor is not None:
-            sign, key = ("-", "value") if name == "addcdiv" else ("", "alpha")
-            number = f"{key}={sign}({self._number(factor, node.dtype)}), "
         out = self.name(self.allocate(node))
-        return f"{self._function(name)}({', '.join(operands)}, {number}out={out})"
+        call = f"{self._function(name)}({', '.join(operands)}"
+        if factor is None:
+            return f"{call}, out={out})"
+        number = self._number(factor, node.dtype)
+        if name != "addcdiv":
+            return f"{call}, alpha={number}, out={out})"
+        variable = self.scalar_text(factor)
+        together = f"{call}, value=-{variable}, out={out})"
+        first, a, b = operands
+        quotient = f"{self._function('divide')}({a}, {b})"
+        apart = f"{self._function('sub')}({first}, {quotient}, alpha={number}, out={out})"
+        return f"{together} if -1 <= {variable} <= 1 else {apart}"
 
     # ---- calls
 
