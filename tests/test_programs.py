@@ -322,8 +322,19 @@ class Neighbour(Optimizer):
         return theta - 1e-3 * theta[..., -1:] - 1e-3 * theta[..., :1], state
 
 
+@dataclass(frozen=True, eq=False)
+class First(Optimizer):
+    """Looks at its first parameter, while all are changed."""
+
+    def slots(self, xp: Any, theta: Any) -> Any:
+        return {}
+
+    def step(self, xp: Any, theta: Any, grad: Any, state: Any) -> Any:
+        return theta - 1e-2 * (theta[..., :1] * grad), state
+
+
 @pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("optimizer", [OldMoment(), Swapping(), Neighbour()], ids=repr)
+@pytest.mark.parametrize("optimizer", [OldMoment(), Swapping(), Neighbour(), First()], ids=repr)
 def test_optimizers_of_every_kind(recording: Any, optimizer: Any, threads: int) -> None:
     if recording.name not in RECORDING:
         pytest.skip(f"{recording.name} does not record its steps")

@@ -295,6 +295,7 @@ class NumPyProgram(Program):
 
         def column(array: np.ndarray) -> str:
             """The loop variable that runs over the blocks of a whole array."""
+            reads.append(array)
             if array.size > 1 and (flat or array.shape[0] == length):
                 name = f"b{self.name(array)}"
                 if name not in columns:
@@ -302,10 +303,7 @@ class NumPyProgram(Program):
                     if not np.shares_memory(source, array):
                         raise Untraceable("a chain over strided arrays")
                     columns[name] = [source[block] for block in blocks]
-                reads.append(array)
                 return name
-            if array.size > 1:
-                reads.append(array)
             # A single element may have axes, which a flat block has not.
             return self.name(array.reshape(()) if flat and array.size == 1 else array)
 
