@@ -323,6 +323,25 @@ class Neighbour(Optimizer):
 
 
 @dataclass(frozen=True, eq=False)
+class Named(Optimizer):
+    """Its state has names that no variable could have, or that of what it moves."""
+
+    mean: str
+
+    def slots(self, xp: Any, theta: Any) -> Any:
+        zero = xp.sum(xp.zeros_like(theta))
+        return {self.mean: theta + 1.0, "number of steps": zero, "class": zero + 1.0}
+
+    def numbers(self) -> Any:
+        return {}
+
+    def step(self, xp: Any, theta: Any, grad: Any, state: Any) -> Any:
+        mean, steps = 0.5 * (state[self.mean] + theta), state["number of steps"] + 1
+        after = {self.mean: mean, "number of steps": steps, "class": state["class"] * 0.5}
+        return theta - grad / (50 * steps) - 1e-2 * state["class"] * mean, after
+
+
+@dataclass(frozen=True, eq=False)
 class First(Optimizer):
     """Looks at its first parameter, while all are changed."""
 
@@ -334,7 +353,11 @@ class First(Optimizer):
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("optimizer", [OldMoment(), Swapping(), Neighbour(), First()], ids=repr)
+@pytest.mark.parametrize(
+    "optimizer",
+    [OldMoment(), Swapping(), Neighbour(), First(), Named("theta"), Named("mean θ")],
+    ids=repr,
+)
 def test_optimizers_of_every_kind(recording: Any, optimizer: Any, threads: int) -> None:
     if recording.name not in RECORDING:
         pytest.skip(f"{recording.name} does not record its steps")

@@ -198,9 +198,10 @@ class Program(ABC):
     def _place_carry(self) -> None:
         """Give the carry its buffers, and find the values that may be computed in place there."""
         self.home: dict[Node, Array] = {}
+        self.counters: dict[str, str] = {}
         for name, node in self.recording.carry.items():
             if node.host:
-                self.variables[node] = f"carry_{name}"
+                self.variables[node] = self.counters[name] = f"carry{len(self.counters)}"
                 continue
             buffer = self.given.get(name)
             if buffer is None:
@@ -446,7 +447,7 @@ class Program(ABC):
         for name, node in self.recording.results.items():
             before = self.recording.carry[name]
             if before.host:
-                counters.append((f"carry_{name}", self.scalar_text(node)))
+                counters.append((self.counters[name], self.scalar_text(node)))
                 continue
             array = self.array(node)
             if array is self.carry[name]:
@@ -460,7 +461,7 @@ class Program(ABC):
             self.lines.append(f"{', '.join(left)} = {', '.join(right)}")
 
     def _compile(self) -> None:
-        counters = [f"carry_{name}" for name, node in self.recording.carry.items() if node.host]
+        counters = self.counters.values()
         histories = [f"history_{name}" for name in self.recording.metrics]
         rows = ["rows = orders[k]"] if self.recording.rows is not None else []
         lines = [
@@ -484,7 +485,6 @@ class Program(ABC):
         for name, buffer in self.carry.items():
             if values[name] is not buffer:
                 buffer[...] = values[name]
-        hosts = [name for name, node in self.recording.carry.items() if node.host]
         metrics = {
             name: self.empty((n, *node.shape), node.dtype)
             for name, node in self.recording.metrics.items()
@@ -493,11 +493,11 @@ class Program(ABC):
             n,
             orders,
             interrupted,
-            *(float(values[name]) for name in hosts),
+            *(float(values[name]) for name in self.counters),
             *(self.rows(history) for history in metrics.values()),
         )
         after = dict(self.carry)
-        for name, value in zip(hosts, counters, strict=True):
+        for name, value in zip(self.counters, counters, strict=True):
             after[name] = self.full((), value, self.recording.carry[name].dtype)
         return (
             (after["theta"], {name: after[name] for name in state}),

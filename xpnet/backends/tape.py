@@ -338,6 +338,8 @@ def record(
         Untraceable: if the step cannot be recorded.
     """
     theta, state = carry
+    if "theta" in state:
+        raise Untraceable("a state that has a theta of its own")
     tape = Tape(xp)
     recorded = replace(step, xp=TracingNamespace(tape))
     inputs = {"theta": tape.input(theta)}
