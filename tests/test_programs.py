@@ -342,6 +342,17 @@ class Named(Optimizer):
 
 
 @dataclass(frozen=True, eq=False)
+class Long(Optimizer):
+    """Its state is longer than theta."""
+
+    def slots(self, xp: Any, theta: Any) -> Any:
+        return {"v": xp.ones_like(xp.concat([theta, theta], axis=-1))}
+
+    def step(self, xp: Any, theta: Any, grad: Any, state: Any) -> Any:
+        return theta - 1e-2 * grad, {"v": 0.5 * state["v"]}
+
+
+@dataclass(frozen=True, eq=False)
 class First(Optimizer):
     """Looks at its first parameter, while all are changed."""
 
@@ -355,7 +366,7 @@ class First(Optimizer):
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize(
     "optimizer",
-    [OldMoment(), Swapping(), Neighbour(), First(), Named("theta"), Named("mean θ")],
+    [OldMoment(), Swapping(), Neighbour(), First(), Long(), Named("theta"), Named("mean θ")],
     ids=repr,
 )
 def test_optimizers_of_every_kind(recording: Any, optimizer: Any, threads: int) -> None:
