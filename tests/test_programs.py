@@ -223,6 +223,10 @@ def test_numbers_of_every_kind(
     agree(request.getfixturevalue(fixture), layers, dtype=dtype)
 
 
+def _place(xp: Any, x: Any) -> Any:
+    return xp.argmax(x, axis=-1, keepdims=True)
+
+
 MIXED = {
     "mask less": lambda xp, x: x - 0.5 * (x > 0),
     "mask more": lambda xp, x: x + 0.5 * (x > 0),
@@ -230,10 +234,11 @@ MIXED = {
     "mask first": lambda xp, x: (x > 0) + x * x,
     "mask divided": lambda xp, x: x - 0.5 * ((x > 0) / (x * x + 1)),
     "divided by mask": lambda xp, x: x - 0.5 * (x / ((x > 0) + 1.5)),
-    "places": lambda xp, x: x + xp.argmax(x, axis=-1, keepdims=True) * x,
-    "less places": lambda xp, x: x - 0.25 * xp.argmax(x, axis=-1, keepdims=True),
-    "places plus product": lambda xp, x: xp.argmax(x, axis=-1, keepdims=True) + x @ x.mT @ x,
+    "places": lambda xp, x: x + _place(xp, x) * x,
+    "less places": lambda xp, x: x - 0.25 * _place(xp, x),
+    "places plus product": lambda xp, x: _place(xp, x) + x @ x.mT @ x,
     "mask plus product": lambda xp, x: (x > 0) + x @ x.mT @ x,
+    "sum of places": lambda xp, x: x + xp.astype(_place(xp, x) + 2 * _place(xp, x), x.dtype),
     "single": lambda xp, x: x + xp.astype(x, xp.float32) * x,
     "less single": lambda xp, x: x - 0.5 * xp.astype(x, xp.float32),
 }

@@ -174,8 +174,10 @@ class TorchProgram(Program):
         return None
 
     def _of_one_dtype(self, node: Node, operands: tuple[Any, ...]) -> bool:
-        """Whether all arrays are of the dtype of ``node``: these calls take no others."""
-        return all(self._is_number(arg) or arg.dtype == node.dtype for arg in operands)
+        """Whether all arrays are of the dtype of ``node``, floats: these calls take no others."""
+        return self.is_floating(node.dtype) and all(
+            self._is_number(arg) or arg.dtype == node.dtype for arg in operands
+        )
 
     def _may_wait(self, node: Node, operands: tuple[Any, ...], inner: set[Node]) -> bool:
         """Whether the operands of ``inner`` are still there when ``node`` is computed."""
