@@ -358,6 +358,21 @@ class Long(Optimizer):
 
 
 @dataclass(frozen=True, eq=False)
+class Norm(Optimizer):
+    """Its counter follows from the gradients: a moving norm, by which it divides."""
+
+    def slots(self, xp: Any, theta: Any) -> Any:
+        zero = xp.sum(xp.zeros_like(theta))
+        return {"norm": zero, "last": zero + 0.0, "first": zero + 0.0}
+
+    def step(self, xp: Any, theta: Any, grad: Any, state: Any) -> Any:
+        norm = 0.5 * state["norm"] + xp.sum((grad * grad)[None, :], axis=(-2, -1))
+        theta = theta - 1e-2 * grad / (1 + state["last"] + norm)
+        theta = theta - state["last"] * (1e-4 * grad) - state["first"] * (1e-2 * grad)
+        return theta, {"norm": norm, "last": norm, "first": grad[0]}
+
+
+@dataclass(frozen=True, eq=False)
 class First(Optimizer):
     """Looks at its first parameter, while all are changed."""
 
@@ -371,7 +386,16 @@ class First(Optimizer):
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize(
     "optimizer",
-    [OldMoment(), Swapping(), Neighbour(), First(), Long(), Named("theta"), Named("mean θ")],
+    [
+        OldMoment(),
+        Swapping(),
+        Neighbour(),
+        First(),
+        Long(),
+        Norm(),
+        Named("theta"),
+        Named("mean θ"),
+    ],
     ids=repr,
 )
 def test_optimizers_of_every_kind(recording: Any, optimizer: Any, threads: int) -> None:

@@ -447,7 +447,10 @@ class Program(ABC):
         for name, node in self.recording.results.items():
             before = self.recording.carry[name]
             if before.host:
-                counters.append((self.counters[name], self.scalar_text(node)))
+                text = self.scalar_text(node)
+                if not node.host and node not in self.variables:
+                    text += ".item()"  # no buffer, which the next step would overwrite
+                counters.append((self.counters[name], text))
                 continue
             array = self.array(node)
             if array is self.carry[name]:
