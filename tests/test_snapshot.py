@@ -82,6 +82,7 @@ class Scaled(xn.Loss):
 class Masked(Optimizer):
     """Descends where a mask says so, which is changed in place."""
 
+    device: Any
     lr: float = 1e-2
 
     def __post_init__(self) -> None:
@@ -91,7 +92,8 @@ class Masked(Optimizer):
         return {}
 
     def step(self, xp: Any, theta: Any, grad: Any, state: Any) -> Any:
-        return theta - self.lr * xp.asarray(self.mask, dtype=theta.dtype) * grad, state
+        mask = xp.asarray(self.mask, dtype=theta.dtype, device=self.device)
+        return theta - self.lr * mask * grad, state
 
 
 def _fit(backend: Any, layers: Any, loss: Any = None, optimizer: Any = None) -> Any:
@@ -128,7 +130,7 @@ def test_a_loss_changed_in_place_is_trained_as_it_is_then(backend: Any) -> None:
 
 
 def test_an_array_of_an_optimizer_changed_in_place_is_used_as_it_is_then(backend: Any) -> None:
-    optimizer, layers = Masked(), [xn.Linear(4, 1), Times(1.0), xn.Linear(1, 1)]
+    optimizer, layers = Masked(backend.device), [xn.Linear(4, 1), Times(1.0), xn.Linear(1, 1)]
     before, _ = _fit(backend, layers, optimizer=optimizer)
     optimizer.mask[:] = 0  # type: ignore[attr-defined]
     theta, _ = _fit(backend, layers, optimizer=optimizer)
