@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +11,10 @@ import numpy as np
 import pytest
 
 import xpnet as xn
-from tests.test_runners import assert_agree, both, problem
+from tests.test_runners import OPTIMIZERS, assert_agree, both, problem
 from xpnet.backends import numpy_program
+from xpnet.backends.tape import record
+from xpnet.layers import ACTIVATIONS
 from xpnet.optimizers import Optimizer
 from xpnet.step import TrainingStep
 
@@ -36,18 +40,20 @@ def agree(
     members: int | None = None,
     samples: int = 12,
     threads: int | None = None,
+    dtype: str = "float64",
+    recorded: bool | None = None,
 ) -> None:
     """The runner agrees with the plain loop over a network of 4 inputs and 1 output."""
     rng = np.random.default_rng(7)
     # Not Adam: it would divide gradients that are 0 but for their rounding by their own size.
     loss, optimizer = loss or xn.MSE(), optimizer or xn.Momentum(lr=1e-2, weight_decay=0.1)
     net = xn.Sequential(*layers)
-    x = backend.asarray(rng.normal(size=(samples, 4)), "float64")
-    y = backend.asarray(rng.normal(size=(samples, 1)), "float64")
+    x = backend.asarray(rng.normal(size=(samples, 4)), dtype)
+    y = backend.asarray(rng.normal(size=(samples, 1)), dtype)
     theta = net.init(3, like=x, members=members)
     step = TrainingStep(backend.xp, net, loss, optimizer)
-    results = both(backend, step, theta, (x, y, None), 6, recorded=None, threads=threads)
-    assert_agree(results, "float64", 6)
+    results = both(backend, step, theta, (x, y, None), 6, recorded=recorded, threads=threads)
+    assert_agree(results, dtype, 6)
 
 
 @dataclass(frozen=True)
@@ -187,6 +193,113 @@ def test_layers_of_every_kind(recording: Any, name: str, samples: int, members: 
     agree(recording, LAYERS[name], members=members, samples=samples)
 
 
+@dataclass(frozen=True)
+class Of(OwnLayer):
+    """A function of the input and the namespace, whose backprop is not its Jacobian."""
+
+    function: Any
+
+    def forward(self, xp: Any, params: Any, x: Any) -> Any:
+        return self.function(xp, x), lambda dy, need_dx=True: (self.function(xp, dy), ())
+
+
+NUMBERS = {
+    "least of a NumPy scalar": lambda xp, x: xp.minimum(x, np.float64(0.5)),
+    "greatest of a NumPy scalar": lambda xp, x: xp.maximum(np.float64(0.5), x),
+    "times NumPy scalars": lambda xp, x: np.float64(0.1) * x * np.float32(0.1) - np.int64(1),
+    "scalars of a mask": lambda xp, x: xp.astype(x > 0, x.dtype) * np.float64(2) + np.float64(1),
+    "at least minus infinity": lambda xp, x: xp.maximum(x, -math.inf),
+    "at most infinity": lambda xp, x: xp.minimum(x, math.inf),
+    "beyond infinity": lambda xp, x: x + xp.astype(x > math.inf, x.dtype) * 2.0,
+    "one infinity of two": lambda xp, x: xp.exp(xp.astype(x > 0, x.dtype) * 2.0 + -math.inf) + x,
+    "infinite slope": lambda xp, x: xp.minimum(x, xp.astype(x > 0, x.dtype) * math.inf + 1.0),
+    "not a number": lambda xp, x: xp.maximum(x, math.nan),
+    "beyond single precision": lambda xp, x: xp.minimum(x, 1e300) + 1e-300 * x + x / 1e300,
+    "less much": lambda xp, x: xp.exp(x - 1e300 * xp.abs(x)) + x,
+    "large whole numbers": lambda xp, x: x + (x > 1 << 62) * x,
+    "truth": lambda xp, x: xp.maximum(x, False) * True,
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("fixture", ["backend", "recording"])
+def test_numbers_of_every_kind(
+    fixture: str, name: str, dtype: str, backend: Any, request: Any
+) -> None:
+    if backend.name not in RECORDING:
+        pytest.skip(f"{backend.name} does not record its steps")
+    layers = xn.Linear(4, 4), Of(NUMBERS[name]), xn.Linear(4, 1)
+    agree(request.getfixturevalue(fixture), layers, dtype=dtype)
+
+
+def _place(xp: Any, x: Any) -> Any:
+    return xp.argmax(x, axis=-1, keepdims=True)
+
+
+MIXED = {
+    "mask less": lambda xp, x: x - 0.5 * (x > 0),
+    "mask more": lambda xp, x: x + 0.5 * (x > 0),
+    "mask of mask": lambda xp, x: (x > 0) + (x > 0.5) * x,
+    "mask first": lambda xp, x: (x > 0) + x * x,
+    "mask divided": lambda xp, x: x - 0.5 * ((x > 0) / (x * x + 1)),
+    "divided by mask": lambda xp, x: x - 0.5 * (x / ((x > 0) + 1.5)),
+    "places": lambda xp, x: x + _place(xp, x) * x,
+    "less places": lambda xp, x: x - 0.25 * _place(xp, x),
+    "places plus product": lambda xp, x: _place(xp, x) + x @ x.mT @ x,
+    "mask plus product": lambda xp, x: (x > 0) + x @ x.mT @ x,
+    "sum of places": lambda xp, x: x + xp.astype(_place(xp, x) + 2 * _place(xp, x), x.dtype),
+    "single": lambda xp, x: x + xp.astype(x, xp.float32) * x,
+    "less single": lambda xp, x: x - 0.5 * xp.astype(x, xp.float32),
+}
+
+
+@pytest.mark.parametrize("members", [None, 3])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", MIXED)
+def test_operands_of_every_dtype(
+    recording: Any, name: str, dtype: str, members: int | None
+) -> None:
+    if recording.name not in RECORDING:
+        pytest.skip(f"{recording.name} does not record its steps")
+    layers = xn.Linear(4, 4), Of(MIXED[name]), xn.Tanh(), xn.Linear(4, 1)
+    agree(recording, layers, members=members, dtype=dtype)
+
+
+COUNTERS = {
+    "growing beyond every float": lambda xp, step: 1 / (1 + xp.exp(60 * step * step)),
+    "not a number": lambda xp, step: xp.maximum(step, xp.log(2.5 - step)),
+    "not a number first": lambda xp, step: xp.minimum(xp.log(2.5 - step), step),
+    "whole numbers": lambda xp, step: xp.astype(xp.astype(step * 0.5, xp.int64), step.dtype),
+    "truth values": lambda xp, step: xp.astype((step > 1) + (step > 2), step.dtype),
+    "NumPy scalars": lambda xp, step: np.float64(0.1) / (1 + np.float64(0.1) * step),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Counting(Optimizer):
+    """A rate that is some function of the number of steps."""
+
+    rate: Any = None
+
+    def slots(self, xp: Any, theta: Any) -> Any:
+        return {"step": xp.sum(xp.zeros_like(theta)), "far": xp.sum(xp.zeros_like(theta))}
+
+    def step(self, xp: Any, theta: Any, grad: Any, state: Any) -> Any:
+        step = state["step"]
+        rate = self.rate(xp, step)
+        far = xp.exp(60 * step)  # at last beyond single precision
+        return theta - rate * (1e-2 * grad) - grad * rate, {"step": step + 1, "far": far}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", COUNTERS)
+def test_counters_of_every_kind(recording: Any, name: str, dtype: str) -> None:
+    if recording.name not in RECORDING:
+        pytest.skip(f"{recording.name} does not record its steps")
+    agree(recording, (xn.Linear(4, 1),), Counting(COUNTERS[name]), dtype=dtype)
+
+
 @dataclass(frozen=True, eq=False)
 class OldMoment(Optimizer):
     """Uses its moment both before and after the update of it."""
@@ -224,13 +337,237 @@ class Neighbour(Optimizer):
         return theta - 1e-3 * theta[..., -1:] - 1e-3 * theta[..., :1], state
 
 
+@dataclass(frozen=True, eq=False)
+class Named(Optimizer):
+    """Its state has names that no variable could have, or that of what it moves."""
+
+    mean: str
+
+    def slots(self, xp: Any, theta: Any) -> Any:
+        zero = xp.sum(xp.zeros_like(theta))
+        return {self.mean: theta + 1.0, "number of steps": zero, "class": zero + 1.0}
+
+    def numbers(self) -> Any:
+        return {}
+
+    def step(self, xp: Any, theta: Any, grad: Any, state: Any) -> Any:
+        mean, steps = 0.5 * (state[self.mean] + theta), state["number of steps"] + 1
+        after = {self.mean: mean, "number of steps": steps, "class": state["class"] * 0.5}
+        return theta - grad / (50 * steps) - 1e-2 * state["class"] * mean, after
+
+
+@dataclass(frozen=True, eq=False)
+class Long(Optimizer):
+    """Its state is longer than theta."""
+
+    def slots(self, xp: Any, theta: Any) -> Any:
+        return {"v": xp.ones_like(xp.concat([theta, theta], axis=-1))}
+
+    def step(self, xp: Any, theta: Any, grad: Any, state: Any) -> Any:
+        return theta - 1e-2 * grad, {"v": 0.5 * state["v"]}
+
+
+@dataclass(frozen=True, eq=False)
+class Norm(Optimizer):
+    """Its counter follows from the gradients: a moving norm, by which it divides."""
+
+    def slots(self, xp: Any, theta: Any) -> Any:
+        zero = xp.sum(xp.zeros_like(theta))
+        return {"norm": zero, "last": zero + 0.0, "first": zero + 0.0}
+
+    def step(self, xp: Any, theta: Any, grad: Any, state: Any) -> Any:
+        norm = 0.5 * state["norm"] + xp.sum((grad * grad)[None, :], axis=(-2, -1))
+        theta = theta - 1e-2 * grad / (1 + state["last"] + norm)
+        theta = theta - state["last"] * (1e-4 * grad) - state["first"] * (1e-2 * grad)
+        return theta, {"norm": norm, "last": norm, "first": grad[0]}
+
+
+@dataclass(frozen=True, eq=False)
+class First(Optimizer):
+    """Looks at its first parameter, while all are changed."""
+
+    def slots(self, xp: Any, theta: Any) -> Any:
+        return {}
+
+    def step(self, xp: Any, theta: Any, grad: Any, state: Any) -> Any:
+        return theta - 1e-2 * (theta[..., :1] * grad), state
+
+
 @pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("optimizer", [OldMoment(), Swapping(), Neighbour()], ids=repr)
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        OldMoment(),
+        Swapping(),
+        Neighbour(),
+        First(),
+        Long(),
+        Norm(),
+        Named("theta"),
+        Named("mean θ"),
+    ],
+    ids=repr,
+)
 def test_optimizers_of_every_kind(recording: Any, optimizer: Any, threads: int) -> None:
     if recording.name not in RECORDING:
         pytest.skip(f"{recording.name} does not record its steps")
     layers = LAYERS["activation first"]
     agree(recording, layers, optimizer=optimizer, samples=40, threads=threads)
+
+
+@dataclass(frozen=True, eq=False)
+class Divided(Optimizer):
+    """Large numbers divided by one another and multiplied: by a number, or by the step's."""
+
+    rate: float | None = None
+
+    def slots(self, xp: Any, theta: Any) -> Any:
+        return {"step": xp.sum(xp.zeros_like(theta))}
+
+    def step(self, xp: Any, theta: Any, grad: Any, state: Any) -> Any:
+        rate = state["step"] if self.rate is None else self.rate
+        t = grad / (xp.abs(grad) + 1)
+        d = 3e37 * (t * t + 1)
+        return theta - rate * (3e37 * t / d), {"step": state["step"] + 5.0}
+
+
+@pytest.mark.parametrize("rate", [None, 0.5, 20.0, -20.0])
+def test_a_quotient_is_multiplied_only_then(recording: Any, rate: float | None) -> None:
+    if recording.name not in RECORDING:
+        pytest.skip(f"{recording.name} does not record its steps")
+    agree(recording, (xn.Linear(4, 1),), Divided(rate), dtype="float32", recorded=True)
+
+
+def _bound(m: Any, other: Any) -> Any:
+    """``m`` after an augmented assignment, which writes into it on most libraries."""
+    m *= 0.5
+    m += other
+    return m
+
+
+def _old_name(xp: Any, grad: Any, m: Any, n: Any) -> Any:
+    _bound(m, grad)
+    return m, m, n
+
+
+def _old_result(xp: Any, grad: Any, m: Any, n: Any) -> Any:
+    return _bound(m, grad), m, n
+
+
+def _view_from_before(xp: Any, grad: Any, m: Any, n: Any) -> Any:
+    first = xp.reshape(m, (*m.shape[:-1], 1, -1)).mT[..., 0]
+    after = _bound(m, grad)
+    return after + first, after, n
+
+
+def _through_a_view(xp: Any, grad: Any, m: Any, n: Any) -> Any:
+    _bound(m[..., 1:], grad[..., 1:])
+    return m + grad, m, n
+
+
+def _through_a_view_from_before(xp: Any, grad: Any, m: Any, n: Any) -> Any:
+    view = m[..., :2]
+    m = _bound(m, grad)
+    m = m + _bound(view, grad[..., :2])[..., :1]
+    return m, m + grad, n
+
+
+def _two_names(xp: Any, grad: Any, m: Any, n: Any) -> Any:
+    m = _bound(m, grad)
+    turned = xp.concat([m[..., 1:], m[..., :1]], axis=-1)
+    return m + n, turned, turned
+
+
+STEPS = [
+    *(_old_name, _old_result, _view_from_before, _through_a_view, _through_a_view_from_before),
+    _two_names,
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Writing(Optimizer):
+    """Writes into its moments, and goes on with another name for them than the one it bound."""
+
+    direction: Any = None
+
+    def slots(self, xp: Any, theta: Any) -> Any:
+        return {"m": xp.ones_like(theta), "n": xp.zeros_like(theta)}
+
+    def step(self, xp: Any, theta: Any, grad: Any, state: Any) -> Any:
+        d, m, n = self.direction(xp, grad, state["m"], state["n"])
+        return theta - 1e-2 * d, {"m": m, "n": n}
+
+
+@pytest.mark.parametrize("members", [None, 3])
+@pytest.mark.parametrize("direction", STEPS, ids=lambda step: step.__name__)
+def test_an_array_that_was_written_into_is_read_as_the_step_says(
+    recording: Any, direction: Any, members: int | None
+) -> None:
+    agree(recording, LAYERS["activation first"], optimizer=Writing(direction), members=members)
+
+
+def test_a_copy_of_an_array_that_is_written_into_is_none_of_it(recording: Any) -> None:
+    def direction(xp: Any, grad: Any, m: Any, n: Any) -> Any:
+        before = xp.astype(m, m.dtype)
+        m = _bound(m, grad)
+        return m + before, m, n
+
+    layers, optimizer = LAYERS["activation first"], Writing(direction)
+    agree(recording, layers, optimizer=optimizer, recorded=recording.name in RECORDING or None)
+
+
+@dataclass(frozen=True)
+class WritingLayer(OwnLayer):
+    """Writes into its input, and into what it was before."""
+
+    def forward(self, xp: Any, params: Any, x: Any) -> Any:
+        before = x
+        x *= 2.0
+        return x + before, lambda dy, need_dx=True: (dy * 4.0, ())
+
+
+@dataclass(frozen=True)
+class WritingWeights(OwnLayer):
+    """Writes into its weights, and so into theta."""
+
+    def parameters(self) -> dict[str, tuple[int, ...]]:
+        return {"W": (1, 4)}
+
+    def draw(self, rng: Any) -> Any:
+        return [rng.normal(0, 0.3, (1, 4))]
+
+    def forward(self, xp: Any, params: Any, x: Any) -> Any:
+        (W,) = params
+        W *= 0.5
+        return x @ W.mT, lambda dy, need_dx=True: (dy @ W, (dy.mT @ x,))
+
+
+@pytest.mark.parametrize("members", [None, 3])
+@pytest.mark.parametrize("layer", [WritingLayer(), WritingWeights()], ids=repr)
+def test_a_layer_that_writes_into_what_others_keep_does_so(
+    recording: Any, layer: Any, members: int | None
+) -> None:
+    layers = (xn.Linear(4, 4), xn.Tanh(), layer)
+    if isinstance(layer, WritingLayer):
+        layers = (*layers, xn.Linear(4, 1))
+    agree(recording, layers, members=members)
+
+
+@pytest.mark.parametrize("members", [None, 3])
+@pytest.mark.parametrize("loss", ["BCE", "BCEWithLogits", "CrossEntropy", "MSE", "Huber"])
+def test_all_layers_losses_and_optimizers_of_xpnet_are_recorded(
+    recording: Any, loss: str, members: int | None
+) -> None:
+    if recording.name not in RECORDING:
+        pytest.skip(f"{recording.name} does not record its steps")
+    rows = recording.asarray(np.arange(5), "int64")
+    for activation, optimizer in itertools.product(ACTIVATIONS.values(), OPTIMIZERS.values()):
+        net, theta, criterion, data = problem(recording, loss, activation(), members, "float32")
+        weight = recording.asarray(np.ones((12, 1)), "float32")
+        step = TrainingStep(recording.xp, net, criterion, optimizer)
+        carry = theta, optimizer.init(theta)
+        record(step, recording.xp, carry, data)
+        record(step, recording.xp, carry, (*data[:2], weight), rows)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,11 @@ An optimizer is a description, like a layer: it holds no parameters and no momen
 makes the state, ``update(theta, grad, state)`` returns the next ``theta`` and state. The state is
 consumed (its arrays may be written into): go on with the one that is returned.
 
+Inside a step, go on with the name that an augmented assignment has bound. After ``m = state["m"]``
+and ``m *= beta``, ``m`` is the new value everywhere, and ``state["m"]`` the old one on JAX and the
+new one elsewhere, as are a view of ``m`` and another name for it; a step that uses them is not
+recorded, and slower.
+
 ``theta`` and ``grad`` are ``(..., size)``. Every number (``lr``, ``betas``, ``eps``,
 ``weight_decay`` …) may also be an array of shape ``(members, 1)``, one value a member.
 
@@ -70,6 +75,10 @@ class Optimizer(ABC):
             for field in fields(self)
             if not isinstance(getattr(self, field.name), (bool, tuple))
         }
+
+    def carried(self) -> list[Array]:
+        """The arrays among `numbers`, one number a member: `init` puts them into the state."""
+        return [v for v in self.numbers().values() if _checks.is_array(v) and len(v.shape) > 0]
 
     def init(self, theta: Array) -> State:
         """Return the state before the first update of ``theta``.
@@ -154,16 +163,8 @@ class Optimizer(ABC):
     # are part of the state, and count as equal here
 
     def _key(self) -> tuple[Any, ...]:
-        own = {field.name for field in fields(self)}
-        return (
-            type(self),
-            # What a class of somebody's adds, such as a mask, is no part of the state: arrays there
-            # are the same only if they are one.
-            *(
-                (name, _frozen(v) if name in own or not _checks.is_array(v) else id(v))
-                for name, v in sorted(vars(self).items())
-            ),
-        )
+        carried = {id(array) for array in self.carried()}
+        return type(self), *((k, _frozen(v, carried)) for k, v in sorted(vars(self).items()))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Optimizer) and self._key() == other._key()
@@ -183,11 +184,17 @@ def _one_a_member(theta: Array) -> str:
     return f"a number, or an array of shape ({members}, 1) for {members} members"
 
 
-def _frozen(value: Any) -> Any:
-    """A value as it is compared: of an array, only that it is one."""
+def _frozen(value: Any, carried: set[int]) -> Any:
+    """A value as it is compared.
+
+    What a class of somebody's adds, such as a mask, is no part of the state: arrays there are the
+    same only if they are one.
+    """
     if isinstance(value, (tuple, list)):
-        return tuple(map(_frozen, value))
-    return "array" if _checks.is_array(value) and len(value.shape) > 0 else value
+        return tuple(_frozen(v, carried) for v in value)
+    if _checks.is_array(value) and len(value.shape) > 0:
+        return "array" if id(value) in carried else id(value)
+    return value
 
 
 def _signed(grad: Array, theta: Array, weight_decay: Number, maximize: bool) -> Array:

@@ -61,8 +61,11 @@ class Population:
         self.columns = np.arange(members or 1)
         self.alive = np.ones(members or 1, dtype=bool)
         self.threads = threads
-        # A runner has buffers of its own, so that each thread needs one.
-        self.runners = [backend.runner(step, threads) for _ in range(backend.workers(threads))]
+        count = backend.workers(threads)
+        if backend.eager:  # a runner has buffers of its own, so that each thread needs one
+            self.runners = [backend.runner(step, threads) for _ in range(count)]
+        else:  # or programs, which must not be compiled once a thread
+            self.runners = [backend.runner(step, threads)] * count
         self.left: list[tuple[np.ndarray, Carry]] = []
         self.blocks: list[_Block] = []
         self._form_blocks(carry, data)
@@ -77,8 +80,11 @@ class Population:
             self.blocks = [_Block(carry, data, self.runners[0])]
             return
         self.columns = self.columns[everyone]
-        # A runner may have computed with its data: blocks that share them share the runner too.
-        own = any(array is not None and len(array.shape) == 3 for array in data)
+        # A runner that records may have computed with its data: blocks that share them share the
+        # runner too.
+        own = self.backend.eager and any(
+            array is not None and len(array.shape) == 3 for array in data
+        )
         self.blocks = []
         for rows in parts:
             runner = self.runners[len(self.blocks) % len(self.runners)]

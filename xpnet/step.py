@@ -20,7 +20,8 @@ Data = tuple[Array, Array, Array | None]
 class TrainingStep:
     """The pure step: forward, loss and accuracy, backward, update, in this order.
 
-    It compares by value, so that a runner which compiles it does so once for equal networks.
+    It compares by value where its network, loss and optimizer do, so that a runner which compiles
+    it does so once for equal ones.
     """
 
     xp: Any
@@ -32,6 +33,11 @@ class TrainingStep:
     def splits(self) -> bool:
         """Whether the step on a batch is the mean of the steps on its parts."""
         return self.network.splits and self.loss.splits
+
+    @property
+    def carried(self) -> list[Array]:
+        """The arrays within it that a step reads from the carry instead."""
+        return self.optimizer.carried()
 
     def __call__(self, carry: Carry, batch: Data) -> tuple[Carry, dict[str, Array]]:
         grad, metrics = self.gradient(carry[0], batch)

@@ -90,11 +90,9 @@ class JaxBackend(Backend):
         return getattr(self.device, "platform", "") == "cpu"
 
     def runner(self, step: Step, threads: int | None = None) -> Runner:
-        # Imported on first use, as the library itself; jax.jit keeps the programs by the value of
-        # the step, so that equal networks, losses and optimizers compile once.
-        from xpnet.backends.jax_program import Static, scan
+        from xpnet.backends.jax_program import compiled  # on first use, as the library itself
 
-        static = Static(step)
+        program = compiled(step)
         on_cpu = self._on_cpu()  # not measured elsewhere yet
 
         def run(
@@ -104,7 +102,7 @@ class JaxBackend(Backend):
             orders: Array | None = None,
             interrupted: Callable[[], bool] = never,
         ) -> tuple[Carry, Metrics]:
-            result: tuple[Carry, Metrics] = scan(static, n, on_cpu, carry, data, orders)
+            result: tuple[Carry, Metrics] = program(n, on_cpu, carry, data, orders)
             return result
 
         return run

@@ -7,6 +7,7 @@ size of network in its own way.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -24,6 +25,7 @@ from xpnet.backends.jax_rewrite import (
     largest_product,
     traced,
 )
+from xpnet.backends.snapshot import ByIdentity, snapshot
 
 TINY = 1024
 """Up to how many multiplications a product of one network is written out."""
@@ -36,31 +38,48 @@ LARGE = 1 << 15
 
 
 class Static:
-    """A step as an argument that JAX compiles for: its hash is asked for at every call."""
+    """A step as an argument that JAX compiles for: equal where the steps said the same.
+
+    Raises:
+        ByIdentity: if that cannot be told.
+    """
 
     def __init__(self, step: Step) -> None:
         self.step = step
-        try:
-            self.hash = hash(step)
-        except TypeError:  # a layer of somebody's that does not compare by value
-            self.hash = id(step)
+        self.says = snapshot(step, {id(array) for array in getattr(step, "carried", ())})
+        self.hash = hash(self.says)  # which is asked for at every call
 
     def __hash__(self) -> int:
         return self.hash
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, Static) and self.step == other.step)
+        return self is other or (isinstance(other, Static) and self.says == other.says)
 
 
 Body = Callable[[Carry, Data, "Array | None"], tuple[Carry, Metrics]]
 """A step with the rows of its batch, or with ``None`` for all of the data."""
 
 
+def compiled(step: Step) -> Any:
+    """``(n, rewrite, carry, data, orders)`` -> what `run_plainly` returns, in one program.
+
+    Steps that say the same share their programs, from one training to the next. What compares by
+    identity, somewhere within a step, may be changed in between: such a step has programs of its
+    own, which go with it.
+
+    Nothing is donated: the arrays at an interval's beginning are kept, to come back to, and what is
+    donated would have to be copied first.
+    """
+    try:
+        return partial(_scan_shared, Static(step))
+    except ByIdentity:
+        return jax.jit(partial(_scan, step), static_argnums=(0, 1))
+
+
 def _scan(
-    static: Static, n: int, rewrite: bool, carry: Carry, data: Data, orders: Array | None
+    step: Step, n: int, rewrite: bool, carry: Carry, data: Data, orders: Array | None
 ) -> tuple[Carry, Metrics]:
-    """Run a step ``n`` times; compiled once for equal steps and shapes."""
-    step = static.step
+    """Run a step ``n`` times; compiled once for these shapes."""
 
     def body(carry: Carry, data: Data, rows: Array | None) -> tuple[Carry, Metrics]:
         return step(carry, data if rows is None else step.select(data, rows))
@@ -76,9 +95,9 @@ def _scan(
     return result
 
 
-scan = jax.jit(_scan, static_argnums=(0, 1, 2))
-"""Nothing is donated: the arrays at an interval's beginning are kept, to come back to, and what is
-donated would have to be copied first."""
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _scan_shared(static: Static, *args: Any) -> Any:
+    return _scan(static.step, *args)
 
 
 # ---- the three ways to write an interval, each for its own size of network

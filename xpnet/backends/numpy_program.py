@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.program import END, Program, elementwise, root_of
+from xpnet.backends.program import END, Program, elementwise, literal, root_of
 from xpnet.backends.tape import FUNCTIONS, VIEWS, Node, Recording, Untraceable
 
 BLOCK_BYTES = 1 << 17
@@ -139,6 +139,8 @@ class NumPyProgram(Program):
         cast = self._number_and(product[0], "multiply")
         if cast is None or cast[0].op != "astype" or not isinstance(cast[0].args[0], Node):
             return None
+        if not math.isfinite(cast[1]):  # 0 times it is none of the two values
+            return None
         within = {product[0], cast[0]}
         mask = cast[0].args[0]
         alone = all(self.uses[n] == 1 and n not in self.pieces for n in within)
@@ -204,7 +206,7 @@ class NumPyProgram(Program):
             other = self.name(self.number(high, node.dtype))
             putmask = self.name(np.putmask)
             return [
-                f"{out}.fill({low!r})",
+                f"{out}.fill({literal(low)})",
                 f"{putmask}({out}, {self.name(self.array(mask))}, {other})",
             ]
         if elementwise(node):
@@ -311,6 +313,7 @@ class NumPyProgram(Program):
 
         def column(array: np.ndarray) -> str:
             """The loop variable that runs over the blocks of a whole array."""
+            reads.append(array)
             if array.size > 1 and (flat or array.shape[0] == length):
                 name = f"b{self.name(array)}"
                 if name not in columns:
@@ -318,10 +321,7 @@ class NumPyProgram(Program):
                     if not np.shares_memory(source, array):
                         raise Untraceable("a chain over strided arrays")
                     columns[name] = [source[block] for block in blocks]
-                reads.append(array)
                 return name
-            if array.size > 1:
-                reads.append(array)
             # A single element may have axes, which a flat block has not.
             return self.name(array.reshape(()) if flat and array.size == 1 else array)
 

@@ -146,6 +146,8 @@ class ThreadedProgram:
             raise Untraceable("a step that is more than a mean over independent samples")
         if data[2] is not None:
             raise Untraceable("the shares of a weighted mean depend on the weights")
+        if any(v.shape not in ((), theta.shape) for v in state.values()):
+            raise Untraceable("a state that does not go with the parameters")
         vectors = {"theta": theta, **{k: v for k, v in state.items() if v.ndim}}
         self.carry = {k: (given or {}).get(k, np.empty_like(v)) for k, v in vectors.items()}
         samples = data[0].shape[-2] if orders is None else orders.shape[1]

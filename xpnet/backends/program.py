@@ -42,6 +42,7 @@ INFIX = {
     "equal": "==",
     "not_equal": "!=",
 }
+COMPARISONS = ("greater", "greater_equal", "less", "less_equal", "equal", "not_equal")
 END = 1 << 60
 """The position of what is read after the step."""
 
@@ -64,12 +65,25 @@ def _divide(a: float, b: float) -> float:
     return a / b if b else float(np.float64(a) / np.float64(b))
 
 
+def _maximum(a: float, b: float) -> float:
+    return a if a >= b or a != a else b  # NaN, from either side, as NumPy does
+
+
+def _minimum(a: float, b: float) -> float:
+    return a if a <= b or a != a else b
+
+
+def literal(number: float) -> str:
+    """A Python number as it stands in a program."""
+    return repr(number) if math.isfinite(number) else f"float('{number}')"
+
+
 HOST = {
     **{name: _guarded(getattr(math, name)) for name in ("exp", "expm1", "log", "log1p", "sqrt")},
     "tanh": math.tanh,
     "abs": abs,
-    "maximum": max,
-    "minimum": min,
+    "maximum": _maximum,
+    "minimum": _minimum,
     "divide": _divide,
 }
 
@@ -184,9 +198,10 @@ class Program(ABC):
     def _place_carry(self) -> None:
         """Give the carry its buffers, and find the values that may be computed in place there."""
         self.home: dict[Node, Array] = {}
+        self.counters: dict[str, str] = {}
         for name, node in self.recording.carry.items():
             if node.host:
-                self.variables[node] = f"carry_{name}"
+                self.variables[node] = self.counters[name] = f"carry{len(self.counters)}"
                 continue
             buffer = self.given.get(name)
             if buffer is None:
@@ -377,6 +392,8 @@ class Program(ABC):
     def write_host(self, node: Node) -> None:
         """Write arithmetic on counters, as Python does it."""
         args = [self.scalar_text(arg) for arg in node.args]
+        if not self.is_floating(node.dtype) and node.op not in COMPARISONS:
+            raise Untraceable(f"{node.op} to {node.dtype}, which Python floats are not")
         if node.op == "astype":
             text = f"float({args[0]})"
         elif node.op in HOST:
@@ -393,7 +410,7 @@ class Program(ABC):
     def scalar_text(self, arg: Any) -> str:
         """A 0-d operand as it stands in an expression."""
         if not isinstance(arg, Node):
-            return f"({arg!r})" if math.isfinite(arg) else f"float('{arg}')"
+            return f"({literal(arg)})"
         if arg in self.variables:
             return self.variables[arg]
         if arg.op == "const":
@@ -430,7 +447,10 @@ class Program(ABC):
         for name, node in self.recording.results.items():
             before = self.recording.carry[name]
             if before.host:
-                counters.append((f"carry_{name}", self.scalar_text(node)))
+                text = self.scalar_text(node)
+                if not node.host and node not in self.variables:
+                    text += ".item()"  # no buffer, which the next step would overwrite
+                counters.append((self.counters[name], text))
                 continue
             array = self.array(node)
             if array is self.carry[name]:
@@ -444,7 +464,7 @@ class Program(ABC):
             self.lines.append(f"{', '.join(left)} = {', '.join(right)}")
 
     def _compile(self) -> None:
-        counters = [f"carry_{name}" for name, node in self.recording.carry.items() if node.host]
+        counters = self.counters.values()
         histories = [f"history_{name}" for name in self.recording.metrics]
         rows = ["rows = orders[k]"] if self.recording.rows is not None else []
         lines = [
@@ -468,7 +488,6 @@ class Program(ABC):
         for name, buffer in self.carry.items():
             if values[name] is not buffer:
                 buffer[...] = values[name]
-        hosts = [name for name, node in self.recording.carry.items() if node.host]
         metrics = {
             name: self.empty((n, *node.shape), node.dtype)
             for name, node in self.recording.metrics.items()
@@ -477,11 +496,11 @@ class Program(ABC):
             n,
             orders,
             interrupted,
-            *(float(values[name]) for name in hosts),
+            *(float(values[name]) for name in self.counters),
             *(self.rows(history) for history in metrics.values()),
         )
         after = dict(self.carry)
-        for name, value in zip(hosts, counters, strict=True):
+        for name, value in zip(self.counters, counters, strict=True):
             after[name] = self.full((), value, self.recording.carry[name].dtype)
         return (
             (after["theta"], {name: after[name] for name in state}),

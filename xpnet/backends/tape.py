@@ -8,7 +8,9 @@ order of execution: the tape. A runner turns it into whatever is fastest on its 
 layer, loss or optimizer is written once and still pays for no Python that its mathematics does not
 need.
 
-An augmented assignment on a stand-in rebinds, as on JAX: a step hands back what it changed.
+An augmented assignment on a stand-in rebinds, as on JAX, where the plain loop on other libraries
+writes into the array. Both are the same as long as the step goes on with the name that was bound:
+what shares the memory that was written into is spent, and a step that uses it is `Untraceable`.
 """
 
 from __future__ import annotations
@@ -161,6 +163,8 @@ class Tape:
     def apply(self, op: str, args: Iterable[Any], **static: Any) -> Traced:
         """Write an operation down; do it, if it is of constants alone."""
         args = list(args)
+        if any(isinstance(arg, Traced) and arg.spent for arg in args):
+            raise Untraceable("an array is used under a name from before it was written into")
         operands = tuple(self._operand(arg) for arg in args)
         nodes = [arg for arg in operands if isinstance(arg, Node)]
         if op in ("logical_and", "logical_or") and not all(
@@ -178,11 +182,12 @@ class Tape:
         else:
             sample = _compute(self.xp, op, samples, static)
         host = shape == () and all(n.host or (n.op == "const" and n.shape == ()) for n in nodes)
-        return self._keep(Node(op, operands, static, shape, sample.dtype, host=host), sample)
+        node = Node(op, operands, static, shape, sample.dtype, host=host)
+        return self._keep(node, sample, args[0].memory if op in VIEWS else None)
 
-    def _keep(self, node: Node, sample: Array) -> Traced:
+    def _keep(self, node: Node, sample: Array, memory: Memory | None = None) -> Traced:
         self.nodes.append(node)
-        return Traced(self, node, sample)
+        return Traced(self, node, sample, memory)
 
     def _sample_of(self, arg: Any) -> Any:
         if isinstance(arg, Traced):
@@ -190,10 +195,19 @@ class Tape:
         return _sample(self.xp, arg, len(arg.shape)) if hasattr(arg, "shape") else arg
 
     def _operand(self, arg: Any) -> Any:
+        """A node, or a plain Python number: what a library's scalars are is settled here."""
         if isinstance(arg, Traced):
             return arg.node
-        if isinstance(arg, (bool, int, float)):
+        if isinstance(arg, np.generic) and self.xp is not np:
+            arg = arg.item()  # NumPy alone promotes to its scalars' dtype
+        if isinstance(arg, np.generic):
+            arg = np.asarray(arg)
+        if isinstance(arg, bool):
             return arg
+        if isinstance(arg, int):
+            return int(arg) if abs(arg) < 1 << 53 else float(arg)
+        if isinstance(arg, float):
+            return float(arg)
         if hasattr(arg, "shape"):
             return Node("const", (), {}, tuple(arg.shape), arg.dtype, arg)
         raise Untraceable(f"{arg!r} is no operand that can be recorded")
@@ -207,13 +221,38 @@ def _operator(name: str, reflected: bool = False) -> Callable[..., Any]:
     return method
 
 
+def _augmented(name: str) -> Callable[[Traced, Any], Traced]:
+    def method(self: Traced, other: Any) -> Traced:
+        result = self.tape.apply(name, (self, other))
+        if result.shape != self.shape or result.dtype != self.dtype:
+            raise Untraceable(f"an augmented {name} to another shape or dtype")
+        self.memory.writes += 1
+        return Traced(self.tape, result.node, result.sample, self.memory)
+
+    return method
+
+
+@dataclass(eq=False)
+class Memory:
+    """What an array and its views share in the plain loop; counts how often it is written into."""
+
+    writes: int = 0
+
+
 class Traced:
     """A stand-in for an array, with one element of its own; its tape remembers what is done."""
 
     __array_ufunc__ = None  # so that NumPy's own scalars hand the operation over
 
-    def __init__(self, tape: Tape, node: Node, sample: Array) -> None:
+    def __init__(self, tape: Tape, node: Node, sample: Array, memory: Memory | None = None) -> None:
         self.tape, self.node, self.sample = tape, node, sample
+        self.memory = memory or Memory()
+        self.since = self.memory.writes
+
+    @property
+    def spent(self) -> bool:
+        """Whether an augmented assignment has written into its memory since."""
+        return self.memory.writes > self.since
 
     shape = property(lambda self: self.node.shape)
     ndim = property(lambda self: len(self.node.shape))
@@ -229,6 +268,8 @@ class Traced:
 
     def __matmul__(self, other: Any) -> Traced:
         return self.tape.apply("matmul", (self, other))
+
+    __imatmul__ = _augmented("matmul")
 
     def __rmatmul__(self, other: Any) -> Traced:
         return self.tape.apply("matmul", (other, self))
@@ -254,6 +295,7 @@ _SPECIAL = {
 for _name, _short in _SPECIAL.items():
     setattr(Traced, f"__{_short}__", _operator(_name))
     setattr(Traced, f"__r{_short}__", _operator(_name, reflected=True))
+    setattr(Traced, f"__i{_short}__", _augmented(_name))
 for _name, _short in {
     "negative": "neg",
     "greater": "gt",
@@ -282,7 +324,11 @@ class TracingNamespace:
         raise Untraceable(f"xp.{name} is not recorded")
 
     def astype(self, x: Any, dtype: Any) -> Any:
-        return x if x.dtype == dtype else self._tape.apply("astype", (x,), dtype=dtype)
+        if x.dtype != dtype:
+            return self._tape.apply("astype", (x,), dtype=dtype)
+        if x.spent:
+            raise Untraceable("an array is used under a name from before it was written into")
+        return Traced(self._tape, x.node, x.sample)  # as the copy that it is in the plain loop
 
     def reshape(self, x: Any, shape: tuple[int, ...]) -> Any:
         return self._tape.apply("reshape", (x,), shape=tuple(shape))
@@ -355,6 +401,8 @@ def record(
         Untraceable: if the step cannot be recorded.
     """
     theta, state = carry
+    if "theta" in state:
+        raise Untraceable("a state that has a theta of its own")
     tape = Tape(xp)
     recorded = replace(step, xp=TracingNamespace(tape))
     inputs = {"theta": tape.input(theta)}
@@ -374,19 +422,22 @@ def record(
     except Exception as error:  # if it is no fault of the stand-ins, the plain loop raises it again
         raise Untraceable(f"{type(error).__name__}: {error}") from error
     results = {"theta": new_theta, **new_state}
-    if set(results) != set(inputs) or not all(
-        isinstance(v, Traced) for v in (*results.values(), *metrics.values())
-    ):
+    outputs = *results.values(), *metrics.values()
+    if set(results) != set(inputs) or not all(isinstance(v, Traced) for v in outputs):
         raise Untraceable("the carry changed its form")
+    if any(v.spent for v in outputs):
+        raise Untraceable("a result is named as it was before it was written into")
+    places = [v.memory for v in results.values()]
+    if any(inputs[k].memory.writes and places.count(v.memory) > 1 for k, v in results.items()):
+        raise Untraceable("two names of the carry for an array that the next step writes into")
     for name, before in inputs.items():
         after = results[name]
         if after.shape != before.shape or after.dtype != before.dtype:
             raise Untraceable(f"{name} changed its shape or dtype")
-    outputs = [v.node for v in (*results.values(), *metrics.values())]
     return Recording(
         carry={name: v.node for name, v in inputs.items()},
         rows=None if row_input is None else row_input.node,
-        nodes=_needed(tape.nodes, outputs),
+        nodes=_needed(tape.nodes, [v.node for v in outputs]),
         results={name: v.node for name, v in results.items()},
         metrics={name: v.node for name, v in metrics.items()},
     )

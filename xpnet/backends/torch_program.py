@@ -15,13 +15,11 @@ from typing import Any
 import torch
 
 from xpnet.backends.held import Held
-from xpnet.backends.program import Program, elementwise, root_of
+from xpnet.backends.program import COMPARISONS, Program, elementwise, literal, root_of
 from xpnet.backends.tape import Node, Recording, Untraceable
 
 LARGE = 1 << 15
 """From how many elements on a pass over memory costs more than a Python number in a call."""
-
-COMPARISONS = ("greater", "greater_equal", "less", "less_equal", "equal", "not_equal")
 
 _NAMES = {"equal": "eq", "not_equal": "ne"}
 
@@ -33,6 +31,11 @@ def _hold_to_one_thread() -> Callable[[], None]:
 
 
 _ONE_THREAD = Held(_hold_to_one_thread, each=True)
+
+
+def _float32(number: float) -> float:
+    """The nearest number of float32, infinity if it is beyond."""
+    return float(torch.tensor(number, dtype=torch.float32))
 
 
 def _distinct(operands: tuple[Any, ...]) -> bool:
@@ -59,7 +62,8 @@ class TorchProgram(Program):
         return torch.empty(shape, dtype=dtype, device=self.device)
 
     def full(self, shape: tuple[int, ...], value: Any, dtype: Any) -> Any:
-        return torch.full(shape, value, dtype=dtype, device=self.device)
+        # Not torch.full, which refuses what becomes infinite in this dtype.
+        return torch.tensor(value, dtype=dtype, device=self.device).expand(shape).clone()
 
     def is_floating(self, dtype: Any) -> bool:
         return bool(dtype.is_floating_point)
@@ -71,7 +75,14 @@ class TorchProgram(Program):
         return f"{out}.copy_({source})"
 
     def put(self, array: str, value: str) -> str:
-        return f"{array}.fill_({value})"
+        return f"{array}.fill_({self._narrow(value, self.globals[array].dtype)})"
+
+    def _narrow(self, variable: str, dtype: Any) -> str:
+        """A Python number that a call takes: PyTorch refuses one beyond the floats of its dtype."""
+        if dtype != torch.float32:
+            return variable
+        most, beyond = torch.finfo(dtype).max, self.name(_float32)
+        return f"{variable} if {-most} <= {variable} <= {most} else {beyond}({variable})"
 
     def rows(self, history: Any) -> Any:
         return history.unbind(0)
@@ -118,6 +129,7 @@ class TorchProgram(Program):
             found = self._fuse(node)
             if (
                 found is not None
+                and self._of_one_dtype(node, found[1])
                 and _distinct(found[1])
                 and self._may_wait(node, found[1], found[3])
             ):
@@ -137,7 +149,9 @@ class TorchProgram(Program):
             product = node.args[1]
             for factor, other in (product.args, product.args[::-1]):
                 if self._is_number(factor) and isinstance(other, Node):
-                    if self._within(other, "divide", node):
+                    # addcdiv multiplies before it divides, which may overflow with factors above 1.
+                    small = isinstance(factor, Node) or abs(factor) <= 1
+                    if small and self._within(other, "divide", node):
                         args = (node.args[0], *other.args)
                         if all(isinstance(arg, Node) and not arg.host for arg in args):
                             return "addcdiv", args, factor, {product, other}
@@ -160,6 +174,12 @@ class TorchProgram(Program):
                 if large and isinstance(other, Node) and not self._is_number(other):
                     return "add", (first, other), number, {product}
         return None
+
+    def _of_one_dtype(self, node: Node, operands: tuple[Any, ...]) -> bool:
+        """Whether all arrays are of the dtype of ``node``, floats: these calls take no others."""
+        return self.is_floating(node.dtype) and all(
+            self._is_number(arg) or arg.dtype == node.dtype for arg in operands
+        )
 
     def _may_wait(self, node: Node, operands: tuple[Any, ...], inner: set[Node]) -> bool:
         """Whether the operands of ``inner`` are still there when ``node`` is computed."""
@@ -186,15 +206,28 @@ class TorchProgram(Program):
     def _is_number(self, arg: Any) -> bool:
         return not isinstance(arg, Node) or arg.host
 
+    def _number(self, arg: Any, dtype: Any) -> str:
+        """A number among the arguments of a call."""
+        if isinstance(arg, Node):
+            return self._narrow(self.scalar_text(arg), dtype)
+        return literal(_float32(arg) if dtype == torch.float32 else float(arg))
+
     def _fused(self, node: Node) -> str:
         name, args, factor = self.fusions[node]
         operands = [self.text(self.operand(arg, node.dtype)) for arg in args]
-        number = ""
-        if factor is not None:
-            sign, key = ("-", "value") if name == "addcdiv" else ("", "alpha")
-            number = f"{key}={sign}{self.scalar_text(factor)}, "
         out = self.name(self.allocate(node))
-        return f"{self._function(name)}({', '.join(operands)}, {number}out={out})"
+        call = f"{self._function(name)}({', '.join(operands)}"
+        if factor is None:
+            return f"{call}, out={out})"
+        number = self._number(factor, node.dtype)
+        if name != "addcdiv":
+            return f"{call}, alpha={number}, out={out})"
+        variable = self.scalar_text(factor)
+        together = f"{call}, value=-{variable}, out={out})"
+        first, a, b = operands
+        quotient = f"{self._function('divide')}({a}, {b})"
+        apart = f"{self._function('sub')}({first}, {quotient}, alpha={number}, out={out})"
+        return f"{together} if -1 <= {variable} <= 1 else {apart}"
 
     # ---- calls
 
@@ -229,8 +262,10 @@ class TorchProgram(Program):
         number = rest[0] if rest and not isinstance(rest[0], Node) else None
         if node.op in ("maximum", "minimum") and number is not None:
             name = "clamp_min" if node.op == "maximum" else "clamp_max"
+            if not dtype.is_floating_point:
+                raise Untraceable(f"{node.op} of {dtype} and a number")
             source, out = self.text(self.operand(first, dtype)), self.name(self.allocate(node))
-            return f"{self._function(name)}({source}, {number!r}, out={out})"
+            return f"{self._function(name)}({source}, {self._number(number, dtype)}, out={out})"
         args = [self.text(self.operand(arg, dtype)) for arg in node.args]
         out = self.name(self.allocate(node))
         if node.op == "astype":

@@ -24,6 +24,9 @@ class Layer(ABC):
 
     Shapes: ``x`` is ``(..., samples, features)``; a parameter has two axes of its own behind the
     member axes. Every reduction therefore names its axes from the end.
+
+    Only an array that the layer has made itself may be written into (``y += b``), and only the name
+    that this has bound be read from then on: on JAX it is another array, elsewhere the same.
     """
 
     in_features: int | None = None
