@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import xpnet as xn
+from xpnet.backends import numpy_threads
 from xpnet.backends.base import run_plainly
 from xpnet.training import TrainingStep
 
@@ -366,3 +367,19 @@ def test_a_step_that_cannot_be_recorded_runs_as_it_is_written() -> None:
     runner(carry, data, 2)
     assert runner.program(carry, data) is None
     assert_agree(both(backend, step, theta, data, 6, recorded=False), "float64", 6)
+
+
+def test_a_thread_that_fails_leaves_nobody_waiting() -> None:
+    backend = xn.backends.get("numpy")
+    net, theta, loss, data = problem(backend, "MSE", xn.Tanh(), None, "float64")
+    step = TrainingStep(np, net, loss, xn.SGD())
+    run = backend.runner(step, threads=3)
+
+    def fails() -> bool:
+        raise RuntimeError("in the first of them")
+
+    with pytest.raises(RuntimeError, match="in the first of them"):
+        run((theta, {}), data, 5, None, fails)
+    assert run.programs  # it was threads that ran
+    assert all(isinstance(p, numpy_threads.ThreadedProgram) for _, p in run.programs.values())
+    run((theta, {}), data, 5)  # and they run again

@@ -187,31 +187,31 @@ class ThreadedProgram:
             if array is not buffer:
                 np.copyto(buffer, array)
         count = len(self.rows)
-        barrier = threading.Barrier(count)
-        metrics: list[list[Metrics]] = [[] for _ in range(count)]
-        counters = {name: value for name, value in state.items() if name not in self.carry}
-        pieces: list[Any] = [None] * count
+        meeting = Meeting(count)
+        metrics: list[Metrics] = [{}] * count
+        counters = [[float(state[name]) for name in u.counters] for u in self.updates]
         stop = threading.Event()
 
         def work(i: int) -> None:
+            gradient, update = self.gradients[i], self.updates[i]
+
+            def then() -> bool:
+                meeting.wait()
+                counters[i] = update.advance(counters[i])
+                if i == 0 and interrupted():
+                    stop.set()
+                meeting.wait()
+                return stop.is_set()
+
+            rows = None if orders is None else orders[:, self.rows[i]]
+            mine = gradient.carry["theta"], {"grad": gradient.carry["grad"]}
             try:
                 with np.errstate(all="ignore"):
-                    gradient, update = self.gradients[i], self.updates[i]
-                    mine, pieces[i] = _carried(gradient), _carried(update, counters)
-                    for k in range(n):
-                        rows = None if orders is None else orders[k : k + 1, self.rows[i]]
-                        metrics[i].append(gradient.run(mine, 1, rows, _never)[1])
-                        barrier.wait()
-                        pieces[i], _ = update.run(pieces[i], 1, None, _never)
-                        if i == 0 and interrupted():
-                            stop.set()
-                        barrier.wait()
-                        if stop.is_set():
-                            break
+                    _, metrics[i] = gradient.run(mine, n, rows, then)
             except threading.BrokenBarrierError:
                 pass
             except BaseException:
-                barrier.abort()  # nobody waits for a thread that has failed
+                meeting.abort()  # nobody waits for a thread that has failed
                 raise
 
         with ONE_BLAS_THREAD, ThreadPoolExecutor(count - 1) as pool:
@@ -219,20 +219,41 @@ class ThreadedProgram:
             work(0)
             for other in others:
                 other.result()
-        mixed = {
-            name: sum(np.concatenate([row[name] for row in rows]) for rows in metrics)
-            for name in metrics[0][0]
-        }
-        _, after = pieces[0]
-        after = {name: self.carry.get(name, after[name]) for name in state}
-        return (self.carry["theta"], after), mixed
+        after = {name: buffer for name, buffer in self.carry.items() if name != "theta"}
+        for name, value in zip(self.updates[0].counters, counters[0], strict=True):
+            after[name] = np.full((), value, state[name].dtype)
+        mixed = {name: sum(part[name] for part in metrics) for name in metrics[0]}
+        return (self.carry["theta"], {name: after[name] for name in state}), mixed
 
 
-def _carried(program: NumPyProgram, counters: Any = ()) -> Carry:
-    """The carry that lies in a program's own buffers, with the counters, which do not."""
-    state = {**program.carry, **dict(counters)}
-    return state.pop("theta"), state
+class Meeting:
+    """`threading.Barrier` out of plain locks: its own, of a `Condition`, takes twice as long."""
 
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.mutex = threading.Lock()
+        self.gates: list[threading.Lock] = []
+        self.broken = False
 
-def _never() -> bool:
-    return False
+    def wait(self) -> None:
+        """Wait until all are here; ``threading.BrokenBarrierError`` if one of them never comes."""
+        gate = threading.Lock()
+        gate.acquire()
+        with self.mutex:
+            self.gates.append(gate)
+            if self.broken or len(self.gates) == self.count:
+                self._open()
+        gate.acquire()
+        if self.broken:
+            raise threading.BrokenBarrierError
+
+    def abort(self) -> None:
+        """Let all go who wait, or will."""
+        with self.mutex:
+            self.broken = True
+            self._open()
+
+    def _open(self) -> None:
+        for gate in self.gates:
+            gate.release()
+        self.gates = []

@@ -16,12 +16,12 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
-from xpnet.backends.base import Array
+from xpnet.backends.base import Array, never
 from xpnet.backends.tape import (
     ELEMENTWISE,
     FUNCTIONS,
@@ -506,6 +506,12 @@ class Program(ABC):
             (after["theta"], {name: after[name] for name in state}),
             {name: history[:done] for name, history in metrics.items()},
         )
+
+    def advance(self, counters: Iterable[float]) -> list[float]:
+        """Do one step of a recording without rows and metrics, where the carry lies; the counters
+        are taken and returned.
+        """
+        return list(self._run(1, None, never, *counters)[1])
 
     def rows(self, history: Array) -> Any:
         """What the program writes row ``k`` of a history into."""
