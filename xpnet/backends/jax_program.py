@@ -56,6 +56,10 @@ class Static:
         return self is other or (isinstance(other, Static) and self.says == other.says)
 
 
+_KNOWN: dict[Static, Static] = {}
+"""The first of all equal ones, which is asked for at every call: to be itself is told at once."""
+
+
 Body = Callable[[Carry, Data, "Array | None"], tuple[Carry, Metrics]]
 """A step with the rows of its batch, or with ``None`` for all of the data."""
 
@@ -71,7 +75,8 @@ def compiled(step: Step) -> Any:
     donated would have to be copied first.
     """
     try:
-        return partial(_scan_shared, Static(step))
+        static = Static(step)
+        return partial(_scan_shared, _KNOWN.setdefault(static, static))
     except ByIdentity:
         return jax.jit(partial(_scan, step), static_argnums=(0, 1))
 
