@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from benchmarks.problems import Contestant, Factory, Problem, Run, Unavailable, require
+from benchmarks.problems import (
+    Contestant,
+    Factory,
+    Problem,
+    Run,
+    Unavailable,
+    require,
+    whole_batch,
+)
 
 
 class _Training:
@@ -57,9 +66,17 @@ class _Training:
         updates, state = self.optimizer.update(grads, state)
         return (self.optax.apply_updates(params, updates), state), metrics
 
+    def batch_step(self, carry: Any, x: Any, y: Any, rows: Any) -> tuple[Any, tuple[Any, Any]]:
+        """A step on some of the samples, or on all for ``None``."""
+        return self.step(carry, x, y) if rows is None else self.step(carry, x[rows], y[rows])
+
     def scan(self, steps: int, carry: Any, x: Any, y: Any) -> tuple[Any, tuple[Any, Any]]:
+        rows = None
+        if self.problem.batch is not None:
+            epoch = np.stack(self.problem.rows())
+            rows = self.jnp.asarray(np.tile(epoch, (steps // len(epoch), 1)))
         result: tuple[Any, tuple[Any, Any]] = self.jax.lax.scan(
-            lambda carry, _: self.step(carry, x, y), carry, length=steps
+            lambda carry, rows: self.batch_step(carry, x, y, rows), carry, rows, length=steps
         )
         return result
 
@@ -80,7 +97,7 @@ def in_a_scan(problem: Problem) -> Contestant:
             _, (losses, _) = training.jax.block_until_ready(
                 compiled(steps, carry, training.x, training.y)
             )
-            return np.asarray(losses)
+            return problem.epoch_means(np.asarray(losses))
 
         return run
 
@@ -92,7 +109,8 @@ def step_by_step(problem: Problem) -> Contestant:
     training = _Training(problem)
     if problem.members is not None:
         raise Unavailable("trains one network; the vmap of it stands for ensembles")
-    compiled = training.jax.jit(training.step, donate_argnums=0)
+    compiled = training.jax.jit(training.batch_step, donate_argnums=0)
+    batches = itertools.cycle([training.jnp.asarray(rows) for rows in problem.rows()] or [None])
 
     def start() -> Run:
         params = training.params()
@@ -102,10 +120,10 @@ def step_by_step(problem: Problem) -> Contestant:
         def run(steps: int) -> np.ndarray:
             carry, history = first, []
             for _ in range(steps):
-                carry, metrics = compiled(carry, training.x, training.y)
+                carry, metrics = compiled(carry, training.x, training.y, next(batches))
                 history.append(metrics)
             training.jax.block_until_ready((carry, history))
-            return np.array([float(loss) for loss, _ in history])
+            return problem.epoch_means(np.array([float(loss) for loss, _ in history]))
 
         return run
 
@@ -116,6 +134,7 @@ def vmap_of_a_scan(problem: Problem) -> Contestant:
     """An ensemble: `vmap` over whole trainings, each a `scan`, compiled as one program."""
     if problem.members is None:
         raise Unavailable("written for ensembles")
+    whole_batch(problem)
     training = _Training(problem)
     jax = training.jax
 

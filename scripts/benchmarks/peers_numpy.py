@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 
-from benchmarks.problems import Contestant, Factory, Problem, Unavailable
+from benchmarks.problems import Contestant, Factory, Problem, Unavailable, whole_batch
 
 
 def _check(problem: Problem) -> None:
+    whole_batch(problem)
     fits = len(problem.sizes) == 4 and problem.loss == "bce" and problem.members is None
     if not fits or problem.activation != "leaky_relu":
         raise Unavailable("written for the report's network alone")
@@ -226,6 +227,7 @@ def products(problem: Problem) -> Contestant:
 
     What no implementation on this BLAS can be faster than. It trains nothing: no losses.
     """
+    whole_batch(problem)
     if len(problem.sizes) != 4 or problem.members is not None:
         raise Unavailable("written for one network of three layers")
     x = problem.x()

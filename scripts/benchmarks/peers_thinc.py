@@ -7,7 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.problems import Contestant, Factory, Problem, Run, Unavailable, require
+from benchmarks.problems import (
+    Contestant,
+    Factory,
+    Problem,
+    Run,
+    Unavailable,
+    require,
+    whole_batch,
+)
 
 
 def train(problem: Problem) -> Contestant:
@@ -18,6 +26,7 @@ def train(problem: Problem) -> Contestant:
     """
     if problem.members is not None:
         raise Unavailable("thinc trains one network")
+    whole_batch(problem)
     thinc: Any = require("thinc.api")
     problem = replace(problem.nearest(), dtype="float32")
     classes = problem.loss == "cross_entropy"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.problems import Contestant, Factory, Problem, Run, Unavailable, require
+from benchmarks.problems import (
+    Contestant,
+    Factory,
+    Problem,
+    Run,
+    Unavailable,
+    require,
+    whole_batch,
+)
 
 Step = Callable[[], tuple[Any, Any]]
 """One training step; returns loss and accuracy as tensors, the latter ``None`` if not wanted."""
@@ -100,9 +109,14 @@ def eager(
         raise Unavailable("torch.compile finds no C++ compiler")
     x, y = _data(torch, problem, device)
     model = _network(torch, problem, device)
-    loss_of, hits_of = _loss(torch, problem, y), _hits(torch, problem, y)
+    batches = itertools.cycle([torch.as_tensor(rows, device=device) for rows in problem.rows()])
 
-    def evaluate(x: Any) -> tuple[Any, Any]:
+    whole = _loss(torch, problem, y), _hits(torch, problem, y)
+
+    def evaluate(x: Any, y: Any = None) -> tuple[Any, Any]:
+        loss_of, hits_of = whole
+        if y is not None:
+            loss_of, hits_of = _loss(torch, problem, y), _hits(torch, problem, y)
         output = model(x)
         hits = hits_of(output.detach()) if problem.accuracy else None
         return loss_of(output), hits
@@ -119,7 +133,11 @@ def eager(
         optimizer = _adam(torch, model.parameters(), problem, fused=fused)
 
         def step() -> tuple[Any, Any]:
-            loss, hits = evaluate(x)
+            if problem.batch is None:
+                loss, hits = evaluate(x)
+            else:
+                rows = next(batches)
+                loss, hits = evaluate(x[rows], y[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -132,7 +150,7 @@ def eager(
                 losses.append(loss.item())
                 if hit is not None:
                     hits.append(hit.item())
-            return np.array(losses)
+            return problem.epoch_means(np.array(losses))
 
         def run_cuda(steps: int) -> np.ndarray:
             # `item` would wait for the GPU every step: losses stay there until the end.
@@ -142,7 +160,7 @@ def eager(
                 losses.append(loss.detach())
                 if hit is not None:
                     hits.append(hit)
-            return _fetch(torch, losses, hits)
+            return problem.epoch_means(_fetch(torch, losses, hits))
 
         return run_cpu if device == "cpu" else run_cuda
 
@@ -164,6 +182,7 @@ def graph(problem: Problem) -> Contestant:
     graph to where a counter points, so that a step is one launch.
     """
     _single(problem)
+    whole_batch(problem)
     torch = _torch("cuda")
     x, y = _data(torch, problem, "cuda")
     model = _network(torch, problem, "cuda")
@@ -224,6 +243,7 @@ def vmap(problem: Problem, device: str = "cpu") -> Contestant:
     """
     if problem.members is None:
         raise Unavailable("written for ensembles")
+    whole_batch(problem)
     torch = _torch(device)
     func = require("torch.func")
     x, y = _data(torch, problem, device)

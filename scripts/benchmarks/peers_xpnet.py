@@ -38,7 +38,17 @@ def fit(library: str, problem: Problem) -> Contestant:
     x, y, theta = _arrays(backend, problem)
 
     def run(steps: int) -> np.ndarray:
-        model = xn.fit(network, x, y, loss=loss, optimizer=optimizer, epochs=steps, theta=theta)
+        model = xn.fit(
+            network,
+            x,
+            y,
+            loss=loss,
+            optimizer=optimizer,
+            epochs=steps // max(1, len(problem.rows())),
+            theta=theta,
+            batch_size=problem.batch,
+            shuffle=False,
+        )
         assert model.history is not None
         return model.history.loss
 
@@ -54,7 +64,7 @@ def runner(library: str, problem: Problem) -> Contestant:
     shape = (*problem.theta().shape[:-1], problem.samples, problem.sizes[-1])
     with backend.context():
         data = (x, loss.prepare(backend, shape, y, theta.dtype), None)
-    run_steps = backend.runner(step)
+    run_steps, rows = backend.runner(step), problem.rows()
 
     def start() -> Run:
         with backend.context():
@@ -64,9 +74,12 @@ def runner(library: str, problem: Problem) -> Contestant:
 
         def run(steps: int) -> np.ndarray:
             with backend.context():
-                _, metrics = run_steps(carry, data, steps)
+                orders = None
+                if rows:
+                    orders = backend.asarray(np.stack(rows * (steps // len(rows))), "int64")
+                _, metrics = run_steps(carry, data, steps, orders)
                 host = {name: backend.to_host(values) for name, values in metrics.items()}
-                return host["loss"]
+                return problem.epoch_means(host["loss"])
 
         return run
 

@@ -27,7 +27,7 @@ def require(module: str) -> ModuleType:
 
 @dataclass(frozen=True)
 class Problem:
-    """A network, its data and its optimizer: full-batch steps of Adam from given weights.
+    """A network, its data and its optimizer: steps of Adam from given weights.
 
     Attributes:
         sizes: the features of the input and of every layer's output.
@@ -37,6 +37,8 @@ class Problem:
         loss: ``bce`` (a sigmoid, and the report's eps of 1e-3 in both logarithms),
             ``bce_with_logits``, or ``cross_entropy`` (on logits, integer classes).
         members: how many networks at once; ``None`` for a single one.
+        batch: how many samples a step takes, in the order in which they are; ``None`` for all. The
+            losses that are kept are then means over an epoch.
         accuracy: whether peers keep the accuracy of every step besides its loss; xpnet always does.
         xor: whether the data are the report's xor; random if not.
         lr, betas, eps: Adam's.
@@ -49,6 +51,7 @@ class Problem:
     activation: str = "leaky_relu"
     loss: str = "bce"
     members: int | None = None
+    batch: int | None = None
     accuracy: bool = True
     xor: bool = True
     lr: float = 1e-2
@@ -113,6 +116,16 @@ class Problem:
         loss = "bce_with_logits" if self.loss == "bce" else self.loss
         return replace(self, activation="relu", loss=loss, accuracy=False)
 
+    def rows(self) -> list[np.ndarray]:
+        """The numbers of the samples that the steps of an epoch take; none where they take all."""
+        if self.batch is None:
+            return []
+        return [np.arange(i, i + self.batch) for i in range(0, self.samples, self.batch)]
+
+    def epoch_means(self, losses: np.ndarray) -> np.ndarray:
+        """What is kept of the losses of all steps."""
+        return losses if self.batch is None else losses.reshape(-1, len(self.rows())).mean(axis=1)
+
     def alone(self) -> Problem:
         """The same with one network."""
         return replace(self, members=None)
@@ -125,8 +138,14 @@ def _theta(problem: Problem) -> np.ndarray:
     return np.asarray(problem.network().init(problem.seed, like=like, members=problem.members))
 
 
+def whole_batch(problem: Problem) -> None:
+    """Refuse a problem in batches, for those who are written for steps on all samples."""
+    if problem.batch is not None:
+        raise Unavailable("written for steps on all samples")
+
+
 Run = Callable[[int], np.ndarray]
-"""Trains so many steps and returns the losses of all, ``(steps, ...)``, on the host."""
+"""Trains so many steps and returns the losses that are kept, ``(steps, ...)``, on the host."""
 
 
 @dataclass(frozen=True)

@@ -130,6 +130,20 @@ WORKS = (
     _wide(1024, steps=60, quick=2),
     _wide(4096, steps=24, quick=1),
     Work(
+        "batches",
+        "784-512-512-10, float32, Adam, epochs of 40 batches of 128",
+        replace(WIDE, samples=5120, batch=128),
+        steps=200,
+        quick=40,
+        pairs=(
+            Pair("numpy", "torch.nn, fused Adam"),
+            Pair("numpy", "scikit-learn, MLPClassifier.fit"),
+            Pair("torch", "torch.nn, fused Adam"),
+            Pair("jax", "jax.grad and optax in a scan"),
+            Pair("jax", "jax.grad and optax, jit a step"),
+        ),
+    ),
+    Work(
         "members",
         "1000 members at report scale, a member and step",
         replace(REPORT, members=1000),
