@@ -467,9 +467,18 @@ def test_labels_other_than_0_and_1_are_named(backend, loss):
 def test_bce_on_what_is_no_probability_is_named(backend):
     x, y = xor(backend)
     theta = arr(backend, np.full(3, 2.0))  # outputs from 2 to 6
-    net, optimizer = xn.Sequential(xn.Linear(2, 1)), xn.SGD()
-    with pytest.raises(ValueError, match=r"needs outputs from 0 to 1.*use BCEWithLogits\(\)"):
-        xn.fit(net, x, y, loss=xn.BCE(), optimizer=optimizer, epochs=1, theta=theta)
+    bare = xn.Sequential(xn.Linear(2, 1))
+    doubled = xn.Sequential(xn.Linear(2, 1), Doubled())  # which is a Sigmoid by descent alone
+    for net in (bare, doubled, xn.Sequential(xn.Sigmoid(), doubled)):
+        with pytest.raises(ValueError, match=r"needs outputs from 0 to 1.*use BCEWithLogits\(\)"):
+            xn.fit(net, x, y, loss=xn.BCE(), optimizer=xn.SGD(), epochs=1, theta=theta)
+
+
+class Doubled(xn.Sigmoid):
+    """Twice a sigmoid."""
+
+    def value(self, xp, x):
+        return 2 * super().value(xp, x)
 
 
 def test_classes_out_of_range_and_rows_that_are_not_one_hot_are_named(backend):

@@ -76,6 +76,10 @@ class Sequential(Layer):
     def splits(self) -> bool:
         return all(leaf.splits for leaf in self._leaves)
 
+    @property
+    def gives_probabilities(self) -> bool:
+        return self._leaves[-1].gives_probabilities
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequential) and self.layers == other.layers
 

@@ -93,6 +93,7 @@ class Sigmoid(Activation):
     """``f(x) = 1 / (1 + e⁻ˣ)``, ``f' = f (1 − f)`` (report, figure 2.3)."""
 
     samplewise: ClassVar[bool] = True
+    probabilities: ClassVar[bool] = True
 
     def value(self, xp: Any, x: Array) -> Array:
         # Not in place: automatic differentiation, with which it is tested, keeps what exp returned.

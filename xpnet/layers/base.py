@@ -34,10 +34,9 @@ class Layer(ABC):
     out_features: int | None = None
     """The number of features that it gives, or ``None`` for as many as it got."""
     samplewise: ClassVar[bool] = False
-    """Whether each sample is computed by itself, so that a batch may be split over threads.
-
-    Every class says so for itself: a subclass that changes the mathematics does not inherit it.
-    """
+    """Whether each sample is computed by itself, so that a batch may be split over threads."""
+    probabilities: ClassVar[bool] = False
+    """Whether all outputs lie from 0 to 1, so that nobody need look at them."""
 
     def parameters(self) -> dict[str, tuple[int, ...]]:
         """The names and shapes of the parameters, in the order in which ``theta`` has them."""
@@ -50,7 +49,16 @@ class Layer(ABC):
     @property
     def splits(self) -> bool:
         """Whether this very class declares itself ``samplewise``."""
-        return bool(vars(type(self)).get("samplewise", False))
+        return self._declares("samplewise")
+
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether this very class declares that its outputs are ``probabilities``."""
+        return self._declares("probabilities")
+
+    def _declares(self, name: str) -> bool:
+        # Every class for itself: a subclass that changes the mathematics does not inherit it.
+        return bool(vars(type(self)).get(name, False))
 
     @abstractmethod
     def forward(self, xp: Any, params: Params, x: Array) -> tuple[Array, Backprop]:
