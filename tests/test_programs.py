@@ -168,6 +168,35 @@ class Rooted(OwnLayer):
         return y, lambda dy, need_dx=True: (y * dy, ())  # not its Jacobian, which is infinite at 0
 
 
+@dataclass(frozen=True)
+class Filled(OwnLayer):
+    """Writes into a constant through a view of it, and reads all of it."""
+
+    def forward(self, xp: Any, params: Any, x: Any) -> Any:
+        zeros = xp.zeros_like(x)
+        first = zeros[..., :1]
+        first += 1
+        return x + zeros, lambda dy, need_dx=True: (dy, ())
+
+
+@dataclass(frozen=True)
+class Rounded(OwnLayer):
+    """By way of whole numbers that floats do not hold, which follow from the data alone."""
+
+    def forward(self, xp: Any, params: Any, x: Any) -> Any:
+        whole = (xp.astype(x * 10, xp.int64) + 2**60) - 2**60
+        return xp.astype(whole, x.dtype), lambda dy, need_dx=True: (dy, ())
+
+
+@dataclass(frozen=True)
+class Nothing(OwnLayer):
+    """Adds the sum of no features."""
+
+    def forward(self, xp: Any, params: Any, x: Any) -> Any:
+        y = x + xp.sum(xp.tanh(x[..., 2:2]), axis=(-2, -1))[..., None, None]
+        return y, lambda dy, need_dx=True: (dy, ())
+
+
 LAYERS = {
     "mask": (xn.Linear(4, 4), Mask(), xn.Linear(4, 1)),
     "centered": (xn.Linear(4, 4), Centered(), xn.Linear(4, 1)),
@@ -177,6 +206,8 @@ LAYERS = {
     "stacked": (xn.Linear(4, 4), Stacked(), xn.Linear(4, 1)),
     "squared": (xn.Linear(4, 4), Squared(), xn.Linear(4, 1)),
     "rooted": (xn.Linear(4, 4), Rooted(), xn.Linear(4, 1)),
+    "rounded": (Rounded(), xn.Linear(4, 1)),
+    "nothing": (xn.Linear(4, 4), Nothing(), xn.Linear(4, 1)),
     "activation first": (xn.Tanh(), xn.Linear(4, 4), xn.ReLU(), xn.Linear(4, 1)),
     "one layer": (xn.Linear(4, 1),),
     "identity": (xn.Identity(), xn.Linear(4, 1), xn.Identity()),
@@ -664,3 +695,42 @@ def test_a_program_is_freed_with_its_last_reference() -> None:
         assert program() is None
     finally:
         gc.enable()
+
+
+def test_a_constant_written_into_through_a_view_is_spent(recording: Any) -> None:
+    if recording.name not in RECORDING:
+        pytest.skip(f"{recording.name} does not record its steps")
+    agree(recording, (xn.Linear(4, 4), Filled(), xn.Linear(4, 1)))
+
+
+@dataclass(frozen=True, eq=False)
+class ByLength(Optimizer):
+    """A rate by the number of parameters."""
+
+    def slots(self, xp: Any, theta: Any) -> Any:
+        return {}
+
+    def step(self, xp: Any, theta: Any, grad: Any, state: Any) -> Any:
+        return theta - grad * (0.1 / theta.shape[-1]), state
+
+
+@dataclass(frozen=True, eq=False)
+class Masked(Optimizer):
+    """A mask of its own, one number a member, which is no part of the state."""
+
+    def slots(self, xp: Any, theta: Any) -> Any:
+        return {}
+
+    def step(self, xp: Any, theta: Any, grad: Any, state: Any) -> Any:
+        return theta - 0.1 * grad * self.mask, state
+
+
+def test_an_optimizer_may_ask_how_many_parameters_there_are(backend: Any) -> None:
+    wide = xn.Linear(4, 64), xn.Linear(64, 1)  # so that each thread has some
+    agree(backend, wide, ByLength(), threads=3)
+
+
+def test_an_optimizer_may_have_one_number_a_member_of_its_own(backend: Any) -> None:
+    optimizer = Masked()
+    object.__setattr__(optimizer, "mask", backend.asarray([[1.0], [0.0], [0.5]], "float64"))
+    agree(backend, (xn.Linear(4, 4), xn.Linear(4, 1)), optimizer, members=3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -383,3 +384,64 @@ def test_a_thread_that_fails_leaves_nobody_waiting() -> None:
     assert run.programs  # it was threads that ran
     assert all(isinstance(p, numpy_threads.ThreadedProgram) for _, p in run.programs.values())
     run((theta, {}), data, 5)  # and they run again
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_what_a_runner_returned_outlives_its_runs_on_other_data(backend: Any, threads: int) -> None:
+    net, theta, loss, data = problem(backend, "MSE", xn.Tanh(), None, "float64")
+    step = TrainingStep(backend.xp, net, loss, xn.Momentum(lr=0.1))
+    other = (data[0] + 1, data[1] - 1, None)
+    results = []
+    with backend.context():
+        for run in (partial(run_plainly, backend.xp, step), backend.runner(step, threads)):
+            carries = [(backend.copy(theta), step.optimizer.init(theta)) for _ in range(2)]
+            for _ in range(3):
+                for i, which in enumerate((data, other)):
+                    carries[i], metrics = run(carries[i], which, 5)
+            both = backend.xp.concat([carry[0] for carry in carries])
+            results.append((backend.to_host(both), {}, {"loss": backend.to_host(metrics["loss"])}))
+    assert_agree(results, "float64", 15)
+
+
+@pytest.mark.parametrize("first", ["float32", "float64"])
+def test_a_runner_keeps_dtypes_apart(backend: Any, first: str) -> None:
+    found = {}
+    for dtype in sorted(("float32", "float64"), key=lambda name: name != first):
+        net, theta, loss, data = problem(backend, "MSE", xn.Tanh(), None, dtype)
+        if not found:
+            step = TrainingStep(backend.xp, net, loss, xn.Adam())
+            run = backend.runner(step, 3)
+        with backend.context():
+            carry, metrics = run((backend.copy(theta), step.optimizer.init(theta)), data, 3)
+        arrays = (carry[0], *carry[1].values(), metrics["loss"])
+        assert {backend.dtype_name(array) for array in arrays} == {dtype}
+        found[dtype] = backend.to_host(carry[0])
+    np.testing.assert_allclose(found["float32"], found["float64"], rtol=1e-3, atol=1e-3)
+
+
+def test_a_thread_that_cannot_be_started_leaves_nobody_waiting(monkeypatch: Any) -> None:
+    backend = xn.backends.get("numpy")
+    net, theta, loss, data = problem(backend, "MSE", xn.Tanh(), None, "float64")
+    run = backend.runner(TrainingStep(np, net, loss, xn.SGD()), threads=3)
+    start, started = threading.Thread.start, []
+
+    def fails(self: threading.Thread) -> None:
+        started.append(self)
+        if len(started) == 2:
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", fails)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        run((theta, {}), data, 5)
+
+
+def test_a_meeting_that_was_interrupted_while_it_opened_can_be_aborted() -> None:
+    meeting = numpy_threads.Meeting(3)
+    gates = [threading.Lock() for _ in range(2)]
+    for gate in gates:
+        gate.acquire()
+    meeting.gates = list(gates)
+    gates[0].release()  # as far as it came
+    meeting.abort()
+    assert not any(gate.locked() for gate in gates)

@@ -16,7 +16,7 @@ class CuPyBackend(Backend):
 
     name = "cupy"
     module = "cupy"
-    install = "'xpnet[cuda13]' (or 'xpnet[cuda12]' for a CUDA 12 driver)"
+    install = "cupy-cuda13x (or cupy-cuda12x for a CUDA 12 driver)"
 
     @classmethod
     def _namespace(cls) -> Any:

@@ -17,7 +17,7 @@ class JaxBackend(Backend):
     name = "jax"
     module = "jax"
     block_bytes = 1 << 16  # a few arrays of a block fit in a core's cache
-    install = "'xpnet[jax]'"
+    install = "jax"
     eager = False
 
     @classmethod

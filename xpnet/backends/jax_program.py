@@ -167,6 +167,8 @@ def members_last(body: Body, n: int, carry: Carry, data: Data, orders: Array | N
     own = [array.ndim == 3 for array in jax.tree.leaves(data)]
     alone = jax.tree.map(lambda array: one(array) if array.ndim == 3 else array, data)
     closed, structure = traced(body, jax.tree.map(one, carry), alone, _row(orders))
+    if [out.shape for out in closed.out_avals[: len(leaves)]] != [a.shape[1:] for a in leaves]:
+        raise Opaque("members that have something of their own besides")
     if largest_product(closed.jaxpr) > TINY:
         raise Opaque("large products are the library's")
     rewrite = MembersLast(members)

@@ -15,7 +15,7 @@ from xpnet.backends.numpy_threads import (
     can_hold_blas,
     threads_for,
 )
-from xpnet.backends.replay import Replay
+from xpnet.backends.replay import Buffers, Replay
 from xpnet.backends.tape import Untraceable
 
 LONE_PRODUCT = 1 << 22
@@ -84,7 +84,7 @@ class NumPyReplay(Replay):
         self.threads = threads
         self.alone = False  # whether there are threads that BLAS's own would be in the way of
 
-    def make(self, carry: Carry, data: Data, orders: Array | None) -> Any:
+    def make(self, carry: Carry, data: Data, orders: Array | None, given: Buffers) -> Any:
         batch = data[0].shape[-2] if orders is None else orders.shape[1]
         threads = threads_for(carry, batch, self.threads)
         if threads > 1:
@@ -92,12 +92,12 @@ class NumPyReplay(Replay):
                 # Already here: BLAS's own threads, once used, turn in circles for a tenth of a
                 # second, on the cores that the program's threads are to have.
                 with ONE_BLAS_THREAD:
-                    program = ThreadedProgram(self.step, carry, data, orders, threads, self.buffers)
+                    program = ThreadedProgram(self.step, carry, data, orders, threads, given)
                 self.alone = True
                 return program
             except Untraceable:
                 pass  # then on one
-        program = super().make(carry, data, orders)
+        program = super().make(carry, data, orders, given)
         if can_hold_blas() and (self.alone or program.largest_product() <= LONE_PRODUCT):
             program.around = ONE_BLAS_THREAD
         return program

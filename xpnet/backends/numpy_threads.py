@@ -24,7 +24,7 @@ from xpnet.backends.base import Carry, Data, Metrics, cores
 from xpnet.backends.held import Held
 from xpnet.backends.numpy_program import NumPyProgram
 from xpnet.backends.program import elementwise
-from xpnet.backends.tape import Untraceable, record
+from xpnet.backends.tape import Node, Recording, Untraceable, record
 
 WORTH = 1 << 26
 """From how many multiplications a step on, splitting it is faster than waiting for one another."""
@@ -168,11 +168,14 @@ class ThreadedProgram:
         # Edges at whole cache lines, so that no two threads write into one.
         cuts = [theta.size * i // threads // 64 * 64 for i in range(threads)] + [theta.size]
         self.updates = []
+        parts = tuple(p.carry["grad"] for p in self.gradients)
+        whole = record(_Update(step, np), np, (theta, state), parts, constant=False)
         for a, b in itertools.pairwise(cuts):
             piece = theta[a:b], {k: v[a:b] if v.ndim else v for k, v in state.items()}
             parts = tuple(p.carry["grad"][a:b] for p in self.gradients)
             recording = record(_Update(step, np), np, piece, parts, constant=False)
-            if not all(n.host or elementwise(n) for n in recording.nodes):
+            alike = _numbers(recording) == _numbers(whole)  # else it has asked how many there are
+            if not alike or not all(n.host or elementwise(n) for n in recording.nodes):
                 raise Untraceable("an update that looks beyond single parameters")
             buffers = {name: buffer[a:b] for name, buffer in self.carry.items()}
             self.updates.append(NumPyProgram(recording, buffers, BLOCK_BYTES))
@@ -215,15 +218,27 @@ class ThreadedProgram:
                 raise
 
         with ONE_BLAS_THREAD, ThreadPoolExecutor(count - 1) as pool:
-            others = [pool.submit(work, i) for i in range(1, count)]
-            work(0)
-            for other in others:
-                other.result()
+            try:
+                others = [pool.submit(work, i) for i in range(1, count)]
+                work(0)
+                for other in others:
+                    other.result()
+            except BaseException:
+                meeting.abort()  # nor for one that was never started
+                raise
         after = {name: buffer for name, buffer in self.carry.items() if name != "theta"}
         for name, value in zip(self.updates[0].counters, counters[0], strict=True):
             after[name] = np.full((), value, state[name].dtype)
         mixed = {name: sum(part[name] for part in metrics) for name in metrics[0]}
         return (self.carry["theta"], {name: after[name] for name in state}), mixed
+
+
+def _numbers(recording: Recording) -> list[tuple[Any, ...]]:
+    """The operations of a recording with the plain numbers in them."""
+    return [
+        (node.op, *(None if isinstance(arg, Node) else repr(arg) for arg in node.args))
+        for node in recording.nodes
+    ]
 
 
 class Meeting:
@@ -255,5 +270,6 @@ class Meeting:
 
     def _open(self) -> None:
         for gate in self.gates:
-            gate.release()
+            if gate.locked():  # an interrupt may have ended this loop before, in its midst
+                gate.release()
         self.gates = []

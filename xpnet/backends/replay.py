@@ -27,8 +27,6 @@ class Replay:
     def __init__(self, xp: Any, step: Any, write: Callable[[Recording, Buffers], Program]) -> None:
         self.xp, self.step, self.write = xp, step, write
         self.programs: dict[tuple[Any, ...], tuple[Data, Any]] = {}
-        # One carry for all programs, so that it need not be copied from one to the other.
-        self.buffers: Buffers = {}
 
     def __call__(
         self,
@@ -50,24 +48,38 @@ class Replay:
         key = (
             *map(id, data),
             None if orders is None else tuple(orders.shape[1:]),
-            *(tuple(array.shape) for array in (theta, *state.values())),
+            *((tuple(array.shape), array.dtype) for array in (theta, *state.values())),
         )
         if key not in self.programs:
             if len(self.programs) == self.KEPT:
                 del self.programs[next(iter(self.programs))]
-            shapes = {name: array.shape for name, array in {"theta": theta, **state}.items()}
-            if any(buffer.shape != shapes.get(name) for name, buffer in self.buffers.items()):
-                self.buffers = {}
             try:
-                program = self.make(carry, data, orders)
-                self.buffers = program.carry
+                program = self.make(carry, data, orders, self._shared(carry, data))
             except Untraceable:
                 program = None
             # The data are held, so that no other data can get their ids.
             self.programs[key] = data, program
         return self.programs[key][1]
 
-    def make(self, carry: Carry, data: Data, orders: Array | None) -> Any:
+    def _shared(self, carry: Carry, data: Data) -> Buffers:
+        """The buffers of a program for the same data, and a carry of the same form.
+
+        So the carry need not be copied to and fro between whole batches and the last one.
+        """
+        theta, state = carry
+        arrays = {"theta": theta, **state}
+        for known, program in self.programs.values():
+            if program is None or any(a is not b for a, b in zip(known, data, strict=True)):
+                continue
+            if all(
+                name in arrays and (b.shape, b.dtype) == (arrays[name].shape, arrays[name].dtype)
+                for name, b in program.carry.items()
+            ):
+                shared: Buffers = program.carry
+                return shared
+        return {}
+
+    def make(self, carry: Carry, data: Data, orders: Array | None, given: Buffers) -> Any:
         """Record and write a program, or raise `Untraceable`."""
         rows = None if orders is None else orders[0, ...]
-        return self.write(record(self.step, self.xp, carry, data, rows), self.buffers)
+        return self.write(record(self.step, self.xp, carry, data, rows), given)

@@ -171,9 +171,13 @@ class Tape:
             isinstance(arg, Node) and self.xp.isdtype(arg.dtype, "bool") for arg in operands
         ):
             raise Untraceable(f"{op} of what is not bool")
+        memory = getattr(args[0], "memory", None) if op in VIEWS else None
         if all(node.op == "const" for node in nodes):
-            values = [arg.value if isinstance(arg, Node) else arg for arg in operands]
-            return self.constant(_compute(self.xp, op, values, static))
+            # A whole number of any size is one here, where nothing is done on Python floats.
+            pairs = zip(operands, args, strict=True)
+            values = [arg if type(arg) is int else getattr(o, "value", o) for o, arg in pairs]
+            result = self.constant(_compute(self.xp, op, values, static))
+            return Traced(self, result.node, result.sample, memory)
         shapes = [arg.shape if isinstance(arg, Node) else () for arg in operands]
         shape = _shape(op, shapes, static)
         samples = [self._sample_of(arg) for arg in args]
@@ -183,7 +187,7 @@ class Tape:
             sample = _compute(self.xp, op, samples, static)
         host = shape == () and all(n.host or (n.op == "const" and n.shape == ()) for n in nodes)
         node = Node(op, operands, static, shape, sample.dtype, host=host)
-        return self._keep(node, sample, args[0].memory if op in VIEWS else None)
+        return self._keep(node, sample, memory)
 
     def _keep(self, node: Node, sample: Array, memory: Memory | None = None) -> Traced:
         self.nodes.append(node)

@@ -18,7 +18,7 @@ class TorchBackend(Backend):
 
     name = "torch"
     module = "torch"
-    install = "'xpnet[torch]'"
+    install = "torch"
 
     @classmethod
     def _namespace(cls) -> Any:

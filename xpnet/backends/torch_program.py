@@ -292,6 +292,8 @@ class TorchProgram(Program):
 
     def _reduction(self, node: Node, a: Any, source: str) -> str:
         axis, keepdims = node.static["axis"], node.static.get("keepdims", False)
+        if not a.numel():
+            raise Untraceable("a reduction of nothing")
         out = self.allocate(node)
         floats = node.op == "sum" and a.dtype.is_floating_point
         if floats and keepdims and axis == -2:
