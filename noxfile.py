@@ -117,7 +117,10 @@ def matrix(session: nox.Session, backend: str) -> None:
 @nox.session
 def report(session: nox.Session) -> None:
     """Remake the report on NumPy into report/; fails if a number that must agree does not."""
-    install(session, "report")
+    named = [
+        name for name in ("torch", "jax", "strict") if any(name in arg for arg in session.posargs)
+    ]
+    install(session, "report", *named)
     python(session, "scripts/reproduce_report.py", *(session.posargs or ["--backend", "numpy"]))
 
 

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
-
 from xpnet.cli.program import Mistake, Parser, ready, run, whole
 
 PROG = "scripts/benchmark.py"

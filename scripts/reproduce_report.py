@@ -22,7 +22,6 @@ from report.facts import load
 from report.luck import find
 from report.runs import OurRun, make_all
 from report.target import Target, add_options, mistakes
-
 from xpnet.callbacks import writable_folder
 from xpnet.cli.program import INTERRUPTED, Parser, ready, run
 

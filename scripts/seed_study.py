@@ -24,7 +24,6 @@ from study import plan
 from study.collect import Collection
 from study.processes import train_all
 from study.progress import Progress
-
 from xpnet.backends.base import cores
 from xpnet.callbacks import writable_folder
 from xpnet.cli.program import INTERRUPTED, Parser, ready, run, whole
@@ -48,13 +47,17 @@ def _run(argv: Sequence[str]) -> int:
     parser = Parser(prog=PROG, description=(__doc__ or "").partition("\n")[0])
     add_options(parser)
     parser.add_argument(
-        "--members", type=whole(2, MOST), default=1000, help="networks a setting (1000)"
+        "--members",
+        type=whole(2, MOST),
+        help=f"networks a setting (1000; {QUICK['members']} if quick)",
     )
     parser.add_argument(
-        "--swept", type=whole(2, MOST), default=200, help="networks a learning rate (200)"
+        "--swept",
+        type=whole(2, MOST),
+        help=f"networks a learning rate (200; {QUICK['swept']} if quick)",
     )
     parser.add_argument(
-        "--jobs", type=whole(0, MOST), default=0, help="processes (as many as cores)"
+        "--jobs", type=whole(0, MOST), default=0, help="processes (0: as many as cores)"
     )
     parser.add_argument(
         "--piece", type=whole(1, MOST), default=250, help="networks trained at once (250)"
@@ -70,10 +73,12 @@ def _run(argv: Sequence[str]) -> int:
         from study import page  # matplotlib and jinja2, which the library does without
 
     ready()
-    report, members, swept, rates = facts.load(), options.members, options.swept, plan.RATES
+    report, usual = facts.load(), {"members": 1000, "swept": 200, "rates": plan.RATES}
     if options.quick:
-        members, swept, rates = QUICK["members"], QUICK["swept"], QUICK["rates"]
+        usual = QUICK
         report.common["num_epochs"] = QUICK["epochs"]
+    members, swept = options.members or usual["members"], options.swept or usual["swept"]
+    rates = usual["rates"]
     pieces = plan.pieces(report, members, swept, options.piece, rates)
     jobs = options.jobs or cores()
     collected = Collection(pieces)

@@ -53,9 +53,9 @@ assert not found, found
 @pytest.mark.parametrize(
     ("name", "package", "extra"),
     [
-        ("torch", "torch", "'xpnet[torch]'"),
-        ("jax", "jax", "'xpnet[jax]'"),
-        ("cupy", "cupy", "'xpnet[cuda13]'"),
+        ("torch", "torch", "torch"),
+        ("jax", "jax", "jax"),
+        ("cupy", "cupy", "cupy-cuda13x"),
         ("strict", "array_api_strict", "array-api-strict"),
     ],
 )

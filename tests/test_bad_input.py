@@ -474,6 +474,31 @@ def test_bce_on_what_is_no_probability_is_named(backend):
             xn.fit(net, x, y, loss=xn.BCE(), optimizer=xn.SGD(), epochs=1, theta=theta)
 
 
+def test_a_theta_of_another_library_is_said_to_be_that(backend):
+    x, y = xor(backend)
+    net = xn.Sequential(xn.Linear(2, 1))
+    other = xn.backends.get("numpy" if backend.name != "numpy" else "strict")
+    theta = other.asarray(np.zeros(3), "float64")
+    said = f"theta is an array of {other.name} but x one of {backend.name}; bring them to one"
+    with pytest.raises(TypeError, match=said):
+        xn.fit(net, x, y, loss=xn.MSE(), optimizer=xn.SGD(), epochs=1, theta=theta)
+
+
+def test_a_state_of_another_optimizer_is_named_in_a_step_by_hand(backend):
+    theta = arr(backend, np.zeros(3))
+    state = xn.SGD(momentum=0.9).init(theta)
+    with pytest.raises(ValueError, match=r"state must hold 'm' for Adam, as init .* not 'v'"):
+        xn.Adam().update(theta, theta, state)
+
+
+@pytest.mark.parametrize("name", ["shuffle", "every_epoch"])
+def test_a_switch_is_true_or_false(backend, name):
+    x, y = xor(backend)
+    net = xn.Sequential(xn.Linear(2, 1))
+    with pytest.raises(TypeError, match=f"{name} must be True or False, not 'no'"):
+        xn.fit(net, x, y, loss=xn.MSE(), optimizer=xn.SGD(), epochs=1, seed=1, **{name: "no"})
+
+
 class Doubled(xn.Sigmoid):
     """Twice a sigmoid."""
 

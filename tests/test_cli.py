@@ -422,8 +422,8 @@ def run_without(packages: tuple[str, ...], *argv: str, cwd: Path) -> tuple[int, 
 @pytest.mark.parametrize(
     ("package", "flag", "extra"),
     [
-        ("tensorboardX", "--is_writer_logging", "xpnet[tensorboard]"),
-        ("matplotlib", "--is-image-saving", "xpnet[report]"),
+        ("tensorboardX", "--is_writer_logging", "pip install tensorboardX"),
+        ("matplotlib", "--is-image-saving", "pip install matplotlib"),
     ],
 )
 def test_a_missing_package_is_a_mistake_where_its_flag_was_given(package, flag, extra, tmp_path):
@@ -432,7 +432,7 @@ def test_a_missing_package_is_a_mistake_where_its_flag_was_given(package, flag, 
     assert status == MISTAKE
     assert out == ""
     assert err[-1].startswith(f"xpnet train: error: {flag} must be False here: ")
-    assert err[-1].endswith(f"install it with: pip install '{extra}'")
+    assert err[-1].endswith(f"install it with: {extra}")
 
 
 def test_without_any_optional_package_the_run_goes_on_and_says_what_is_left_out(tmp_path):
@@ -442,7 +442,7 @@ def test_without_any_optional_package_the_run_goes_on_and_says_what_is_left_out(
     assert out.startswith("[INFO]: Accuracy reaches 1.0. Early stop at epoch 100.")
     assert len(left_out) == 3
     assert all(line.startswith("[INFO]: Left out: ") for line in left_out)
-    assert all("pip install 'xpnet[" in line for line in left_out)
+    assert all("pip install " in line for line in left_out)
 
 
 # ---- the other commands

@@ -32,7 +32,6 @@ from report.figures.theme import Figure  # noqa: E402
 from report.target import Target  # noqa: E402
 from study import conclusions, plan, processes, statistics, training  # noqa: E402
 from study.collect import Collection  # noqa: E402
-
 from tests.test_reproduce_report import echo  # noqa: E402
 from xpnet import backends, cli  # noqa: E402
 

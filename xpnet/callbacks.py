@@ -76,7 +76,7 @@ class ProgressBar(Callback):
     """
 
     def __init__(self, file: TextIO | None = None, disable: bool | None = None) -> None:
-        self._tqdm = _optional("tqdm", "the progress bar", "report")
+        self._tqdm = _optional("tqdm", "the progress bar")
         self._options = {"file": file, "disable": disable, "unit": "it", "dynamic_ncols": True}
         self._bar: Any = None
 
@@ -116,7 +116,7 @@ class TensorBoard(Callback):
 
     def __init__(self, folder: str | Path) -> None:
         self._event, self._summary, self._files = (
-            _optional(f"tensorboardX.{module}", "the TensorBoard log", "tensorboard")
+            _optional(f"tensorboardX.{module}", "the TensorBoard log")
             for module in ("proto.event_pb2", "proto.summary_pb2", "event_file_writer")
         )
         self.folder = writable_folder("folder", folder)
@@ -160,7 +160,7 @@ class Picture(Callback):
     """
 
     def __init__(self, path: str | Path, title: str = "") -> None:
-        _optional("matplotlib", "the picture", "report")
+        _optional("matplotlib", "the picture")
         from xpnet import pictures
 
         self._pictures = pictures
@@ -264,12 +264,12 @@ def _bars_cleared() -> AbstractContextManager[Any]:
     return nullcontext() if tqdm is None else tqdm.tqdm.external_write_mode()
 
 
-def _optional(module: str, what: str, extra: str) -> ModuleType:
+def _optional(module: str, what: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
         raise ImportError(
             f"{what} needs the package {package}, which could not be imported ({error}); "
-            f"install it with: pip install 'xpnet[{extra}]'"
+            f"install it with: pip install {package}"
         ) from error

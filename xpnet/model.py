@@ -139,7 +139,7 @@ class BoundLayer:
         with backend.context():
             if not hasattr(value, "dtype") or backends.of(value).name == "numpy":
                 value = backend.asarray(value, backend.dtype_name(old))
-            elif value.dtype != old.dtype:
+            elif backends.of(old, value, names=("theta", name)) and value.dtype != old.dtype:
                 raise TypeError(f"{name} must have the dtype {old.dtype}, not {value.dtype}.")
             if tuple(value.shape) != tuple(old.shape):
                 raise ValueError(

@@ -137,7 +137,7 @@ class Optimizer(ABC):
 
         Raises:
             TypeError, ValueError: if ``theta`` and ``grad`` differ in shape, dtype, library or
-                device.
+                device, or ``state`` lacks something.
         """
         backend = backends.of(theta, grad, names=("theta", "grad"))
         if not isinstance(state, dict):
@@ -149,7 +149,13 @@ class Optimizer(ABC):
                 f"grad must have the shape {tuple(theta.shape)} of theta, not {tuple(grad.shape)}."
             )
         with backend.context():
-            return self.step(backend.xp, theta, grad, state)
+            try:
+                return self.step(backend.xp, theta, grad, state)
+            except KeyError as error:
+                raise ValueError(
+                    f"state must hold {error} for {type(self).__name__}, as init makes it, "
+                    f"not {', '.join(map(repr, state)) or 'nothing'}."
+                ) from error
 
     @abstractmethod
     def slots(self, xp: Any, theta: Array) -> State:

@@ -182,7 +182,9 @@ def fit(
             raise TypeError(
                 f"callbacks must be a sequence of Callback objects, not hold {callback!r}."
             )
-    backend = backends.of(x, y, sample_weight, names=("x", "y", "sample_weight"))
+    backend = backends.of(x, y, sample_weight, theta, names=("x", "y", "sample_weight", "theta"))
+    _checks.switch("shuffle", shuffle)
+    _checks.switch("every_epoch", every_epoch)
     check_samples(backend, x, network.in_features)
     several = f"; members={x.shape[0]} trains one on each" if theta is None else ""
     check_members(x, members, several)

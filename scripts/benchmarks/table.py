@@ -102,8 +102,8 @@ def markdown(
     out = [
         "# Benchmarks",
         "",
-        "xpnet beside its peers, by `nox -s benchmark`, which makes this page. A ratio is the",
-        "peer's time (or memory) divided by xpnet's in the same round, the median over all rounds:",
+        "xpnet beside its peers, by `nox -s benchmark -- --markdown docs/benchmarks.md`. A ratio",
+        "is the peer's time (or memory) by xpnet's in the same round, the median over all rounds:",
         "above 1, xpnet is ahead. The spread is that of the middle half of the rounds. `ratio` is",
         "that of `xn.fit`, with all that a user calls; `runner` that of its inner loop alone.",
         "",

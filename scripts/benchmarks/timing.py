@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks import memory
 from benchmarks.problems import Contestant, Unavailable
-from benchmarks.works import CONTESTANTS, NOTES, Pair, Work
+from benchmarks.works import CONTESTANTS, Pair, Work
 
 SETTLE = 0.25
 """Seconds for the thread pools of the one before to fall asleep.
@@ -118,7 +118,9 @@ def measure(work: Work, rounds: int, quick: bool, say: Callable[[str], None]) ->
         for name in random.Random(number).sample(list(ready), len(ready)):
             result.costs.setdefault(name, []).append(ready[name]())
         say(f"  round {number + 1} of {rounds}")
-    result.rows = [row for pair in work.pairs if (row := _row(pair, result)) is not None]
+    result.rows = [
+        row for pair in work.pairs if (row := _row(pair, result, work.note(pair.peer))) is not None
+    ]
     return result
 
 
@@ -148,7 +150,7 @@ def _memory_turns(
     return {name: (lambda name=name: prepare(name)) for name in work.contestants()}
 
 
-def _row(pair: Pair, result: Result) -> Row | None:
+def _row(pair: Pair, result: Result, note: str | None = None) -> Row | None:
     ours = result.costs.get(f"xpnet on {pair.on}: fit")
     theirs = result.costs.get(pair.peer)
     if ours is None or theirs is None:
@@ -165,5 +167,5 @@ def _row(pair: Pair, result: Result) -> Row | None:
         ratio=middle,
         quartiles=(low, high),
         runner_ratio=None if runner is None else float(np.median(np.array(theirs) / runner)),
-        note=NOTES.get(pair.peer),
+        note=note,
     )

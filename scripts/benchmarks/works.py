@@ -30,6 +30,9 @@ NOTES = {
 }
 """What should be known of a contestant when its time is read."""
 
+LESS = {"scikit-learn, MLPClassifier.fit", "thinc"}
+"""Who does less at report scale, and the same elsewhere."""
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -60,6 +63,10 @@ class Work:
     pairs: tuple[Pair, ...]
     memory: bool = False
     gpu: bool = False
+
+    def note(self, name: str) -> str | None:
+        """What should be known of a contestant here."""
+        return None if name in LESS and self.problem.loss != "bce" else NOTES.get(name)
 
     def contestants(self) -> list[str]:
         """The names of all who take part, each once: xpnet's two ways in, and the peers."""

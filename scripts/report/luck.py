@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from report.compare import Number
-from report.facts import Setting
+from report.facts import Setting, load
 
 FOLDER = "seed_study"
 """Where the study is looked for unless a folder is named."""
@@ -58,6 +58,8 @@ def find(named: str | None, output: Path) -> Luck | None:
         return None
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
+        if named is None and document["epochs"] < load().common["num_epochs"]:
+            return None  # a smoke run, which is not asked for
         percentiles, members = _percentiles(document)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(

@@ -55,5 +55,5 @@ def mistakes() -> Iterator[None]:
         raise Mistake(str(error)) from error
     except ImportError as error:
         raise Mistake(
-            f"the page needs {error.name}; install it with: pip install 'xpnet[report]'"
+            f"the page needs {error.name}; install it with: pip install {error.name}"
         ) from error

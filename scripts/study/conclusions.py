@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 import numpy as np
-from report.facts import Facts, PrintedRun, Setting
 
+from report.facts import Facts, PrintedRun, Setting
 from study import statistics
 from study.plan import SWEPT, WORLDS, Cell, World
 from study.statistics import Effect, Interval, Rank

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
+
 from report.facts import Setting
 from report.figures.theme import (
     DATASET_COLOURS,
@@ -20,7 +21,6 @@ from report.figures.theme import (
     style,
     title,
 )
-
 from study import statistics
 from study.conclusions import Conclusion, Population, Sweep
 from study.plan import World

@@ -15,11 +15,11 @@ import numpy as np
 from jinja2 import Environment as Templates
 from jinja2 import FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+
 from report import page as report_page
 from report.environment import Environment
 from report.facts import Facts
 from report.figures.theme import Figure
-
 from study import figures, statistics
 from study.conclusions import (
     Conclusion,

@@ -12,7 +12,6 @@ from typing import Any
 
 from report.facts import Facts
 from report.target import Target
-
 from study.plan import Piece
 from study.training import Result, train
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from report.facts import Facts
-from report.target import Target
 
 import xpnet as xn
+from report.facts import Facts
+from report.target import Target
 from study.plan import SEED, Cell, Piece
 from xpnet import backends, cli
 
