@@ -33,7 +33,10 @@ class Step(Protocol):
 
 
 class Runner(Protocol):
-    """Runs one step many times, as `run_plainly` does; never waits for the device."""
+    """Runs one step many times, as `run_plainly` does; never waits for the device.
+
+    The carry that it returns may lie in buffers of its own: it is good until its next run.
+    """
 
     def __call__(
         self,
