@@ -49,7 +49,8 @@ class TrainingStep:
         value, grad, output, _ = self.network.gradient(self.xp, theta, x, target, self.loss, weight)
         metrics = {"loss": value}
         if self.loss.classifies:
-            metrics["accuracy"] = self.loss.accuracy(self.xp, output, target)
+            weights = () if weight is None else (weight,)
+            metrics["accuracy"] = self.loss.accuracy(self.xp, output, target, *weights)
         return grad, metrics
 
     def update(self, carry: Carry, grad: Array) -> Carry:
