@@ -247,12 +247,10 @@ def _check_weight(backend: backends.Backend, weight: Array) -> None:
         raise ValueError(
             f"sample_weight must be at least 0 everywhere, not {float(backend.to_host(least)):.6g}."
         )
-    most = xp.max(weight, axis=-1)
-    positive = most > 0
-    if xp.isdtype(weight.dtype, "real floating"):
-        positive = positive & xp.isfinite(most)
-    if not bool(xp.all(positive)):
-        raise ValueError("sample_weight must be finite, and above 0 for at least one sample.")
+    if xp.isdtype(weight.dtype, "real floating") and not bool(xp.all(xp.isfinite(weight))):
+        raise ValueError("sample_weight must hold finite numbers, but one is infinite.")
+    if not bool(xp.all(xp.max(weight, axis=-1) > 0)):
+        raise ValueError("sample_weight must be above 0 for at least one sample.")
 
 
 def evaluate(
@@ -553,8 +551,8 @@ class CrossEntropy(Loss):
         if labels:
             right = xp.count_nonzero(y == 1, axis=-1) == 1
         else:  # probabilities: as they are written down, to two digits
-            right = abs(xp.sum(y, axis=-1) - 1) <= 0.01
-            right = right & (xp.min(y, axis=-1) >= 0)
+            p = y if xp.isdtype(y.dtype, "real floating") else xp.astype(y, xp.float32)
+            right = (abs(xp.sum(p, axis=-1) - 1) <= 0.01) & (xp.min(p, axis=-1) >= 0)
         if not bool(xp.all(right)):
             row = np.argmin(backend.to_host(right).ravel())
             wrong = np.reshape(backend.to_host(y), (-1, outputs))[row].tolist()
