@@ -153,14 +153,16 @@ class NumPyProgram(Program):
         cast = self._number_and(product[0], "multiply")
         if cast is None or cast[0].op != "astype" or not isinstance(cast[0].args[0], Node):
             return None
-        if not math.isfinite(cast[1]):  # 0 times it is none of the two values
+        kind = np.dtype(node.dtype).type
+        high, low = (kind(truth) * kind(cast[1]) + kind(product[1]) for truth in (1, 0))
+        if not np.isfinite(kind(cast[1])):  # 0 times it is none of the two values
             return None
         within = {product[0], cast[0]}
         mask = cast[0].args[0]
         alone = all(self.uses[n] == 1 and n not in self.pieces for n in within)
         if not alone or mask.dtype != np.bool_ or mask.shape != node.shape:
             return None
-        return mask, product[1], cast[1] + product[1], within
+        return mask, float(low), float(high), within
 
     def _number_and(self, node: Node, op: str) -> tuple[Node, float] | None:
         """The other operand and the number of an operation with a Python number."""
