@@ -49,9 +49,8 @@ OPTIMIZER_NUMBERS = [
 )
 def test_a_number_of_an_optimizer_out_of_range_or_not_finite_is_named(make, name, right):
     for value in (-0.1, NAN, INF, 10**400):
-        raises(
-            ValueError, (f"{name} {right}", f"not {value!r}."), lambda v=value: make(**{name: v})
-        )
+        says = f"not {repr(value)[:50]}"
+        raises(ValueError, (f"{name} {right}", says), lambda v=value: make(**{name: v}))
     for value in ("0.1", None, True, [0.1], 1j):
         raises(TypeError, (f"{name} {right}", f"not {value!r}."), lambda v=value: make(**{name: v}))
 

@@ -63,7 +63,7 @@ def number(
     except OverflowError:  # a whole number beyond every float
         result = math.inf
     if result is None:
-        raise TypeError(f"{name} must be {wanted}, not {value!r}.")
+        raise TypeError(f"{name} must be {wanted}, not {shown(value)}.")
     outside = (
         not math.isfinite(result)
         or (above is not None and result <= above)
@@ -72,7 +72,7 @@ def number(
         or (most is not None and result > most)
     )
     if outside:
-        raise ValueError(f"{name} must be {wanted}, not {value!r}.")
+        raise ValueError(f"{name} must be {wanted}, not {shown(value)}.")
     return result
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from xpnet.layers.base import Array
@@ -38,6 +38,16 @@ class TrainingStep:
     def carried(self) -> list[Array]:
         """The arrays within it that a step reads from the carry instead."""
         return self.optimizer.carried()
+
+    @property
+    def operands(self) -> dict[str, float]:
+        """The plain numbers within it that it reads from its state instead, if they are there."""
+        return self.optimizer.operands()
+
+    @property
+    def template(self) -> TrainingStep:
+        """This step without its `operands`: the same one for all their values."""
+        return replace(self, optimizer=self.optimizer.template()) if self.operands else self
 
     def __call__(self, carry: Carry, batch: Data) -> tuple[Carry, dict[str, Array]]:
         grad, metrics = self.gradient(carry[0], batch)

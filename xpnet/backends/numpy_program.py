@@ -197,11 +197,18 @@ class NumPyProgram(Program):
             else:  # of one row NumPy adds in pairs, of many row by row
                 text = f"{self.name(np.sum)}({self.name(np.ravel)}({self.name(array)}))"
         elif elementwise(node):
-            args = [self.scalar_text(arg) for arg in node.args]
+            args = [self._strong(arg, node) for arg in node.args]
             text = self._expression(node, args)
         else:
             raise Untraceable(f"{node.op} to 0-d")
         self.set_variable(node, text)
+
+    def _strong(self, arg: Any, node: Node) -> str:
+        """A 0-d operand; a Python number of another dtype than the rest as NumPy's, which counts."""
+        text = self.scalar_text(arg)
+        if isinstance(arg, Node) and arg.host and any(n.dtype != arg.dtype for n in node.nodes):
+            return f"{self.name(np.dtype(arg.dtype).type)}({text})"
+        return text
 
     def _expression(self, node: Node, args: list[str]) -> str:
         if node.op == "astype":

@@ -190,7 +190,7 @@ class ThreadedProgram:
         count = len(self.rows)
         meeting = Meeting(count)
         metrics: list[Metrics] = [{}] * count
-        counters = [[float(state[name]) for name in u.counters] for u in self.updates]
+        counters = [update.numbers(state) for update in self.updates]
         stop = threading.Event()
 
         def work(i: int) -> None:

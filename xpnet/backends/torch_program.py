@@ -176,6 +176,12 @@ class TorchProgram(Program):
                     continue
                 a, b = product.args
                 if not self._is_number(a) and not self._is_number(b):
+                    for scaled, other in ((a, b), (b, a)):  # a number among three factors
+                        if self._within(scaled, "multiply", node):
+                            for factor, array in (scaled.args, scaled.args[::-1]):
+                                if self._is_number(factor) and not self._is_number(array):
+                                    within = {product, scaled}
+                                    return "addcmul", (first, array, other), factor, within
                     return "addcmul", (first, a, b), None, {product}
                 number, other = (a, b) if self._is_number(a) else (b, a)
                 if large and isinstance(other, Node) and not self._is_number(other):
@@ -228,7 +234,8 @@ class TorchProgram(Program):
             return f"{call}, out={out})"
         number = self._number(factor, node.dtype)
         if name != "addcdiv":
-            return f"{call}, alpha={number}, out={out})"
+            keyword = "value" if name == "addcmul" else "alpha"
+            return f"{call}, {keyword}={number}, out={out})"
         variable = self.scalar_text(factor)
         together = f"{call}, value=-{variable}, out={out})"
         first, a, b = operands
