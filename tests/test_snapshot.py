@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import gc
+import math
+import sys
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import partial
-from typing import Any
+from types import ModuleType
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 import xpnet as xn
-from tests.helpers import arr, host
+from tests.helpers import arr, host, rounding
+from xpnet import losses
+from xpnet.backends import snapshot as snapshots
 from xpnet.backends.snapshot import ByIdentity, snapshot
 from xpnet.optimizers import Optimizer
+from xpnet.step import TrainingStep
 
 
 class Times(xn.Layer):
@@ -96,9 +105,31 @@ class Masked(Optimizer):
         return theta - self.lr * mask * grad, state
 
 
-def _fit(backend: Any, layers: Any, loss: Any = None, optimizer: Any = None) -> Any:
+def _data(backend: Any, samples: int = 6) -> tuple[Any, Any]:
     rng = np.random.default_rng(0)
-    x, y = arr(backend, rng.normal(size=(6, 4))), arr(backend, rng.normal(size=(6, 1)))
+    x, y = rng.normal(size=(samples, 4)), rng.normal(size=(samples, 1))
+    return arr(backend, x), arr(backend, y)
+
+
+def _by_hand(
+    backend: Any, layers: Any, loss: Any = None, optimizer: Any = None, samples: int = 6
+) -> np.ndarray:
+    """The losses of `_fit`, by calling what its layers, loss and optimizer say now."""
+    net, loss, optimizer = xn.Sequential(*layers), loss or xn.MSE(), optimizer or xn.SGD(lr=1e-2)
+    x, y = _data(backend, samples)
+    theta, found = net.init(0, like=x), []
+    state = optimizer.init(theta)
+    for _ in range(3):
+        value, grad = net.value_and_grad(theta, x, y, loss)
+        theta, state = optimizer.update(theta, grad, state)
+        found.append(float(host(backend, value)))
+    return np.array(found)
+
+
+def _fit(
+    backend: Any, layers: Any, loss: Any = None, optimizer: Any = None, samples: int = 6
+) -> Any:
+    x, y = _data(backend, samples)
     optimizer = optimizer or xn.SGD(lr=1e-2)
     settings = {"optimizer": optimizer, "epochs": 3, "seed": 0}
     model = xn.fit(xn.Sequential(*layers), x, y, loss=loss or xn.MSE(), **settings)
@@ -149,21 +180,69 @@ class _Calls(xn.Identity):
         return super().forward(xp, params, x)
 
 
+@contextmanager
+def _compiled() -> Iterator[list[str]]:
+    """What JAX compiles meanwhile."""
+    jax, found = pytest.importorskip("jax", reason="JAX alone compiles"), []
+
+    def listen(event: str, seconds: float, **_: Any) -> None:
+        if listening and event == "/jax/core/compile/backend_compile_duration":
+            found.append(event)
+
+    listening = True
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    xn.backends.get("jax", "cpu").prepare("float64")
+    try:
+        yield found
+    finally:
+        listening = False  # JAX has no public way to take a listener off
+
+
+def _networks() -> Any:
+    activation = xn.Sequential(xn.LeakyReLU(0.125), xn.Tanh())
+    return xn.Linear(4, 1, weight_init=xn.Constant(0.5)), activation
+
+
 def test_equal_steps_are_compiled_once_on_jax() -> None:
+    with _compiled() as programs:
+        backend = xn.backends.get("jax", "cpu")
+        _fit(backend, _networks(), xn.Huber(0.75), xn.AdamW(betas=(0.8, 0.9)))
+        before = len(programs)
+        _fit(backend, _networks(), xn.Huber(0.75), xn.AdamW(betas=(0.8, 0.9)))
+        assert len(programs) == before > 0
+        _fit(backend, _networks(), xn.Huber(0.625), xn.AdamW(betas=(0.8, 0.9)))
+        assert len(programs) > before
+
+
+def test_a_shared_program_is_that_of_what_was_said_whatever_became_of_it() -> None:
+    # The first network is changed, and its program then traced for another number of samples.
+    with _compiled():
+        backend = xn.backends.get("jax", "cpu")
+        first, same = xn.LeakyReLU(0.4375), xn.LeakyReLU(0.4375)
+        _fit(backend, [xn.Linear(4, 1), first])
+        object.__setattr__(first, "negative_slope", 0.9375)
+        found = _fit(backend, [xn.Linear(4, 1), same], samples=5)
+        np.testing.assert_allclose(
+            found[1], _by_hand(backend, [xn.Linear(4, 1), same], samples=5), rtol=rounding(100, 1)
+        )
+
+
+def test_few_programs_are_kept_on_jax(monkeypatch: Any) -> None:
     pytest.importorskip("jax", reason="JAX alone compiles")
-    backend = xn.backends.get("jax")
-    backend.prepare("float64")
+    from xpnet.backends import jax_program
 
-    def network() -> Any:
-        activation = xn.Sequential(xn.LeakyReLU(0.125), _Calls())
-        return xn.Linear(4, 1, weight_init=xn.Constant(0.5)), activation
+    monkeypatch.setattr(jax_program, "KEPT", 2)
+    with _compiled() as programs:
+        backend = xn.backends.get("jax", "cpu")
 
-    _fit(backend, network(), xn.Huber(0.75), xn.AdamW(betas=(0.8, 0.9)))
-    traced = _Calls.count
-    _fit(backend, network(), xn.Huber(0.75), xn.AdamW(betas=(0.8, 0.9)))
-    assert _Calls.count == traced > 0
-    _fit(backend, network(), xn.Huber(0.75), xn.AdamW(betas=(0.8, 0.95)))
-    assert _Calls.count > traced
+        def compiles(slope: float) -> bool:
+            before = len(programs)
+            _fit(backend, [xn.Linear(4, 1), xn.LeakyReLU(slope)])
+            return len(programs) > before
+
+        slopes = (0.21, 0.22, 0.21, 0.23, 0.21, 0.22)
+        assert [compiles(slope) for slope in slopes] == [True, True, False, True, False, True]
+        assert len(jax_program._KNOWN) == 2
 
 
 @pytest.mark.parametrize("members", [None, 5])
@@ -177,20 +256,305 @@ def test_what_compares_by_identity_is_compiled_once_a_fit_and_freed_with_it(
     shape = (6, 4) if members is None else (members, 6, 4)
     x, y = arr(backend, rng.normal(size=shape)), arr(backend, rng.normal(size=(6, 1)))
 
-    def train(layer: Any) -> int:
+    def train(epochs: int, layer: Any) -> int:
         before = _Calls.count
         net = xn.Sequential(xn.Linear(4, 1), layer, _Calls())
-        settings = {"epochs": 8, "epoch_checking": 2, "members": members, "block": 2, "seed": 0}
-        xn.fit(net, x, y, loss=xn.MSE(), optimizer=xn.SGD(), **settings)
+        settings = {"epoch_checking": 2, "members": members, "block": 2, "seed": 0}
+        settings |= {"loss": xn.MSE(), "optimizer": xn.SGD()}
+        xn.fit(net, x, y, epochs=epochs, **settings)
         return _Calls.count - before
 
-    assert train(Times(1.0)) == train(xn.LeakyReLU(0.375))
+    assert train(2, Times(1.0)) == train(8, Times(1.0))
     layer = Times(1.0)
     gone = weakref.ref(layer)
-    train(layer)
+    train(8, layer)
     del layer
     gc.collect()
     assert gone() is None
+
+
+# ---- what is read from elsewhere
+
+
+def _scaling(function: Any) -> Any:
+    """A layer of a class of its own, of that function and its backprop."""
+
+    class Scaling(xn.Layer):
+        """``a x``, with ``a`` from wherever a function has it."""
+
+        def forward(self, xp: Any, params: Any, x: Any) -> Any:
+            a = function()
+            return x * a, lambda dy, need_dx=True: (dy * a, ())
+
+        def apply(self, xp: Any, params: Any, x: Any) -> Any:
+            return x * function()
+
+    return Scaling()
+
+
+class Schedule:
+    """A number that goes on."""
+
+    shared = 1.0
+
+    def __init__(self) -> None:
+        self.a = 1.0
+
+    def get(self) -> float:
+        return self.a
+
+
+class Choice(Enum):
+    """An enumeration, whose members may hold what changes."""
+
+    ONE = "one"
+
+
+@dataclass(frozen=True)
+class Shared(Times):
+    """A frozen dataclass without fields, so that all are equal: what it reads is its class's."""
+
+    a: ClassVar[float] = 1.0  # type: ignore[misc]
+
+
+@dataclass(frozen=True)
+class Methods(Times):
+    """A frozen dataclass whose method is replaced, as a notebook's autoreload does."""
+
+    a: ClassVar[float] = 1.0  # type: ignore[misc]
+
+    def forward(self, xp: Any, params: Any, x: Any) -> Any:
+        return x * 1.0, lambda dy, need_dx=True: (dy * 1.0, ())
+
+
+@dataclass(frozen=True)
+class Calling(xn.Layer):
+    """A frozen dataclass that holds a function by value."""
+
+    get: Any
+
+    def forward(self, xp: Any, params: Any, x: Any) -> Any:
+        a = self.get()
+        return x * a, lambda dy, need_dx=True: (dy * a, ())
+
+    def apply(self, xp: Any, params: Any, x: Any) -> Any:
+        return x * self.get()
+
+
+FACTOR: Any = 1.0
+
+
+def _global() -> Any:
+    return FACTOR
+
+
+def _default(a: list[float] = [1.0]) -> float:  # noqa: B006
+    return a[0]
+
+
+def _attribute() -> float:
+    return _attribute.a  # type: ignore[attr-defined, no-any-return]
+
+
+class _Home:
+    @staticmethod
+    def get() -> float:
+        return 1.0
+
+
+def _home() -> float:
+    return _Home.get()
+
+
+@dataclass(frozen=True)
+class SharedLoss(xn.Loss):
+    """A loss that reads its class."""
+
+    a: ClassVar[float] = 1.0
+
+    def forward(self, xp: Any, output: Any, target: Any, weight: Any) -> Any:
+        r, a = output - target, type(self).a
+        return a * xp.sum(r * r, axis=(-2, -1)), lambda: 2 * a * r
+
+
+@dataclass(frozen=True, eq=False)
+class SharedSGD(xn.SGD):
+    """An optimizer that reads its class."""
+
+    a: ClassVar[float] = 1.0
+
+    def step(self, xp: Any, theta: Any, grad: Any, state: Any) -> Any:
+        return theta - type(self).a * self.lr * grad, state
+
+
+class Within(xn.Sequential):
+    """A network of a class of somebody's, of a layer that reads it."""
+
+
+def _read_elsewhere(name: str, monkeypatch: Any) -> tuple[dict[str, Any], Any]:
+    """What a step is made of, and how what it reads is changed."""
+    here, two = sys.modules[__name__], Methods.__mro__[1]
+    schedule, table, number = Schedule(), {"a": 1.0}, np.array(1.0)
+    _attribute.a = 1.0  # type: ignore[attr-defined]
+    monkeypatch.setattr(Choice.ONE, "a", 1.0, raising=False)
+    patch = monkeypatch.setattr
+
+    def replaced(self: Any, xp: Any, params: Any, x: Any) -> Any:
+        return x * 2.0, lambda dy, need_dx=True: (dy * 2.0, ())
+
+    def linear(self: Any, xp: Any, params: Any, x: Any) -> Any:
+        y, backprop = forward(self, xp, params, x)
+        return y * 2.0, lambda dy, need_dx=True: backprop(dy * 2.0, need_dx)
+
+    def doubled(xp: Any, losses: Any, share: Any) -> Any:
+        return 2 * total(xp, losses, share)
+
+    forward, total = xn.Linear.forward, losses._total
+    cases: dict[str, tuple[dict[str, Any], Any]] = {
+        "a class attribute": ({"layer": Shared()}, lambda: patch(Shared, "a", 2.0)),
+        "a class attribute of a held class": (
+            {"layer": Calling(partial(getattr, Schedule, "shared"))},
+            lambda: patch(Schedule, "shared", 2.0),
+        ),
+        "a global": ({"layer": Calling(_global)}, lambda: patch(here, "FACTOR", 2.0)),
+        "a number of NumPy as a global": (
+            {"layer": Calling(_global)},
+            lambda: patch(here, "FACTOR", np.float64(2.0)),
+        ),
+        "an array in place": ({"layer": _scaling(lambda: number)}, lambda: number.fill(2.0)),
+        "a default argument": (
+            {"layer": Calling(_default)},
+            lambda: monkeypatch.setattr(_default, "__defaults__", ([2.0],)),
+        ),
+        "an attribute of a function": (
+            {"layer": Calling(_attribute)},
+            lambda: patch(_attribute, "a", 2.0),
+        ),
+        "a schedule's method": (
+            {"layer": Calling(schedule.get)},
+            lambda: patch(schedule, "a", 2.0),
+        ),
+        "a method of a dict": (
+            {"layer": Calling(partial(table.get, "a"))},
+            lambda: table.update(a=2.0),
+        ),
+        "a static method": (
+            {"layer": Calling(_home)},
+            lambda: patch(_Home, "get", staticmethod(lambda: 2.0)),
+        ),
+        "a static method that is held": (
+            {"layer": Calling(_Home.get)},
+            lambda: patch(_Home.get, "__code__", (lambda: 2.0).__code__),
+        ),
+        "a member of an enumeration": (
+            {"layer": Calling(partial(getattr, Choice.ONE, "a"))},
+            lambda: patch(Choice.ONE, "a", 2.0),
+        ),
+        "a closure": (
+            {"layer": _scaling(lambda: schedule.a)},
+            lambda: patch(schedule, "a", 2.0),
+        ),
+        "a method replaced": ({"layer": Methods()}, lambda: patch(Methods, "forward", replaced)),
+        "a method's code": (
+            {"layer": Methods()},
+            lambda: patch(Methods.forward, "__code__", replaced.__code__),
+        ),
+        "a method of a base": ({"layer": Shared()}, lambda: patch(two, "forward", replaced)),
+        "a network's class": (
+            {"layer": Within(Shared())},
+            lambda: patch(Shared, "a", 2.0),
+        ),
+        "a loss": ({"loss": SharedLoss()}, lambda: patch(SharedLoss, "a", 2.0)),
+        "an optimizer": ({"optimizer": SharedSGD(1e-2)}, lambda: patch(SharedSGD, "a", 2.0)),
+        "a method of xpnet": ({}, lambda: patch(xn.Linear, "forward", linear)),
+        "a method added to a class of xpnet": (
+            {"layer": xn.ReLU()},
+            lambda: patch(xn.ReLU, "forward", replaced, raising=False),
+        ),
+        "a helper of xpnet": ({}, lambda: patch(losses, "_total", doubled)),
+        "the code of a helper of xpnet": (
+            {"layer": xn.LeakyReLU()},
+            lambda: patch(
+                xn.LeakyReLU.value_and_slope,
+                "__code__",
+                (lambda self, xp, x: (x * 2.0, lambda: x * 0 + 2.0)).__code__,
+            ),
+        ),
+    }
+    return cases[name]
+
+
+ELSEWHERE = (
+    *("a class attribute", "a class attribute of a held class", "a global", "an array in place"),
+    *("a number of NumPy as a global", "a default argument", "an attribute of a function"),
+    *("a schedule's method", "a method of a dict", "a static method", "a closure"),
+    *("a static method that is held", "a member of an enumeration", "a method replaced"),
+    *("a method's code", "a method of a base", "a network's class", "a loss", "an optimizer"),
+    *("a method of xpnet", "a method added to a class of xpnet", "a helper of xpnet"),
+    "the code of a helper of xpnet",
+)
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_what_a_step_reads_elsewhere_is_what_it_is_at_each_training(
+    backend: Any, name: str, monkeypatch: Any
+) -> None:
+    parts, change = _read_elsewhere(name, monkeypatch)
+    layers = [xn.Linear(4, 1), *([parts["layer"]] if "layer" in parts else [])]
+    chosen = parts.get("loss"), parts.get("optimizer")
+    before = _fit(backend, layers, *chosen)
+    change()
+    after = _fit(backend, layers, *chosen)
+    assert not np.array_equal(before[1], after[1])
+    # Some hundred operations a step, of numbers of the size of the losses.
+    expected = _by_hand(backend, layers, *chosen)
+    np.testing.assert_allclose(after[1], expected, rtol=rounding(200, 1))
+
+
+class _Doubling:
+    """A namespace whose sums are ``a`` times as large."""
+
+    a = 1.0
+
+    def __init__(self, xp: Any) -> None:
+        self._xp = xp
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._xp, name)
+
+    def sum(self, *args: Any, **kwargs: Any) -> Any:
+        return self.a * self._xp.sum(*args, **kwargs)
+
+
+def test_a_namespace_of_somebodys_own_is_what_it_is_at_each_training(
+    backend: Any, monkeypatch: Any
+) -> None:
+    net = xn.Sequential(xn.Linear(4, 1))
+    step = TrainingStep(_Doubling(backend.xp), net, xn.MSE(), xn.SGD())
+    rng = np.random.default_rng(0)
+    x, y = arr(backend, rng.normal(size=(6, 4))), arr(backend, rng.normal(size=(6, 1)))
+
+    def loss() -> Any:
+        with backend.context():
+            carry = net.init(0, like=x), {}
+            return host(backend, backend.run(step, carry, (x, y, None), 1)[1]["loss"])
+
+    before = loss()
+    monkeypatch.setattr(_Doubling, "a", 2.0)
+    np.testing.assert_array_equal(loss(), 2 * before)
+
+
+def test_xpnets_own_code_is_known_where_a_step_finds_it() -> None:
+    # What a module of a step names of xpnet's own is in such a module too.
+    modules = [space for space, *_ in snapshots._OWN._spaces if isinstance(space, ModuleType)]
+    assert {xn.losses, xn.network, xn.optimizers, xn.step} <= {*modules}
+    for module in modules:
+        for name, value in vars(module).items():
+            home = value.__name__ if isinstance(value, ModuleType) else value.__class__.__module__
+            home = getattr(value, "__module__", home)
+            if home.startswith("xpnet") and not home.startswith("xpnet.backends"):
+                assert sys.modules[home] in modules, (module, name)
+    assert not snapshots._OWN.changed()
 
 
 @dataclass(frozen=True)
@@ -202,9 +566,9 @@ class _Pair:
 @pytest.mark.parametrize(
     "value",
     [
-        *(1, True, 1.0, -0.0, 0.0, np.float32(1), np.float64(1), "1", b"1", 1j, None, int, np),
-        *((), [], {}, set(), (1,), [1], {1: 2}, {1}, frozenset({1}), slice(1), np.dtype("float32")),
-        *(_Pair(1), _Pair(1.0), _Pair(1, 2), _Pair([1]), _Pair(np.tanh), xn.ReLU(), xn.Tanh()),
+        *(1, True, 1.0, -0.0, 0.0, np.float32(1), np.float64(1), "1", b"1", 1j, None, -1),
+        *((), [], {}, set(), (1,), [1], {1: 2}, {1}, frozenset({1}), slice(1)),
+        *(np, math.nan, 2**70, xn.ReLU(), xn.Tanh(), xn.LeakyReLU(), xn.LeakyReLU(0.5)),
         *(xn.Sequential(xn.ReLU()), xn.Sequential(xn.ReLU(), xn.ReLU()), xn.SGD(), xn.Momentum()),
     ],
     ids=repr,
@@ -218,7 +582,11 @@ def test_snapshots_of_different_values_differ(value: Any, request: Any) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [object(), np.ones(1), lambda: 1, partial(abs), Times(1.0), Unhashable(1.0), iter(())],
+    [
+        *(object(), np.ones(1), lambda: 1, partial(abs), Times(1.0), Unhashable(1.0), iter(())),
+        *(np.tanh, _fit, int, Fixed, xn.ReLU, sys.modules[__name__], Choice.ONE, _Pair(1)),
+        *([].append, xn.ReLU().forward, Within(xn.ReLU())),
+    ],
     ids=repr,
 )
 @pytest.mark.parametrize("wrap", [lambda v: v, _Pair, lambda v: [v], lambda v: {1: (v,)}])

@@ -2,6 +2,7 @@
 
 # The first of the imports, for a Ctrl-C during the others.
 from xpnet import _interrupt, backends, datasets  # noqa: F401
+from xpnet.backends import snapshot as _snapshot
 from xpnet.history import History
 from xpnet.initializers import (
     Constant,
@@ -19,6 +20,8 @@ from xpnet.model import Model
 from xpnet.network import Sequential
 from xpnet.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, Optimizer, RMSprop
 from xpnet.training import Callback, Run, fit
+
+_snapshot.remember()  # behind all the imports
 
 __version__ = "0.1.0"
 

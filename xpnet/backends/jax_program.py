@@ -6,8 +6,10 @@ size of network in its own way.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import lru_cache, partial
+from threading import Lock
 from typing import Any
 
 import jax
@@ -25,7 +27,7 @@ from xpnet.backends.jax_rewrite import (
     largest_product,
     traced,
 )
-from xpnet.backends.snapshot import ByIdentity, snapshot
+from xpnet.backends.snapshot import ByIdentity, as_it_is, snapshot
 
 TINY = 1024
 """Up to how many multiplications a product of one network is written out."""
@@ -36,19 +38,17 @@ TINY_SIZE = 4096
 LARGE = 1 << 15
 """From how many parameters on copies of theta cost more than operations in pieces."""
 
-KEPT = 64
-"""How many steps keep their programs, each of some MiB, for the next training."""
+_LOCK = Lock()
 
 
 class Static:
-    """A step as an argument that JAX compiles for: equal where the steps said the same.
+    """What a step says, as a key: equal where the steps said the same.
 
     Raises:
         ByIdentity: if that cannot be told.
     """
 
     def __init__(self, step: Step) -> None:
-        self.step = step
         self.says = snapshot(step, {id(array) for array in getattr(step, "carried", ())})
         self.hash = hash(self.says)  # which is asked for at every call
 
@@ -59,6 +59,13 @@ class Static:
         return self is other or (isinstance(other, Static) and self.says == other.says)
 
 
+_KNOWN: OrderedDict[Static, Any] = OrderedDict()
+"""The programs of the steps that were trained of late, the latest last."""
+
+KEPT = 64
+"""Of how many steps: a search for the best network tries thousands, and programs take megabytes."""
+
+
 Body = Callable[[Carry, Data, "Array | None"], tuple[Carry, Metrics]]
 """A step with the rows of its batch, or with ``None`` for all of the data."""
 
@@ -67,8 +74,8 @@ def compiled(step: Step) -> Any:
     """``(n, rewrite, carry, data, orders)`` -> what `run_plainly` returns, in one program.
 
     Steps that say the same share their programs, from one training to the next; their ``operands``
-    are not part of what they say. What compares by identity, somewhere within a step, may be
-    changed in between: such a step has programs of its own, which go with it.
+    are not part of what they say. What cannot be compared for certain, somewhere within a step, may
+    be changed in between: such a step has programs of its own, which go with it.
 
     Nothing is donated: the arrays at an interval's beginning are kept, to come back to, and what is
     donated would have to be copied first.
@@ -76,7 +83,7 @@ def compiled(step: Step) -> Any:
     operands: dict[str, float] = getattr(step, "operands", {})
     step = getattr(step, "template", step)
     try:
-        program = _shared(Static(step))
+        program = _shared(Static(step), step)
     except ByIdentity:
         program = _jitted(step)
     names, values = tuple(operands), list(operands.values())
@@ -96,10 +103,16 @@ def _jitted(step: Step) -> Any:
     return jax.jit(partial(_scan, step), static_argnums=(0, 1, 2))
 
 
-@lru_cache(maxsize=KEPT)
-def _shared(static: Static) -> Any:
+def _shared(static: Static, step: Step) -> Any:
     """The programs of all steps that say the same."""
-    return _jitted(static.step)
+    with _LOCK:
+        if static not in _KNOWN:
+            # Traced again for other shapes, when what the step holds may have been changed.
+            _KNOWN[static] = _jitted(as_it_is(step))
+            while len(_KNOWN) > KEPT:
+                _KNOWN.popitem(last=False)
+        _KNOWN.move_to_end(static)
+        return _KNOWN[static]
 
 
 def _scan(

@@ -1,11 +1,19 @@
-"""What an object says now, as a value to compare later: by it, compiled programs are shared."""
+"""What an object says now, as a value to compare later: by it, compiled programs are shared.
+
+A program is the mathematics as it was when it was compiled. Of xpnet's own layers, losses and
+optimizers it is known what that reads: their attributes. What anybody else's reads cannot be known
+for certain (a class attribute, a global of its module, a schedule that goes on, a method that a
+notebook has replaced), so that they have no snapshot, nor has anything while xpnet's own code is
+other than it was imported.
+"""
 
 from __future__ import annotations
 
+import copy
 import sys
-from collections.abc import Collection, Hashable
-from enum import Enum
-from types import ModuleType
+from collections.abc import Collection, Hashable, Iterable, Iterator
+from operator import attrgetter, is_
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,62 +23,191 @@ class ByIdentity(Exception):
     """Something within compares by identity, so that a change of it would not be seen."""
 
 
-def snapshot(value: Any, carried: Collection[int] = (), within: tuple[int, ...] = ()) -> Hashable:
+def snapshot(value: Any, carried: Collection[int] = ()) -> Hashable:
     """Return a copy in tuples of all that ``value`` holds, equal for equal ones.
 
     Its own ``__eq__`` and ``__hash__`` would not do: they follow the object when it is changed in
     place, also where it is a key already.
 
     Args:
-        value: an object that compares by value, and all that it holds too.
+        value: an object of xpnet's own, as are all that it holds, but for plain Python values,
+            NumPy's numbers, and the namespace of an array library.
         carried: the ids of arrays that may be any.
-        within: the ids of the objects that ``value`` was found in.
 
     Raises:
-        ByIdentity: for an array, a function without a name of its own in a module, and an object
-            of a class without ``__eq__`` or ``__hash__``.
+        ByIdentity: for whatever else is within, such as an array, a function, or an object of
+            somebody's own class; for all if xpnet's own code was changed.
     """
-    kind: Any = type(value)
-    if value is None or kind in (bool, int, str, bytes):
-        return kind, value
-    if kind in (float, complex):
-        return kind, repr(value)  # NaN is itself, and -0.0 is not 0.0
-    if isinstance(value, (type, ModuleType, Enum)) or _is_named(value):
-        return kind, value
-    if isinstance(value, (np.number, np.bool)):
-        return kind, value.tobytes()
-    if hasattr(value, "shape") and hasattr(value, "dtype"):
-        if id(value) in carried:
+    if _OWN.changed():
+        raise ByIdentity("xpnet with other code than it was imported with")
+    return _Saying(carried).of(value)
+
+
+def as_it_is(value: Any) -> Any:
+    """A copy of what has a snapshot, that no change of it reaches; arrays and modules as they are.
+
+    Arrays are carried, and never read.
+    """
+    keep = {id(part): part for part in _shared(value, set())}
+    return copy.deepcopy(value, keep)
+
+
+def _shared(value: Any, seen: set[int]) -> Iterator[Any]:
+    """The modules and arrays within."""
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, ModuleType) or (hasattr(value, "shape") and hasattr(value, "dtype")):
+        yield value
+        return
+    inside = vars(value) if hasattr(value, "__dict__") else value
+    if isinstance(inside, (dict, list, tuple)):
+        for part in inside.values() if isinstance(inside, dict) else inside:
+            yield from _shared(part, seen)
+
+
+_LIBRARIES = ("numpy", "jax", "torch", "cupy", "array_api_compat", "array_api_strict")
+"""Whose modules are taken to stay as they are."""
+
+
+class _Saying:
+    """A snapshot under way: each object is asked once, and none is found within itself."""
+
+    def __init__(self, carried: Collection[int]) -> None:
+        self.carried = carried
+        self.said: dict[int, Hashable] = {}
+        self.held: list[Any] = []  # what was made here, so that nothing else can get its id
+
+    def of(self, value: Any) -> Hashable:
+        kind: Any = type(value)
+        if value is None or kind in (bool, int, str, bytes):
+            return kind, value
+        if kind in (float, complex):
+            return kind, repr(value)  # NaN is itself, and -0.0 is not 0.0
+        if id(value) in self.carried:
             return "carried"
-        raise ByIdentity(f"an array of shape {tuple(value.shape)}")
-    if id(value) in within:
-        raise ByIdentity(f"{kind.__name__} within itself")
+        if id(value) not in self.said:
+            self.said[id(value)] = None  # until it is known: what comes back to it holds itself
+            self.said[id(value)] = self._inside(kind, value)
+        known = self.said[id(value)]
+        if known is None:
+            raise ByIdentity(f"{kind.__name__} within itself")
+        return known
 
-    def inner(part: Any) -> Hashable:
-        return snapshot(part, carried, (*within, id(value)))
+    def _inside(self, kind: Any, value: Any) -> Hashable:
+        if kind in _OWN.classes:
+            state = object.__getstate__(value)  # its __dict__ and __slots__
+            # The class itself, since two of a name may follow one another in a notebook.
+            self.held.append(state)
+            return kind, self.of(state)
+        if kind in (list, tuple):
+            return kind, tuple([self.of(part) for part in value])
+        if kind is dict:
+            return kind, self._named(value)
+        if kind in (set, frozenset):
+            return kind, frozenset([self.of(part) for part in value])
+        if kind is slice:
+            return kind, tuple([self.of(part) for part in (value.start, value.stop, value.step)])
+        if kind is ModuleType and value.__name__.partition(".")[0] in _LIBRARIES:
+            return kind, value
+        if isinstance(value, (np.number, np.bool)) and kind.__module__ == "numpy":
+            return kind, value.tobytes()
+        raise ByIdentity(f"{kind.__module__}.{kind.__qualname__}")
 
-    if kind in (list, tuple):
-        return kind, tuple(map(inner, value))
-    if kind in (set, frozenset):
-        return kind, frozenset(map(inner, value))
-    if kind is dict:
-        return kind, tuple((inner(name), inner(part)) for name, part in value.items())
-    if kind is slice:
-        return kind, (inner(value.start), inner(value.stop), inner(value.step))
-    if kind.__eq__ is object.__eq__ or kind.__hash__ is None:
-        raise ByIdentity(kind.__name__)
-    state = object.__getstate__(value)  # its __dict__ and __slots__
-    if state and kind.__new__ is object.__new__:
-        return kind, inner(state)
-    try:  # what it is may be hidden from Python
-        return kind, inner(state), value, hash(value)
-    except TypeError as error:
-        raise ByIdentity(str(error)) from error
+    def _named(self, parts: dict[Any, Any]) -> Hashable:
+        return tuple([(self.of(name), self.of(part)) for name, part in parts.items()])
 
 
-def _is_named(value: Any) -> bool:
-    """Whether this is a function that its module knows by its name, like a class."""
-    module = sys.modules.get(getattr(value, "__module__", None) or "")
-    return callable(value) and (
-        getattr(module, getattr(value, "__qualname__", None) or "", None) is value
+class _Own:
+    """The code of xpnet itself: its classes, and whether it is still as it was imported.
+
+    Somebody may replace a method, or a notebook's autoreload all of them. Only what was there when
+    ``import xpnet`` ended can be told from that.
+    """
+
+    def __init__(self) -> None:
+        self.classes: set[type] = set()
+        self._bases: list[tuple[type, Any]] = []
+        self._spaces: list[tuple[Any, list[str], list[Any]]] = []
+        self._functions: list[FunctionType] = []
+        self._named: list[FunctionType] = []  # with defaults that are named
+        self._code: list[list[Any]] = []
+
+    def remember(self, modules: Iterable[ModuleType]) -> None:
+        """Take the code of these modules for what it should be."""
+        for module in modules:
+            found = [v for v in vars(module).values() if isinstance(v, type)]
+            own = [kind for kind in found if kind.__module__ == module.__name__]
+            self.classes.update(own)
+            self._bases += [(kind, kind.__mro__) for kind in own]
+            for space in (module, *own):
+                names = vars(space)
+                self._spaces.append((space, [*names], [*names.values()]))
+                self._functions += [f for value in names.values() for f in _functions(value)]
+        self._named = [f for f in self._functions if f.__kwdefaults__]
+        self._code = [[*values] for values in self._codes()]
+        for kind, order in self._bases:
+            if any(k not in self.classes and k.__module__ not in _PYTHON for k in order):
+                self.classes.discard(kind)
+
+    def changed(self) -> bool:
+        """Whether anything is other than it was; asked at every fit, and so by identity alone."""
+        for i, (space, names, values) in enumerate(self._spaces):
+            now = vars(space)
+            if len(now) != len(values) or not all(map(is_, now.values(), values)):
+                before = dict(zip(names, values, strict=True))
+                for name in {*now, *before} - _PYTHONS_OWN:
+                    if now.get(name, _NOTHING) is not before.get(name, _NOTHING):
+                        return True
+                self._spaces[i] = space, [*now], [*now.values()]
+        return not (
+            all(kind.__mro__ is order for kind, order in self._bases)
+            and all(map(_same, self._codes(), self._code))
+        )
+
+    def _codes(self) -> Iterator[Iterable[Any]]:
+        """What says what the functions do."""
+        yield map(attrgetter("__code__"), self._functions)
+        yield map(attrgetter("__defaults__"), self._functions)
+        for function in self._named:
+            yield (function.__kwdefaults__ or {}).values()
+
+
+_PYTHON = ("builtins", "abc", "typing")
+"""Modules whose classes do nothing by themselves in a base."""
+
+_PYTHONS_OWN = {
+    *("__annotations__", "__annotations_cache__", "__doc__", "__slotnames__"),
+    "__warningregistry__",
+}
+"""What Python itself keeps in a class or module as it goes."""
+
+_NOTHING = object()
+
+
+def _same(some: Iterable[Any], others: list[Any]) -> bool:
+    return len(found := [*some]) == len(others) and all(map(is_, found, others))
+
+
+def _functions(value: Any) -> list[FunctionType]:
+    """The functions behind an attribute of a class or module."""
+    parts = [getattr(value, name, None) for name in ("fget", "__func__", "func", "__wrapped__")]
+    return [part for part in (value, *parts) if isinstance(part, FunctionType)]
+
+
+_OWN = _Own()
+
+
+_STEP = ("layers", "losses", "network", "optimizers", "initializers", "step", "_checks")
+"""Where the code of a step is. Classes elsewhere are none of xpnet's own here."""
+
+
+def remember() -> None:
+    """Take xpnet's code for what it should be; called at the end of its import."""
+    _OWN.remember(
+        module
+        for name, module in list(sys.modules.items())
+        if name.startswith("xpnet.")
+        and name.split(".")[1] in _STEP
+        and not hasattr(module, "__path__")  # a package: new names, but nothing of its own
     )

@@ -407,6 +407,8 @@ def record(
     theta, state = carry
     if "theta" in state:
         raise Untraceable("a state that has a theta of its own")
+    if step.xp is not xp:
+        raise Untraceable("a namespace that is not the library's")
     tape = Tape(xp)
     recorded = replace(step, xp=TracingNamespace(tape))
     inputs = {"theta": tape.input(theta)}
