@@ -36,6 +36,7 @@ class Loss(ABC):
         Raises:
             TypeError, ValueError: if shapes, dtypes, libraries or devices do not fit.
         """
+        _checks.given(output=output, y=y)
         backend = backends.of(output, y, sample_weight, names=("output", "y", "sample_weight"))
         if len(output.shape) < 2:
             raise ValueError(
@@ -89,7 +90,13 @@ class Loss(ABC):
     ) -> Array:
         """Return ``y`` as ``forward`` wants it, once, before any step; checks shape and dtype."""
         if _plain(y.shape) not in _shapes(shape):
-            hint = "; use y[:, None] for a single output" if len(y.shape) == 1 else ""
+            hint = ""
+            if _plain(y.shape) in _shapes(shape[:-1], own=1):  # one number a sample
+                if shape[-1] == 1:
+                    rows = ":" if len(y.shape) == 1 else "..."
+                    hint = f"; use y[{rows}, None] for a single output"
+                elif self.classifies:
+                    hint = "; for classes, one a sample, the loss is CrossEntropy()"
             raise ValueError(
                 f"y must have the shape {_either(_shapes(shape))} of the network's output, "
                 f"not {_plain(y.shape)}{hint}."
@@ -322,9 +329,15 @@ class CrossEntropy(Loss):
             return y[..., None] == xp.arange(outputs, dtype=y.dtype, device=backend.device)
         if _plain(y.shape) in _shapes(shape):
             return xp.astype(y, xp.bool)
+        hint = ""
+        if _plain(y.shape) in _shapes(shape[:-1], own=1):
+            hint = f"; use {backend.cast('y', y, 'int64')}"
+        elif _plain(y.shape) in _shapes((*shape[:-1], 1)):
+            hint = "; use y[..., 0]"
         raise ValueError(
             f"y must hold integer classes of shape {_either(_shapes(shape[:-1], own=1))} or be "
-            f"one-hot of shape {_either(_shapes(shape))}, not {y.dtype} of shape {_plain(y.shape)}."
+            f"one-hot of shape {_either(_shapes(shape))}, not {y.dtype} of shape {_plain(y.shape)}"
+            f"{hint}."
         )
 
     @staticmethod

@@ -108,7 +108,7 @@ class Optimizer(ABC):
             TypeError, ValueError: if it is not such a state as ``init(theta)`` makes.
         """
         if not isinstance(state, dict):
-            raise TypeError(f"state must be a dict such as init makes, not {state!r}.")
+            raise TypeError(f"state must be a dict such as init makes, not {_checks.shown(state)}.")
         fresh, numbers = self.init(theta), self.numbers()
         unknown = set(state) - set(fresh) - set(numbers)
         if unknown:
@@ -141,7 +141,7 @@ class Optimizer(ABC):
         """
         backend = backends.of(theta, grad, names=("theta", "grad"))
         if not isinstance(state, dict):
-            raise TypeError(f"state must be a dict such as init makes, not {state!r}.")
+            raise TypeError(f"state must be a dict such as init makes, not {_checks.shown(state)}.")
         if theta.dtype != grad.dtype:
             raise TypeError(f"grad must have the dtype {theta.dtype} of theta, not {grad.dtype}.")
         if theta.shape != grad.shape:
@@ -252,7 +252,7 @@ class SGD(Optimizer):
         if self.nesterov and (not self._has_momentum or self.dampening != 0):
             raise ValueError(
                 "nesterov=True needs a momentum above 0 and no dampening, "
-                f"not momentum={self.momentum!r} and dampening={self.dampening!r}."
+                f"not momentum={_checks.shown(self.momentum)} and dampening={self.dampening!r}."
             )
 
     @property
@@ -441,7 +441,7 @@ class Adam(Optimizer):
         self._require("lr", "eps", "weight_decay", least=0)
         self._require_switches("amsgrad", "maximize", "decoupled_weight_decay")
         if not isinstance(self.betas, (tuple, list)) or len(self.betas) != 2:
-            raise TypeError(f"betas must be a pair of numbers, not {self.betas!r}.")
+            raise TypeError(f"betas must be a pair of numbers, not {_checks.shown(self.betas)}.")
         betas = [_check(f"betas[{i}]", b, least=0, below=1) for i, b in enumerate(self.betas)]
         object.__setattr__(self, "betas", tuple(betas))
 

@@ -24,7 +24,7 @@ from xpnet.job import Job
 from xpnet.layers.base import Array
 from xpnet.losses import Loss, prepare_weight
 from xpnet.model import Model
-from xpnet.network import Sequential, check_loss, check_members, check_samples
+from xpnet.network import Sequential, check_dtype, check_loss, check_members, check_samples
 from xpnet.optimizers import Optimizer
 from xpnet.population import Population
 from xpnet.step import Data, TrainingStep
@@ -159,30 +159,38 @@ def fit(
     Raises:
         TypeError, ValueError: if an argument is not as described; before anything is trained.
     """
-    if not isinstance(network, Sequential):
-        raise TypeError(f"network must be a Sequential, not {network!r}.")
+    _checks.instance("network", network, Sequential, "a Sequential")
     check_loss(loss)
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer must be an optimizer such as Adam(), not {optimizer!r}.")
+    _checks.instance("optimizer", optimizer, Optimizer, "an optimizer such as Adam()")
     epochs = _checks.whole("epochs", epochs)
     epoch_checking = _checks.whole("epoch_checking", epoch_checking)
     if acc_goal is not None:
         acc_goal = _checks.number("acc_goal", acc_goal, above=0, most=1)
         if not loss.classifies:
             raise ValueError(
-                f"acc_goal must be None for {loss!r}, which has no accuracy, not {acc_goal!r}."
+                f"acc_goal must be None for {_checks.shown(loss)}, which has no accuracy, "
+                f"not {acc_goal!r}."
             )
     members = _members(members, theta)
-    for name, array in (("x", x), ("y", y)):
-        if array is None:
-            raise TypeError(f"{name} must be an array, not None.")
-    told = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
-    for callback in told:
-        if not isinstance(callback, Callback):
+    _checks.given(x=x, y=y)
+    if isinstance(callbacks, (str, bytes, Callback)) or not isinstance(callbacks, Iterable):
+        hint = "; write [callback]" if isinstance(callbacks, Callback) else ""
+        raise TypeError(
+            "callbacks must be a sequence of Callback objects, "
+            f"not {_checks.shown(callbacks)}{hint}."
+        )
+    told = list(callbacks)
+    for i, callback in enumerate(told):
+        _checks.instance(f"callbacks[{i}]", callback, Callback, "a Callback")
+    names = ("x", "y", "sample_weight", "theta")
+    backend = backends.of(x, y, sample_weight, theta, names=names)
+    for name, array in zip(names, (x, y, sample_weight, theta), strict=True):
+        if array is not None and backend.traced(array):
             raise TypeError(
-                f"callbacks must be a sequence of Callback objects, not hold {callback!r}."
+                f"{name} must hold values, not be traced: fit looks at them, and runs in Python; "
+                "call it outside of the function that is compiled or mapped, where value_and_grad "
+                "and update can be called."
             )
-    backend = backends.of(x, y, sample_weight, theta, names=("x", "y", "sample_weight", "theta"))
     _checks.switch("shuffle", shuffle)
     _checks.switch("every_epoch", every_epoch)
     check_samples(backend, x, network.in_features)
@@ -195,8 +203,8 @@ def fit(
 
     with backend.context():
         fresh = network.init(seed, like=x, members=members) if theta is None else theta
-        if theta is not None and getattr(theta, "dtype", x.dtype) != x.dtype:
-            raise TypeError(f"theta must have the dtype {x.dtype} of x, not {theta.dtype}.")
+        if theta is not None:
+            check_dtype(backend, theta, "theta", x, "x")
         network._check(fresh, x, None, None)
         data = _prepare(backend, network, loss, fresh, x, y, sample_weight)
         moments = optimizer.init(fresh) if state is None else optimizer.resume(fresh, state)
@@ -291,8 +299,8 @@ def _prepare(
     for name, array in (("x", x), ("y", y), ("sample_weight", sample_weight)):
         floating = array is not None and xp.isdtype(array.dtype, "real floating")
         if floating:
-            _check_finite(backend, name, array)
-    _check_finite(backend, "theta", theta)
+            backend.check_finite(name, array)
+    backend.check_finite("theta", theta)
     loss.check_values(backend, shape, y)
     if not network.gives_probabilities:
         few = x[..., : min(int(x.shape[-2]), 64), :]
@@ -304,14 +312,6 @@ def _prepare(
         if not bool(xp.all(xp.sum(weight, axis=-2) > 0)):
             raise ValueError("sample_weight must be above 0 for at least one sample.")
     return x, target, weight
-
-
-def _check_finite(backend: backends.Backend, name: str, array: Array) -> None:
-    if not bool(backend.xp.all(backend.xp.isfinite(array))):
-        host = backend.to_host(array)
-        place = tuple(map(int, np.argwhere(~np.isfinite(host))[0]))
-        where = f"{name}[{', '.join(map(str, place))}]"
-        raise ValueError(f"{name} must hold finite numbers, but {where} is {host[place]}.")
 
 
 @contextmanager
