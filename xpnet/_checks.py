@@ -4,13 +4,32 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable
 from typing import Any
 
 
 def is_array(value: Any) -> bool:
     """True for an array of any library: something with a shape that is no plain Python number."""
-    return hasattr(value, "shape") and hasattr(value, "dtype")
+    kind = type(value)  # not of the value, whose answer may be an error: a deleted or nested one
+    return hasattr(kind, "shape") and hasattr(kind, "dtype")
+
+
+def shape_of(value: Any) -> tuple[Any, ...]:
+    """The shape of an array, or of what else has one; ``()`` for all that has none."""
+    try:
+        return tuple(value.shape)
+    except Exception:
+        return ()
+
+
+def _length(value: Any) -> int:
+    """How much a collection holds; -1 for what is none."""
+    if isinstance(value, (str, bytes, type)):
+        return -1
+    try:
+        return len(value)
+    except Exception:  # none, or one that does not say, as a 0-d array
+        return -1
 
 
 SHOWN = 60
@@ -21,18 +40,16 @@ def shown(value: Any) -> str:
     """A value in an error: as it is where that is short, else what it is and how large."""
     kind = type(value).__name__
     a = f"an {kind}" if kind[0].lower() in "aeiou" else f"a {kind}"
-    shape = getattr(value, "shape", None)
-    if isinstance(shape, tuple) and len(shape):
-        thing = "an array" if is_array(value) else a
-        return f"{thing} of shape {tuple(shape)}"
-    many = isinstance(value, Sized) and not isinstance(value, (str, bytes, type))
-    if many and len(value) > SHOWN:
-        return f"{a} of {len(value)}"
+    shape, length = shape_of(value), _length(value)
+    if shape:
+        return f"{'an array' if is_array(value) else a} of shape {shape}"
+    if length > SHOWN:
+        return f"{a} of {length}"
     try:
         text = repr(value)
     except Exception:  # a number of thousands of digits, say
         return a
-    return f"{a} of {len(value)}" if many and len(text) > SHOWN else cut(text)
+    return f"{a} of {length}" if length >= 0 and len(text) > SHOWN else cut(text)
 
 
 def cut(text: str) -> str:
@@ -72,7 +89,7 @@ def index(i: Any, count: int) -> int:
 
 def _plain(value: Any) -> bool:
     """Whether this may be a number: none of text, of truth values, or an array of several."""
-    if isinstance(value, (bool, str, bytes)) or len(getattr(value, "shape", ())):
+    if isinstance(value, (bool, str, bytes)) or shape_of(value):
         return False
     dtype = str(getattr(value, "dtype", "int"))
     return "int" in dtype or "float" in dtype

@@ -23,6 +23,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from xpnet import _checks, backends
+from xpnet.network import check_dtype, check_floats
 
 Array = Any
 Number = Any
@@ -36,7 +37,7 @@ def _check(name: str, value: Number, **bounds: float) -> Number:
     A float, since scalars and 0-d arrays of a library would not go with the arrays of another, and
     promote float32 to float64.
     """
-    if _checks.is_array(value) and len(value.shape) > 0:
+    if _checks.is_array(value) and _checks.shape_of(value):
         if len(value.shape) != 2 or value.shape[1] != 1:
             raise ValueError(
                 f"{name} must be a number or an array of shape (members, 1), "
@@ -84,9 +85,12 @@ class Optimizer(ABC):
         """Return the state before the first update of ``theta``.
 
         Raises:
-            ValueError: if a number's members are not those of ``theta``.
+            TypeError, ValueError: if ``theta`` is no array of floats, ``(size,)`` or ``(members,
+                size)``, or a number's members are not its.
         """
+        _checks.given(theta=theta)
         backend = backends.of(theta, names=("theta",))
+        _check_theta(backend, theta)
         state = {}
         with backend.context():
             for name, value in self.numbers().items():
@@ -139,11 +143,12 @@ class Optimizer(ABC):
             TypeError, ValueError: if ``theta`` and ``grad`` differ in shape, dtype, library or
                 device, or ``state`` lacks something.
         """
+        _checks.given(theta=theta, grad=grad)
         backend = backends.of(theta, grad, names=("theta", "grad"))
         if not isinstance(state, dict):
             raise TypeError(f"state must be a dict such as init makes, not {_checks.shown(state)}.")
-        if theta.dtype != grad.dtype:
-            raise TypeError(f"grad must have the dtype {theta.dtype} of theta, not {grad.dtype}.")
+        _check_theta(backend, theta)
+        check_dtype(backend, grad, "grad", theta, "theta")
         if theta.shape != grad.shape:
             raise ValueError(
                 f"grad must have the shape {tuple(theta.shape)} of theta, not {tuple(grad.shape)}."
@@ -181,6 +186,15 @@ class Optimizer(ABC):
 
 _TYPED = {"beta1": "betas[0]", "beta2": "betas[1]"}
 """How the numbers are named where they are given, of those that are named otherwise."""
+
+
+def _check_theta(backend: backends.Backend, theta: Array) -> None:
+    if theta.dtype not in (backend.xp.float32, backend.xp.float64):
+        check_floats(backend, theta, "theta")
+    if len(theta.shape) not in (1, 2):
+        raise ValueError(
+            f"theta must have the shape (size,) or (members, size), not {tuple(theta.shape)}."
+        )
 
 
 def _one_a_member(theta: Array) -> str:

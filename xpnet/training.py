@@ -173,7 +173,7 @@ def fit(
             )
     members = _members(members, theta)
     _checks.given(x=x, y=y)
-    if isinstance(callbacks, (str, bytes, Callback)) or not isinstance(callbacks, Iterable):
+    if _no_sequence(callbacks):
         hint = "; write [callback]" if isinstance(callbacks, Callback) else ""
         raise TypeError(
             "callbacks must be a sequence of Callback objects, "
@@ -226,10 +226,17 @@ def fit(
         return job.model()
 
 
+def _no_sequence(callbacks: Any) -> bool:
+    """Whether this is nothing that holds callbacks, though some of it could be iterated over."""
+    if isinstance(callbacks, (str, bytes, Callback)) or _checks.is_array(callbacks):
+        return True
+    return not isinstance(callbacks, Iterable)
+
+
 def _members(members: Any, theta: Array | None) -> int | None:
     """How many networks are asked for; raises if ``theta`` is of others."""
     given = None if members is None else _checks.whole("members", members)
-    shape = tuple(int(n) for n in getattr(theta, "shape", ()))
+    shape = tuple(int(n) for n in _checks.shape_of(theta))
     if len(shape) not in (1, 2):  # none, or one that is refused for itself
         return given
     found = shape[0] if len(shape) == 2 else None

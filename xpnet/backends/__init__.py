@@ -108,7 +108,7 @@ def of(*arrays: Any, names: tuple[str, ...] = ()) -> Backend:
 
 
 def _library_of(array: Any, name: str) -> Backend:
-    if hasattr(array, "shape") and hasattr(array, "dtype"):
+    if _checks.is_array(array):
         for kind in type(array).__mro__:  # a subclass is for its library to take or to refuse
             root = kind.__module__.partition(".")[0]
             if root in _ROOTS:

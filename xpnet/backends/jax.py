@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from xpnet.backends.base import Array, Backend, Carry, Data, Metrics, Runner, Step, cores, never
 
 
@@ -53,6 +55,8 @@ class JaxBackend(Backend):
         if not isinstance(array, jax.Array):
             hint = f"; use {name}.todense()" if hasattr(array, "todense") else ""
             raise TypeError(f"{name} must be an array of values, not {type(array).__name__}{hint}.")
+        if not isinstance(array.dtype, np.dtype):  # such as those of random keys
+            raise TypeError(f"{name} must hold numbers, not {array.dtype}.")
         if not isinstance(array, jax.core.Tracer) and array.is_deleted():
             raise TypeError(
                 f"{name} must hold values, not be deleted, as an array is that was donated to a "

@@ -53,6 +53,10 @@ class TorchBackend(Backend):
     @classmethod
     def check(cls, array: Array, name: str) -> None:
         torch = cls._import()
+        if array.is_nested:
+            raise TypeError(
+                f"{name} must be a dense tensor, not a nested one; use {name}.to_padded_tensor(0)."
+            )
         if array.layout is not torch.strided:
             kind = str(array.layout).rpartition(".")[2]
             raise TypeError(f"{name} must be a dense tensor, not {kind}; use {name}.to_dense().")
