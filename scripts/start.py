@@ -1,6 +1,6 @@
 """What each program here imports first: it finds the library, and sees to Ctrl-C from the start.
 
-A clone is enough: xpnet need not be installed.
+Without NumPy it ends the program. A clone is enough: xpnet need not be installed.
 """
 
 import os.path
@@ -21,6 +21,7 @@ def _alone(name: str) -> None:
 
 _alone("xpnet._interrupt")
 if os.path.dirname(os.path.realpath(sys.argv[0])) == HERE:  # not where a test imports a program
-    sys.modules["xpnet._interrupt"].begin()
+    sys.modules["xpnet._interrupt"].begin(f"scripts/{os.path.basename(sys.argv[0])}")
+_alone("xpnet._needs")
 _alone("xpnet.cli.program")
 sys.path.insert(0, ROOT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -327,12 +328,12 @@ def test_ctrl_c_keeps_the_log_and_the_picture_of_what_was_done(tmp_path):
         ("--backend nunpy", "did you mean 'numpy'?"),
         ("--activation leaky-relu", "did you mean 'leaky_relu'?"),
         ("--optim adma", "did you mean 'adam'?"),
-        ("--dtype float16", "--dtype must be one of float64, float32, not 'float16'"),
+        ("--dtype float16", "--dtype must be one of float64, float32, not 'float16'."),
         ("--device gpu", "--device must be 'cpu' for backend 'numpy', not 'gpu'."),
-        ("--lr -1e-3", "--lr must be a finite number above 0, not -0.001."),
-        ("--lr nan", "--lr must be a finite number above 0, not nan."),
-        ("--lr -inf", "--lr must be a finite number above 0, not -inf."),
-        ("--lr much", "--lr must be a finite number above 0, not 'much'."),
+        ("--lr -1e-3", "--lr must be a finite number of at least 0, not -0.001."),
+        ("--lr nan", "--lr must be a finite number of at least 0, not nan."),
+        ("--lr -inf", "--lr must be a finite number of at least 0, not -inf."),
+        ("--lr much", "--lr must be a finite number of at least 0, not 'much'."),
         ("--lr", "--lr expected one argument."),
         ("--lr --seed 1", "--lr expected one argument."),
         ("--optim adam --beta1 1", "--beta1 must be a finite number of at least 0 and below 1"),
@@ -345,6 +346,14 @@ def test_ctrl_c_keeps_the_log_and_the_picture_of_what_was_done(tmp_path):
         ("--dim-hidden 0", "--dim-hidden must be a whole number of at least 1, not 0."),
         ("--dim_hidden 2.5", "--dim_hidden must be a whole number of at least 1, not '2.5'."),
         ("--dim_hidden 1000000000", "--dim_hidden must be a whole number of at most 1000000"),
+        (
+            "--num-data 50 --dataset xor",
+            "--num-data must be 21 for --dataset xor, whose points are fixed, not 50.",
+        ),
+        (
+            "--dataset xor --data_seed 1",
+            "--data_seed is for --dataset linear, not xor, whose points are fixed.",
+        ),
         ("--num_data 0", "--num_data must be a whole number of at least 1, not 0."),
         ("--num_epochs 0", "--num_epochs must be a whole number of at least 1, not 0."),
         ("--epoch_checking 0", "--epoch_checking must be a whole number of at least 1, not 0."),
@@ -376,6 +385,64 @@ def test_a_mistake_is_told_in_one_sentence_that_names_it_as_typed(argv, sentence
 
 def test_an_empty_word_is_shown_as_such(errors):
     assert errors("") == "'' is no flag of this program; --help lists the flags."
+
+
+def test_a_learning_rate_of_0_is_taken_as_in_python():
+    outcome, _ = lines_of(*BASE, "--lr", "0", "--num_epochs", "2")
+    loss = outcome.model.history.loss
+    assert loss[0] == loss[1]
+
+
+def test_the_number_of_points_that_xor_has_may_be_said():
+    outcome, _ = lines_of(*BASE, "--num_data", "21", "--num_epochs", "2")
+    assert len(outcome.x) == 21
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+def test_the_only_device_is_named_as_one(name, errors):
+    pytest.importorskip(name, reason=f"{name} is not installed")
+    if type(backends.get(name)).devices() != ["cpu"]:
+        pytest.skip(f"{name} has several devices here")
+    assert errors("--backend", name, "--device", "tpu", *QUIET) == (
+        f"--device must be 'cpu' for backend {name!r}, not 'tpu'."
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["scripts/train.py", "--help"],
+        ["scripts/reproduce_report.py"],
+        ["scripts/seed_study.py"],
+        ["scripts/benchmark.py"],
+        ["-m", "xpnet", "train"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_without_numpy_a_program_ends_with_one_sentence(command):
+    # -S leaves out the folder of installed packages, which is what a bare Python has.
+    done = subprocess.run(
+        [sys.executable, "-S", *command],
+        cwd=ROOT,
+        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
+    )
+    prog = "xpnet" if command[0] == "-m" else command[0]
+    assert (done.returncode, done.stdout) == (MISTAKE, "")
+    assert done.stderr == (
+        f"{prog}: error: xpnet needs NumPy, which is not installed; install it with: "
+        "pip install numpy\n"
+    )
+
+
+def test_without_numpy_the_library_is_an_import_error_that_says_so():
+    blocked = "import sys; sys.modules['numpy'] = None; import xpnet"
+    done = subprocess.run([sys.executable, "-c", blocked], cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1] == (
+        "ModuleNotFoundError: xpnet needs NumPy, which is not installed; install it with: "
+        "pip install numpy"
+    )
 
 
 def test_a_device_that_is_not_there_is_named_with_those_that_are(errors):

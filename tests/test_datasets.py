@@ -19,9 +19,14 @@ def test_xor_is_the_21_points_of_the_report_in_their_order():
     assert (x == 0.5).all(axis=1).sum() == 1  # the centre only once, of class 0
 
 
-def test_xor_is_called_like_the_other_and_is_always_the_same():
-    for n, seed in ((100, None), (5, 3)):
-        np.testing.assert_array_equal(xn.datasets.xor(n, seed)[0], xn.datasets.xor()[0])
+def test_xor_is_called_like_the_other_and_refuses_what_would_change_nothing():
+    np.testing.assert_array_equal(xn.datasets.xor(21, None)[0], xn.datasets.xor()[0])
+    with pytest.raises(ValueError, match=r"n must be 21 for xor, whose points are fixed, not 50\."):
+        xn.datasets.xor(50)
+    with pytest.raises(ValueError, match=r"seed must be None for xor, .*, not 3\."):
+        xn.datasets.xor(seed=3)
+    with pytest.raises(TypeError, match=r"n must be a whole number of at least 1, not 'all'\."):
+        xn.datasets.xor("all")
 
 
 def test_linear_is_uniform_on_the_unit_square_with_class_0_below_the_diagonal():

@@ -1,7 +1,7 @@
 """xpnet: neural networks with hand-written back-propagation on any array library."""
 
-# The first of the imports, for a Ctrl-C during the others.
-from xpnet import _interrupt, backends, datasets  # noqa: F401
+# The first of the imports, for a Ctrl-C during the others, and for what these would not find.
+from xpnet import _interrupt, _needs, backends, datasets  # noqa: F401
 from xpnet.backends import snapshot as _snapshot
 from xpnet.history import History
 from xpnet.initializers import (

@@ -4,13 +4,32 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable
 from typing import Any
 
 
 def is_array(value: Any) -> bool:
     """True for an array of any library: something with a shape that is no plain Python number."""
-    return hasattr(value, "shape") and hasattr(value, "dtype")
+    kind = type(value)  # not of the value, whose answer may be an error: a deleted or nested one
+    return hasattr(kind, "shape") and hasattr(kind, "dtype")
+
+
+def shape_of(value: Any) -> tuple[Any, ...]:
+    """The shape of an array, or of what else has one; ``()`` for all that has none."""
+    try:
+        return tuple(value.shape)
+    except Exception:
+        return ()
+
+
+def _length(value: Any) -> int:
+    """How much a collection holds; -1 for what is none."""
+    if isinstance(value, (str, bytes, type)):
+        return -1
+    try:
+        return len(value)
+    except Exception:  # none, or one that does not say, as a 0-d array
+        return -1
 
 
 SHOWN = 60
@@ -21,24 +40,59 @@ def shown(value: Any) -> str:
     """A value in an error: as it is where that is short, else what it is and how large."""
     kind = type(value).__name__
     a = f"an {kind}" if kind[0].lower() in "aeiou" else f"a {kind}"
-    shape = getattr(value, "shape", None)
-    if isinstance(shape, tuple) and len(shape):
-        thing = "an array" if is_array(value) else a
-        return f"{thing} of shape {tuple(shape)}"
-    many = isinstance(value, Sized) and not isinstance(value, (str, bytes, type))
-    if many and len(value) > SHOWN:
-        return f"{a} of {len(value)}"
+    shape, length = shape_of(value), _length(value)
+    if shape:
+        return f"{'an array' if is_array(value) else a} of shape {shape}"
+    if length > SHOWN:
+        return f"{a} of {length}"
     try:
         text = repr(value)
     except Exception:  # a number of thousands of digits, say
         return a
-    return f"{a} of {len(value)}" if many and len(text) > SHOWN else cut(text)
+    return f"{a} of {length}" if length >= 0 and len(text) > SHOWN else cut(text)
 
 
 def cut(text: str) -> str:
     """A text on one line, and not all of it where it is long."""
     text = " ".join(text.split())
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+
+
+def instance(name: str, value: Any, kind: type, wanted: str) -> None:
+    """Raise unless ``value`` is a ``kind``, which is ``wanted``; a class lacks its brackets."""
+    if not isinstance(value, kind):
+        call = isinstance(value, type) and issubclass(value, kind)
+        hint = f"; write {value.__name__}()" if call else ""
+        raise TypeError(f"{name} must be {wanted}, not {shown(value)}{hint}.")
+
+
+def given(**arrays: Any) -> None:
+    """Raise if one of the arrays is ``None``."""
+    for name, array in arrays.items():
+        if array is None:
+            raise TypeError(f"{name} must be an array, not None.")
+
+
+def index(i: Any, count: int) -> int:
+    """Return ``i`` as a number from 0, of one of ``count`` layers, or raise."""
+    last = f"from 0 to {count - 1}, or from -{count} to -1"
+    try:
+        number = i.__index__()
+    except (AttributeError, TypeError):
+        raise TypeError(
+            f"a layer must be asked for by its number, {last}, not {shown(i)}."
+        ) from None
+    if not -count <= number < count:
+        raise IndexError(f"the number of a layer must be {last}, not {shown(i)}.")
+    return int(number) % count
+
+
+def _plain(value: Any) -> bool:
+    """Whether this may be a number: none of text, of truth values, or an array of several."""
+    if isinstance(value, (bool, str, bytes)) or shape_of(value):
+        return False
+    dtype = str(getattr(value, "dtype", "int"))
+    return "int" in dtype or "float" in dtype
 
 
 def number(
@@ -56,9 +110,8 @@ def number(
     """
     wanted = "a finite number" + _bounds(above, least, below, most)
     try:
-        plain = not isinstance(value, (bool, str, bytes)) and not getattr(value, "shape", ())
-        result = float(value) if plain else None
-    except (TypeError, ValueError):
+        result = float(value) if _plain(value) else None
+    except (TypeError, ValueError, RuntimeError):  # the last: an array without values to read
         result = None
     except OverflowError:  # a whole number beyond every float
         result = math.inf
@@ -95,29 +148,32 @@ def _bounds(
 def whole(name: str, value: Any, *, least: int = 1) -> int:
     """Return ``value`` as an int of at least ``least``, or raise."""
     try:
-        plain = not isinstance(value, bool) and not getattr(value, "shape", ())
-        result = value.__index__() if plain else None
-    except (AttributeError, TypeError):
+        result = value.__index__() if _plain(value) else None
+    except (AttributeError, TypeError, RuntimeError):
         result = None
     if result is None:
-        raise TypeError(f"{name} must be a whole number of at least {least}, not {value!r}.")
+        raise TypeError(f"{name} must be a whole number of at least {least}, not {shown(value)}.")
     if result < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}.")
+        raise ValueError(f"{name} must be a whole number of at least {least}, not {shown(value)}.")
     return int(result)
 
 
 def switch(name: str, value: Any) -> bool:
     """Return ``value`` if it is True or False, or raise."""
     if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False, not {value!r}.")
+        raise TypeError(f"{name} must be True or False, not {shown(value)}.")
     return value
 
 
-def one_of(name: str, value: Any, choices: Iterable[str]) -> str:
-    """Return ``value`` if it is among ``choices``; else raise, naming them and the nearest."""
+def one_of(name: str, value: Any, choices: Iterable[str], alike: bool = True) -> str:
+    """Return ``value`` if it is among ``choices``; else raise, naming them and the nearest.
+
+    Where names that look ``alike`` mean other things, as float16 and float64, none is the nearest.
+    """
     choices = list(choices)
-    if value in choices:
-        return str(value)
-    near = difflib.get_close_matches(str(value).lower(), choices, n=1, cutoff=0.5)
+    text = value if isinstance(value, str) else ""
+    if text in choices:
+        return text
+    near = difflib.get_close_matches(text.lower(), choices, n=1, cutoff=0.5) if alike else []
     hint = f"; did you mean {near[0]!r}?" if near else "."
-    raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}{hint}")
+    raise ValueError(f"{name} must be one of {', '.join(choices)}, not {shown(value)}{hint}")

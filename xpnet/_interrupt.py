@@ -14,6 +14,9 @@ INTERRUPTED = 130
 """The exit status after Ctrl-C, as shells have it."""
 
 
+program = ""
+"""What this process is called, if it is a program of xpnet's own."""
+
 _words = ""
 
 
@@ -23,8 +26,10 @@ def _end(number: int, frame: object) -> None:
     os._exit(INTERRUPTED)
 
 
-def begin() -> None:
-    """From here on Ctrl-C ends the process, unless somebody else sees to it."""
+def begin(name: str = "xpnet") -> None:
+    """This process is the program ``name``: Ctrl-C ends it, unless somebody else sees to it."""
+    global program
+    program = name
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         with suppress(ValueError):  # a thread that hears no signals
             signal.signal(signal.SIGINT, _end)

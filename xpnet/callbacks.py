@@ -43,6 +43,10 @@ class LogLines(Callback):
 
     def __init__(self, every: int = 2000, write: Callable[[str], None] = print) -> None:
         self.every = _checks.whole("every", every)
+        if not callable(write):
+            raise TypeError(
+                f"write must be a function of a line, such as print, not {_checks.shown(write)}."
+            )
         self.write = write
 
     def check(self, run: Run) -> None:
@@ -164,7 +168,7 @@ class Picture(Callback):
         from xpnet import pictures
 
         self._pictures = pictures
-        self.path, self.title = Path(path), title
+        self.path, self.title = as_path("path", path), title
         _checks.one_of("the suffix of path", self.path.suffix, pictures.suffixes())
         writable_folder("path", self.path.parent)
 
@@ -212,7 +216,7 @@ def writable_folder(name: str, path: str | Path) -> Path:
     Raises:
         ValueError: naming it ``name``, if it cannot be made, or no file can be made in it.
     """
-    folder = Path(path)
+    folder = as_path(name, path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -223,6 +227,14 @@ def writable_folder(name: str, path: str | Path) -> Path:
             f"{name} must be a folder that can be written, not {str(path)!r} ({said})."
         ) from None
     return folder
+
+
+def as_path(name: str, path: str | Path) -> Path:
+    """Return ``path`` as one, or raise."""
+    try:
+        return Path(path)
+    except TypeError:
+        raise TypeError(f"{name} must be a path, not {_checks.shown(path)}.") from None
 
 
 # ---- what the callbacks share

@@ -26,7 +26,15 @@ def xor(n: int = 21, seed: int | RNG | None = None) -> tuple[np.ndarray, np.ndar
     Points follow one another as in the report: ``(0.1 i, 0.1 i)``, then ``(0.1 i, 1 − 0.1 i)``,
     the centre only once. Nothing is random and their number is fixed: the arguments are there so
     that both data sets are called alike.
+
+    Raises:
+        TypeError, ValueError: if ``n`` is not 21, or ``seed`` not ``None``: they change nothing.
     """
+    if _checks.whole("n", n) != 21:
+        raise ValueError(f"n must be 21 for xor, whose points are fixed, not {_checks.shown(n)}.")
+    if seed is not None:
+        found = _checks.shown(seed)
+        raise ValueError(f"seed must be None for xor, whose points are fixed, not {found}.")
     x, y = [], []
     for i in range(11):
         x.append([0.1 * i, 0.1 * i])

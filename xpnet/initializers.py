@@ -35,7 +35,7 @@ def generator(seed: int | RNG | None, name: str = "seed", also: str = "") -> RNG
     except TypeError:
         raise TypeError(
             f"{name} must be an int of at least 0, a numpy.random.Generator, a RandomState or "
-            f"None{also}, not {seed!r}."
+            f"None{also}, not {_checks.shown(seed)}."
         ) from None
 
 
@@ -53,6 +53,7 @@ def gain(nonlinearity: str, negative_slope: float = 0.01) -> float:
     1 for ``linear``, ``identity`` and ``sigmoid``, 5/3 for ``tanh``, √2 for ``relu``,
     √(2 / (1 + a²)) for ``leaky_relu``.
     """
+    _checks.number("negative_slope", negative_slope)
     gains = {
         "linear": 1.0,
         "identity": 1.0,
@@ -79,7 +80,7 @@ class HeNormal(Initializer):
 
 
 def _check_kaiming(nonlinearity: str, negative_slope: float, mode: str) -> None:
-    gain(nonlinearity, _checks.number("negative_slope", negative_slope))
+    gain(nonlinearity, negative_slope)
     _checks.one_of("mode", mode, ("fan_in", "fan_out"))
 
 

@@ -52,6 +52,7 @@ class Loss(ABC):
         Raises:
             TypeError, ValueError: if shapes, dtypes, libraries, devices or values do not fit.
         """
+        _checks.given(output=output, y=y)
         backend = backends.of(output, y, sample_weight, names=("output", "y", "sample_weight"))
         if len(output.shape) < 2:
             raise ValueError(
@@ -135,7 +136,13 @@ class Loss(ABC):
         Of the losses that tell classes apart: labels as truth values, probabilities as floats.
         """
         if _plain(y.shape) not in _shapes(shape):
-            hint = "; use y[:, None] for a single output" if len(y.shape) == 1 else ""
+            hint = ""
+            if _plain(y.shape) in _shapes(shape[:-1], own=1):  # one number a sample
+                if shape[-1] == 1:
+                    rows = ":" if len(y.shape) == 1 else "..."
+                    hint = f"; use y[{rows}, None] for a single output"
+                elif self.classifies:
+                    hint = "; for classes, one a sample, the loss is CrossEntropy()"
             raise ValueError(
                 f"y must have the shape {_either(_shapes(shape))} of the network's output, "
                 f"not {_plain(y.shape)}{hint}."
@@ -524,9 +531,15 @@ class CrossEntropy(Loss):
         if _plain(y.shape) in _shapes(shape):
             floats = xp.isdtype(y.dtype, "real floating")
             return xp.astype(y, dtype) if floats else _truth(backend, y)
+        hint = ""
+        if _plain(y.shape) in _shapes(shape[:-1], own=1):
+            hint = f"; use {backend.cast('y', y, 'int64')}"
+        elif _plain(y.shape) in _shapes((*shape[:-1], 1)):
+            hint = "; use y[..., 0]"
         raise ValueError(
             f"y must hold integer classes of shape {_either(_shapes(shape[:-1], own=1))} or be "
-            f"one-hot of shape {_either(_shapes(shape))}, not {y.dtype} of shape {_plain(y.shape)}."
+            f"one-hot of shape {_either(_shapes(shape))}, not {y.dtype} of shape {_plain(y.shape)}"
+            f"{hint}."
         )
 
     @staticmethod

@@ -11,7 +11,7 @@ from xpnet import _checks, backends
 from xpnet.history import History
 from xpnet.layers.base import Array, Layer
 from xpnet.losses import Loss
-from xpnet.network import Sequential, check_finite
+from xpnet.network import Sequential
 
 
 class Model:
@@ -19,7 +19,8 @@ class Model:
 
     Attributes:
         network: the `Sequential`.
-        theta: ``(size,)``, or ``(members, size)`` for an ensemble.
+        theta: ``(size,)``, or ``(members, size)`` for an ensemble; can be set to another of the
+            same shape, dtype, library and device, of finite numbers.
         loss: what it was trained on, or ``None``.
         history: what happened in training, or ``None``.
         state: the optimizer's state at the end, to go on from, or ``None``.
@@ -33,12 +34,35 @@ class Model:
         history: History | None = None,
         state: dict[str, Array] | None = None,
     ) -> None:
+        _checks.instance("network", network, Sequential, "a Sequential")
         network._check_theta(theta)  # raises if it does not fit
         self.network = network
-        self.theta = theta
+        self._theta = theta
         self.loss = loss
         self.history = history
         self.state = state
+
+    @property
+    def theta(self) -> Array:
+        return self._theta
+
+    @theta.setter
+    def theta(self, theta: Array) -> None:
+        old = self._theta
+        another = "; xpnet.Model(network, theta, loss) makes another model"
+        _checks.given(theta=theta)
+        backend = backends.of(old, theta, names=("the theta of this model", "theta"))
+        if theta.dtype != old.dtype:
+            wanted, found = backend.dtype_name(old), backend.dtype_name(theta)
+            raise TypeError(f"theta must keep the dtype {wanted}, not become {found}{another}.")
+        if tuple(theta.shape) != tuple(old.shape):
+            raise ValueError(
+                f"theta must keep the shape {tuple(old.shape)}, not become "
+                f"{tuple(theta.shape)}{another}."
+            )
+        with backend.context():
+            backend.check_finite("theta", theta)
+        self._theta = theta
 
     def __repr__(self) -> str:
         members = f", {self.theta.shape[0]} members" if len(self.theta.shape) == 2 else ""
@@ -48,7 +72,8 @@ class Model:
         return len(self.network)
 
     def __getitem__(self, i: int) -> BoundLayer:
-        return BoundLayer(self, self.network[i], f"{range(len(self.network))[i]}.")
+        i = _checks.index(i, len(self.network))
+        return BoundLayer(self, self.network[i], f"{i}.")
 
     def __iter__(self) -> Iterator[BoundLayer]:
         return (self[i] for i in range(len(self)))
@@ -89,7 +114,8 @@ class Model:
         """
         if self.loss is None or not self.loss.classifies:
             raise TypeError(
-                f"predict_proba needs a loss that tells classes apart, not {self.loss!r}."
+                "predict_proba needs a loss that tells classes apart, "
+                f"not {_checks.shown(self.loss)}."
             )
         return self._meaning(self.loss.probabilities, self(x), x, check)
 
@@ -106,7 +132,7 @@ class Model:
         xp = backend.xp
         if not bool(xp.any(xp.isnan(output))):
             return
-        check_finite(backend, "x", x)
+        backend.check_finite("x", x)
         rows = np.argwhere(np.isnan(backend.to_host(output)))[:, :-1]
         raise ValueError(
             f"theta must give outputs that are numbers, but that of sample {rows[0][-1]} is NaN; "
@@ -117,8 +143,8 @@ class Model:
 class BoundLayer:
     """A layer of a `Model`, whose parameters can be read and set: ``model[0].W = …``.
 
-    What is read is a copy, on NumPy one that cannot be written into; setting it as a whole changes
-    ``model.theta``.
+    What is read is a copy, on NumPy one that cannot be written into (``model[0].W[0, 0] = 5`` is an
+    error); setting it as a whole, or by ``model[0].W += …``, changes ``model.theta``.
     """
 
     _model: Model
@@ -139,8 +165,8 @@ class BoundLayer:
     def __getitem__(self, i: int) -> BoundLayer:
         if not isinstance(self._layer, Sequential):
             raise TypeError(f"{self._layer!r} has no layers within.")
-        inner = range(len(self._layer))[i]
-        return BoundLayer(self._model, self._layer[i], f"{self._prefix}{inner}.")
+        i = _checks.index(i, len(self._layer))
+        return BoundLayer(self._model, self._layer[i], f"{self._prefix}{i}.")
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name in BoundLayer.__annotations__:
@@ -163,12 +189,17 @@ class BoundLayer:
         old = parameters[self._prefix + name]
         backend = backends.of(old)
         with backend.context():
-            if not hasattr(value, "dtype") or backends.of(value).name == "numpy":
-                value = backend.asarray(value, backend.dtype_name(old))
+            if not hasattr(value, "dtype") or backends.of(value, names=(name,)).name == "numpy":
+                value = backend.from_host(name, value, backend.dtype_name(old))
             elif backends.of(old, value, names=("theta", name)) and value.dtype != old.dtype:
-                raise TypeError(f"{name} must have the dtype {old.dtype}, not {value.dtype}.")
+                wanted, found = backend.dtype_name(old), backend.dtype_name(value)
+                raise TypeError(
+                    f"{name} must have the dtype {wanted}, not {found}; "
+                    f"use {backend.cast(name, value, wanted)}."
+                )
             if tuple(value.shape) != tuple(old.shape):
                 raise ValueError(
                     f"{name} must have the shape {tuple(old.shape)}, not {tuple(value.shape)}."
                 )
+            backend.check_finite(name, value)
         model.theta = model.network.flatten({**parameters, self._prefix + name: value})

@@ -33,8 +33,9 @@ class Sequential(Layer):
         if not layers:
             raise ValueError("Sequential needs at least one layer, not none.")
         for i, layer in enumerate(layers):
-            if not isinstance(layer, Layer):
-                raise TypeError(f"layer {i} must be a layer such as Linear(2, 4), not {layer!r}.")
+            if isinstance(layer, (list, tuple)):
+                raise TypeError("the layers must be given one by one, as in Sequential(*layers).")
+            _checks.instance(f"layer {i}", layer, Layer, "a layer such as Linear(2, 4)")
         self.layers = layers
         self.in_features: int | None = None
         self.out_features: int | None = None
@@ -42,8 +43,8 @@ class Sequential(Layer):
             if layer.in_features is not None:
                 if self.out_features not in (None, layer.in_features):
                     raise ValueError(
-                        f"layer {i}, {layer!r}, wants {layer.in_features} features, but the "
-                        f"layers before it give {self.out_features}."
+                        f"layer {i}, {_checks.shown(layer)}, wants {layer.in_features} features, "
+                        f"but the layers before it give {self.out_features}."
                     )
                 if self.out_features is None:
                     self.in_features = layer.in_features
@@ -93,7 +94,7 @@ class Sequential(Layer):
         return len(self.layers)
 
     def __getitem__(self, i: int) -> Layer:
-        return self.layers[i]
+        return self.layers[_checks.index(i, len(self.layers))]
 
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers)
@@ -146,13 +147,22 @@ class Sequential(Layer):
         """Return ``theta`` for named parameters: the inverse of `unflatten`.
 
         Raises:
-            ValueError: if a name is missing or unknown, or a shape does not fit.
+            TypeError, ValueError: if a name is missing or unknown, a shape does not fit, or they
+                are not arrays of one dtype of floats.
         """
+        self._check_size()
+        if not isinstance(parameters, dict):
+            raise TypeError(
+                "parameters must be a dict such as unflatten makes, not "
+                f"{_checks.shown(parameters)}."
+            )
         if set(parameters) != set(self._shapes):
             raise ValueError(
-                f"parameters must be named {', '.join(self._shapes)}, not {', '.join(parameters)}."
+                f"parameters must be named {', '.join(self._shapes)}, "
+                f"not {', '.join(map(str, parameters)) or 'none'}."
             )
         arrays = [parameters[name] for name in self._shapes]
+        _checks.given(**parameters)
         backend = backends.of(*arrays, names=tuple(self._shapes))
         lead = tuple(arrays[0].shape)[:-2]
         for array, (name, shape) in zip(arrays, self._shapes.items(), strict=True):
@@ -160,6 +170,8 @@ class Sequential(Layer):
                 raise ValueError(
                     f"{name} must have the shape {(*lead, *shape)}, not {tuple(array.shape)}."
                 )
+            check_floats(backend, array, name)
+            check_dtype(backend, array, name, arrays[0], next(iter(self._shapes)))
         xp = backend.xp
         with backend.context():
             return xp.concat([xp.reshape(a, (*lead, -1)) for a in arrays], axis=-1)
@@ -184,6 +196,7 @@ class Sequential(Layer):
         Raises:
             TypeError, ValueError: if an argument is none of these.
         """
+        _checks.given(like=like)
         backend = backends.of(like, names=("like",))
         dtype = check_floats(backend, like, "like")
         self._check_size()
@@ -196,7 +209,7 @@ class Sequential(Layer):
 
     def _check_size(self) -> None:
         if self.size == 0:
-            raise ValueError(f"{self!r} has no parameters to train.")
+            raise ValueError(f"{_checks.shown(self)} has no parameters to train.")
 
     # ---- forward
 
@@ -266,8 +279,10 @@ class Sequential(Layer):
         Raises:
             TypeError, ValueError: if shapes, dtypes, libraries, devices or values do not fit.
         """
+        _checks.given(y=y)
         backend = self._check(theta, x, y, sample_weight)
         check_loss(loss)
+        _checks.switch("input_grad", input_grad)
         with backend.context():
             shape = (*theta.shape[:-1], x.shape[-2], self.out_features or x.shape[-1])
             target, weight = prepare(backend, loss, shape, y, sample_weight, theta.dtype, check)
@@ -298,6 +313,7 @@ class Sequential(Layer):
 
     def _check_theta(self, theta: Array, *more: Array, names: Sequence[str] = ()) -> Any:
         self._check_size()
+        _checks.given(theta=theta)
         backend = backends.of(theta, *more, names=("theta", *names))
         check_floats(backend, theta, "theta")
         if len(theta.shape) not in (1, 2) or theta.shape[-1] != self.size or 0 in theta.shape:
@@ -310,37 +326,42 @@ class Sequential(Layer):
     def _check(
         self, theta: Array, x: Array, y: Array | None = None, weight: Array | None = None
     ) -> backends.Backend:
+        _checks.given(x=x)
         backend: backends.Backend = self._check_theta(
             theta, x, y, weight, names=("x", "y", "sample_weight")
         )
         check_samples(backend, x, self.in_features)
-        if x.dtype != theta.dtype:
-            raise TypeError(f"x must have the dtype {theta.dtype} of theta, not {x.dtype}.")
+        check_dtype(backend, x, "x", theta, "theta")
         check_members(x, int(theta.shape[0]) if len(theta.shape) == 2 else None)
         return backend
 
 
 def check_loss(loss: Any) -> None:
     """Raise unless ``loss`` is a loss."""
-    if not isinstance(loss, Loss):
-        raise TypeError(f"loss must be a loss such as BCEWithLogits(), not {loss!r}.")
+    _checks.instance("loss", loss, Loss, "a loss such as BCEWithLogits()")
 
 
 def check_floats(backend: backends.Backend, array: Array, name: str) -> str:
     """Return the dtype's name if it is one that networks train in, or raise."""
     dtype = backend.dtype_name(array)
     if dtype not in FLOATS:
-        raise TypeError(f"{name} must have the dtype {' or '.join(FLOATS)}, not {dtype}.")
+        raise TypeError(
+            f"{name} must have the dtype {' or '.join(FLOATS)}, not {_checks.cut(dtype)}; "
+            f"use {backend.cast(name, array)}."
+        )
     return dtype
 
 
-def check_finite(backend: backends.Backend, name: str, array: Array) -> None:
-    """Raise if an array holds NaN or infinity; waits for the device."""
-    if not bool(backend.xp.all(backend.xp.isfinite(array))):
-        host = backend.to_host(array)
-        place = tuple(map(int, np.argwhere(~np.isfinite(host))[0]))
-        where = f"{name}[{', '.join(map(str, place))}]"
-        raise ValueError(f"{name} must hold finite numbers, but {where} is {host[place]}.")
+def check_dtype(
+    backend: backends.Backend, array: Array, name: str, model: Array, whose: str
+) -> None:
+    """Raise unless ``array`` has the dtype of ``model``, which is called ``whose``."""
+    if array.dtype != model.dtype:
+        wanted, found = backend.dtype_name(model), backend.dtype_name(array)
+        raise TypeError(
+            f"{name} must have the dtype {wanted} of {whose}, not {found}; "
+            f"use {backend.cast(name, array, wanted)}."
+        )
 
 
 def check_samples(backend: backends.Backend, x: Array, features: int | None) -> None:

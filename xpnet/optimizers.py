@@ -30,6 +30,7 @@ from typing import Any, ClassVar
 
 from xpnet import _checks, backends
 from xpnet._checks import shown
+from xpnet.network import check_dtype, check_floats
 
 Array = Any
 Number = Any
@@ -43,7 +44,7 @@ def _check(name: str, value: Number, **bounds: float) -> Number:
     A float, since scalars and 0-d arrays of a library would not go with the arrays of another, and
     promote float32 to float64.
     """
-    if _checks.is_array(value) and len(value.shape) > 0:
+    if _checks.is_array(value) and _checks.shape_of(value):
         if len(value.shape) != 2 or value.shape[1] != 1:
             raise ValueError(
                 f"{name} must be a number or an array of shape (members, 1), "
@@ -98,9 +99,12 @@ class Optimizer(ABC):
         """Return the state before the first update of ``theta``.
 
         Raises:
-            ValueError: if a number's members are not those of ``theta``.
+            TypeError, ValueError: if ``theta`` is no array of floats, ``(size,)`` or ``(members,
+                size)``, or a number's members are not its.
         """
+        _checks.given(theta=theta)
         backend = backends.of(theta, names=("theta",))
+        _check_theta(backend, theta)
         hosts = {}
         for name, value in self.numbers().items():
             if _checks.is_array(value) and len(value.shape) > 0:
@@ -154,11 +158,12 @@ class Optimizer(ABC):
             TypeError, ValueError: if ``theta`` and ``grad`` differ in shape, dtype, library or
                 device, or ``state`` is not of the form that ``init(theta)`` makes.
         """
+        _checks.given(theta=theta, grad=grad)
         backend = backends.of(theta, grad, names=("theta", "grad"))
         if not isinstance(state, dict):
             raise TypeError(f"state must be a dict such as init makes, not {shown(state)}.")
-        if theta.dtype != grad.dtype:
-            raise TypeError(f"grad must have the dtype {theta.dtype} of theta, not {grad.dtype}.")
+        _check_theta(backend, theta)
+        check_dtype(backend, grad, "grad", theta, "theta")
         if theta.shape != grad.shape:
             raise ValueError(
                 f"grad must have the shape {tuple(theta.shape)} of theta, not {tuple(grad.shape)}."
@@ -268,6 +273,15 @@ def _derived(state: State, key: str, number: Number) -> Number:
     return state[key] if key in state else _derivation(key)[0](number)
 
 
+def _check_theta(backend: backends.Backend, theta: Array) -> None:
+    if theta.dtype not in (backend.xp.float32, backend.xp.float64):
+        check_floats(backend, theta, "theta")
+    if len(theta.shape) not in (1, 2):
+        raise ValueError(
+            f"theta must have the shape (size,) or (members, size), not {tuple(theta.shape)}."
+        )
+
+
 def _one_a_member(theta: Array) -> str:
     if len(theta.shape) < 2:
         return "a number for a network alone (members=None)"
@@ -344,7 +358,7 @@ class SGD(Optimizer):
         if self.nesterov and (not self._has_momentum or self.dampening != 0):
             raise ValueError(
                 "nesterov=True needs a momentum above 0 and no dampening, "
-                f"not momentum={self.momentum!r} and dampening={self.dampening!r}."
+                f"not momentum={_checks.shown(self.momentum)} and dampening={self.dampening!r}."
             )
 
     @property

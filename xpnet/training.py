@@ -24,7 +24,7 @@ from xpnet.job import Job
 from xpnet.layers.base import Array
 from xpnet.losses import Loss, prepare
 from xpnet.model import Model
-from xpnet.network import Sequential, check_finite, check_loss, check_members, check_samples
+from xpnet.network import Sequential, check_dtype, check_loss, check_members, check_samples
 from xpnet.optimizers import Optimizer
 from xpnet.population import Population
 from xpnet.step import Data, TrainingStep
@@ -159,30 +159,38 @@ def fit(
     Raises:
         TypeError, ValueError: if an argument is not as described; before anything is trained.
     """
-    if not isinstance(network, Sequential):
-        raise TypeError(f"network must be a Sequential, not {network!r}.")
+    _checks.instance("network", network, Sequential, "a Sequential")
     check_loss(loss)
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer must be an optimizer such as Adam(), not {optimizer!r}.")
+    _checks.instance("optimizer", optimizer, Optimizer, "an optimizer such as Adam()")
     epochs = _checks.whole("epochs", epochs)
     epoch_checking = _checks.whole("epoch_checking", epoch_checking)
     if acc_goal is not None:
         acc_goal = _checks.number("acc_goal", acc_goal, above=0, most=1)
         if not loss.classifies:
             raise ValueError(
-                f"acc_goal must be None for {loss!r}, which has no accuracy, not {acc_goal!r}."
+                f"acc_goal must be None for {_checks.shown(loss)}, which has no accuracy, "
+                f"not {acc_goal!r}."
             )
     members = _members(members, theta)
-    for name, array in (("x", x), ("y", y)):
-        if array is None:
-            raise TypeError(f"{name} must be an array, not None.")
-    told = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
-    for callback in told:
-        if not isinstance(callback, Callback):
+    _checks.given(x=x, y=y)
+    if _no_sequence(callbacks):
+        hint = "; write [callback]" if isinstance(callbacks, Callback) else ""
+        raise TypeError(
+            "callbacks must be a sequence of Callback objects, "
+            f"not {_checks.shown(callbacks)}{hint}."
+        )
+    told = list(callbacks)
+    for i, callback in enumerate(told):
+        _checks.instance(f"callbacks[{i}]", callback, Callback, "a Callback")
+    names = ("x", "y", "sample_weight", "theta")
+    backend = backends.of(x, y, sample_weight, theta, names=names)
+    for name, array in zip(names, (x, y, sample_weight, theta), strict=True):
+        if array is not None and backend.traced(array):
             raise TypeError(
-                f"callbacks must be a sequence of Callback objects, not hold {callback!r}."
+                f"{name} must hold values, not be traced: fit looks at them, and runs in Python; "
+                "call it outside of the function that is compiled or mapped, where value_and_grad "
+                "and update can be called."
             )
-    backend = backends.of(x, y, sample_weight, theta, names=("x", "y", "sample_weight", "theta"))
     _checks.switch("shuffle", shuffle)
     _checks.switch("every_epoch", every_epoch)
     check_samples(backend, x, network.in_features)
@@ -195,8 +203,8 @@ def fit(
 
     with backend.context():
         fresh = network.init(seed, like=x, members=members) if theta is None else theta
-        if theta is not None and getattr(theta, "dtype", x.dtype) != x.dtype:
-            raise TypeError(f"theta must have the dtype {x.dtype} of x, not {theta.dtype}.")
+        if theta is not None:
+            check_dtype(backend, theta, "theta", x, "x")
         network._check(fresh, x, None, None)
         data = _prepare(backend, network, loss, fresh, x, y, sample_weight)
         moments = optimizer.init(fresh) if state is None else optimizer.resume(fresh, state)
@@ -218,10 +226,17 @@ def fit(
         return job.model()
 
 
+def _no_sequence(callbacks: Any) -> bool:
+    """Whether this is nothing that holds callbacks, though some of it could be iterated over."""
+    if isinstance(callbacks, (str, bytes, Callback)) or _checks.is_array(callbacks):
+        return True
+    return not isinstance(callbacks, Iterable)
+
+
 def _members(members: Any, theta: Array | None) -> int | None:
     """How many networks are asked for; raises if ``theta`` is of others."""
     given = None if members is None else _checks.whole("members", members)
-    shape = tuple(int(n) for n in getattr(theta, "shape", ()))
+    shape = tuple(int(n) for n in _checks.shape_of(theta))
     if len(shape) not in (1, 2):  # none, or one that is refused for itself
         return given
     found = shape[0] if len(shape) == 2 else None
@@ -289,8 +304,8 @@ def _prepare(
     for name, array in (("x", x), ("y", y), ("sample_weight", sample_weight)):
         floating = array is not None and xp.isdtype(array.dtype, "real floating")
         if floating:
-            check_finite(backend, name, array)
-    check_finite(backend, "theta", theta)
+            backend.check_finite(name, array)
+    backend.check_finite("theta", theta)
     target, weight = prepare(backend, loss, shape, y, sample_weight, theta.dtype, check=True)
     if not network.gives_probabilities:
         few = x[..., : min(int(x.shape[-2]), 64), :]

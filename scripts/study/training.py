@@ -150,6 +150,8 @@ def command(cell: Cell, member: int) -> str:
 def _data(piece: Piece) -> tuple[np.ndarray, np.ndarray]:
     """The points and their classes: shared, or ``(members, …)``."""
     world = piece.cells[0].world
+    if world.dataset == "xor":
+        return xn.datasets.xor()
     make = xn.datasets.DATASETS[world.dataset]
     if not world.points:
         return make(100, DRAW)

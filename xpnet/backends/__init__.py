@@ -75,7 +75,8 @@ def of(*arrays: Any, names: tuple[str, ...] = ()) -> Backend:
         names: what to call them in an error.
 
     Raises:
-        TypeError: if one is no array of a known library, or they are of different libraries.
+        TypeError: if one is no array of a known library, or of a kind that cannot be computed with
+            (sparse, masked), or they are of different libraries.
         ValueError: if they lie on different devices.
     """
     named = [
@@ -89,7 +90,9 @@ def of(*arrays: Any, names: tuple[str, ...] = ()) -> Backend:
     backend = _library_of(first, first_name)
     place = backend.device_of(first)
     for array, name in named[1:]:
-        if type(array) is not type(first):
+        if type(array) is type(first):
+            backend.check(array, name)
+        else:
             other = _library_of(array, name)
             if other.name != backend.name:
                 raise TypeError(
@@ -105,10 +108,27 @@ def of(*arrays: Any, names: tuple[str, ...] = ()) -> Backend:
 
 
 def _library_of(array: Any, name: str) -> Backend:
-    root = type(array).__module__.partition(".")[0]
-    if root in _ROOTS and hasattr(array, "shape") and hasattr(array, "dtype"):
-        return _class(_ROOTS[root]).of(array)
-    raise TypeError(f"{name} must be an array of {', '.join(NAMES)}, not {type(array).__name__}.")
+    if _checks.is_array(array):
+        for kind in type(array).__mro__:  # a subclass is for its library to take or to refuse
+            root = kind.__module__.partition(".")[0]
+            if root in _ROOTS:
+                found = _class(_ROOTS[root])
+                found.check(array, name)
+                return found.of(array)
+    raise TypeError(
+        f"{name} must be an array of {', '.join(NAMES)}, not {type(array).__name__}"
+        f"{_cure(array, name)}."
+    )
+
+
+def _cure(array: Any, name: str) -> str:
+    """How to make an array of what is none, by the methods that data frames and the like have."""
+    for method in ("to_numpy", "toarray", "todense", "to_dense"):
+        if callable(getattr(array, method, None)) and not isinstance(array, type):
+            return f"; use {name}.{method}()"
+    if isinstance(array, (list, tuple)) or hasattr(array, "__array__"):
+        return f"; use np.asarray({name})"
+    return ""
 
 
 def available() -> dict[str, Availability]:

@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from xpnet import _checks
+
 Array = Any
 Carry = Any
 Data = tuple[Any, ...]
@@ -82,6 +84,10 @@ class Backend(ABC):
 
     def __init__(self, device: str | None = None) -> None:
         self.xp = self._namespace()
+        if device is not None and not isinstance(device, str):
+            raise TypeError(
+                f"device must be a name such as {self.devices()[0]!r}, not {_checks.shown(device)}."
+            )
         self.device = self._find_device(device)
 
     # ---- the library and its devices
@@ -94,6 +100,18 @@ class Backend(ABC):
             raise BackendUnavailable(
                 f"backend {cls.name!r} needs the package {cls.module!r}, which could not be "
                 f"imported ({error}); install it with: pip install {cls.install}"
+            ) from error
+
+    @classmethod
+    def _compat(cls) -> ModuleType:
+        """The library as the standard wants it, where it needs array-api-compat for that."""
+        cls._import()
+        try:
+            return importlib.import_module(f"array_api_compat.{cls.module}")
+        except ImportError as error:
+            raise BackendUnavailable(
+                f"backend {cls.name!r} needs the package 'array_api_compat', which could not be "
+                f"imported ({error}); install it with: pip install array-api-compat"
             ) from error
 
     @classmethod
@@ -111,9 +129,26 @@ class Backend(ABC):
         """The library's device object for ``name``; ``ValueError`` if there is none."""
 
     @classmethod
+    def _no_device(cls, name: str) -> ValueError:
+        known = cls.devices()
+        wanted = repr(known[0]) if len(known) == 1 else f"one of {', '.join(known)}"
+        return ValueError(f"device must be {wanted} for backend {cls.name!r}, not {name!r}.")
+
+    @classmethod
     @abstractmethod
     def of(cls, array: Array) -> Backend:
         """The backend of an array's library, on the array's device."""
+
+    @classmethod
+    def check(cls, array: Array, name: str) -> None:
+        """Raise ``TypeError`` if this array of the library is of no kind to compute with.
+
+        Such as a sparse one; the sentence names it ``name`` and says what makes a plain one.
+        """
+
+    def traced(self, array: Array) -> bool:
+        """Whether this stands for an array in a function that is traced, and has no values yet."""
+        return False
 
     def device_of(self, array: Array) -> Any:
         """Where ``array`` lies, comparable with ``self.device``."""
@@ -168,6 +203,25 @@ class Backend(ABC):
 
     # ---- arrays in and out
 
+    def cast(self, name: str, array: Array, dtype: str | None = None) -> str:
+        """How one writes ``name`` of another dtype in this library: the cure in an error.
+
+        Args:
+            name: what the array is called.
+            array: the array.
+            dtype: which dtype it should have; ``None`` for the library's own floats.
+        """
+        if "complex" in self.dtype_name(array):
+            return f"{name}.real"
+        return self._cast(name, dtype or self._floats())
+
+    def _cast(self, name: str, dtype: str) -> str:
+        return f'{name}.astype("{dtype}")'
+
+    def _floats(self) -> str:
+        """The floats that the library makes of Python's."""
+        return "float64"
+
     def dtype(self, name: str) -> Any:
         """The library's dtype called ``name``."""
         return getattr(self.xp, name)
@@ -180,6 +234,36 @@ class Backend(ABC):
         """Bring values of the host to the device, as an array that is this backend's own."""
         host = np.array(values, dtype=dtype, order="C")
         return self.xp.asarray(host, device=self.device)
+
+    def from_host(self, name: str, values: Any, dtype: str) -> Array:
+        """As `asarray`, for what a user gives: numbers in lists or arrays of the host.
+
+        Raises:
+            TypeError: if they are no real numbers, with ``name``.
+        """
+        try:
+            host = np.asarray(values)
+        except Exception as error:  # rows of different lengths, arrays of another device
+            raise TypeError(
+                f"{name} must be an array of real numbers, not {_checks.shown(values)}."
+            ) from error
+        if host.dtype.kind not in "biuf":
+            raise TypeError(
+                f"{name} must be an array of real numbers, not of {host.dtype}, as "
+                f"{_checks.shown(values)} is."
+            )
+        with np.errstate(over="ignore"):  # what becomes infinite is not finite
+            return self.asarray(host, dtype)
+
+    def check_finite(self, name: str, array: Array) -> None:
+        """Raise ``ValueError`` if there is NaN or infinity in ``array``; waits for the device."""
+        if self.traced(array):  # which will have values later
+            return
+        if not bool(self.xp.all(self.xp.isfinite(array))):
+            host = self.to_host(array)
+            place = tuple(map(int, np.argwhere(~np.isfinite(host))[0]))
+            where = f"{name}[{', '.join(map(str, place))}]"
+            raise ValueError(f"{name} must hold finite numbers, but {where} is {host[place]}.")
 
     def copy(self, arrays: Any) -> Any:
         """Copies of arrays in tuples and dicts, that share no memory with them."""

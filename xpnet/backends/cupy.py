@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -20,8 +19,7 @@ class CuPyBackend(Backend):
 
     @classmethod
     def _namespace(cls) -> Any:
-        cls._import()
-        return importlib.import_module("array_api_compat.cupy")
+        return cls._compat()
 
     @classmethod
     def devices(cls) -> list[str]:
@@ -46,8 +44,7 @@ class CuPyBackend(Backend):
             return cuda.Device()
         kind, _, index = str(name).partition(":")
         if kind not in ("cuda", "gpu") or not index.isdecimal() or int(index) >= count:
-            known = ", ".join(self.devices())
-            raise ValueError(f"device must be one of {known} for backend 'cupy', not {name!r}.")
+            raise self._no_device(str(name))
         return cuda.Device(int(index))
 
     @classmethod

@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from xpnet.backends.base import Array, Backend, Carry, Data, Metrics, Runner, Step, cores, never
 
 
@@ -38,10 +40,7 @@ class JaxBackend(Backend):
         try:
             return jax.devices({"cuda": "gpu"}.get(kind, kind))[int(index or 0)]
         except (RuntimeError, IndexError, ValueError) as error:
-            known = ", ".join(self.devices())
-            raise ValueError(
-                f"device must be one of {known} for backend 'jax', not {name!r}."
-            ) from error
+            raise self._no_device(name) from error
 
     @classmethod
     def of(cls, array: Array) -> JaxBackend:
@@ -49,6 +48,28 @@ class JaxBackend(Backend):
         backend.xp = cls._namespace()
         backend.device = backend.device_of(array)
         return backend
+
+    @classmethod
+    def check(cls, array: Array, name: str) -> None:
+        jax = cls._import()
+        if not isinstance(array, jax.Array):
+            hint = f"; use {name}.todense()" if hasattr(array, "todense") else ""
+            raise TypeError(f"{name} must be an array of values, not {type(array).__name__}{hint}.")
+        if not isinstance(array.dtype, np.dtype):  # such as those of random keys
+            raise TypeError(f"{name} must hold numbers, not {array.dtype}.")
+        if not isinstance(array, jax.core.Tracer) and array.is_deleted():
+            raise TypeError(
+                f"{name} must hold values, not be deleted, as an array is that was donated to a "
+                "function of jax.jit; keep a copy."
+            )
+
+    def traced(self, array: Array) -> bool:
+        return isinstance(array, self._import().core.Tracer)
+
+    def _cast(self, name: str, dtype: str) -> str:
+        if not self._import().config.jax_enable_x64:
+            dtype = dtype.replace("64", "32")
+        return super()._cast(name, dtype)
 
     def device_of(self, array: Array) -> Any:
         # While a function is traced, an array has no device to name.

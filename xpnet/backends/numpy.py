@@ -41,23 +41,38 @@ class NumPyBackend(Backend):
 
     def _find_device(self, name: str | None) -> str:
         if name not in (None, "cpu"):
-            raise ValueError(f"device must be 'cpu' for backend 'numpy', not {name!r}.")
+            raise self._no_device(str(name))
         return "cpu"
 
     @classmethod
     def of(cls, array: Array) -> NumPyBackend:
-        if isinstance(array, (np.matrix, np.ma.MaskedArray)):
-            raise TypeError(
-                f"arrays must be plain ones, not {type(array).__name__}; use np.asarray or filled."
-            )
         return _BACKEND
 
     @property
     def on_host(self) -> bool:
         return True
 
+    @classmethod
+    def check(cls, array: Array, name: str) -> None:
+        if type(array) is np.ndarray or isinstance(array, (np.memmap, np.generic, Shown)):
+            return
+        if isinstance(array, np.ma.MaskedArray):
+            raise TypeError(
+                f"{name} must be a plain array, not a masked one: fill in what is masked, "
+                f"{name}.filled(value), or leave those samples out of x, y and sample_weight."
+            )
+        # A subclass may compute otherwise: a matrix multiplies by *, another has units.
+        raise TypeError(
+            f"{name} must be a plain array, not {type(array).__name__}; use np.asarray({name})."
+        )
+
+    def cast(self, name: str, array: Array, dtype: str | None = None) -> str:
+        if array.dtype.names is not None:
+            return f"np.lib.recfunctions.structured_to_unstructured({name})"
+        return super().cast(name, array, dtype)
+
     def frozen(self, array: Array) -> Array:
-        array = self.copy(array)
+        array = self.copy(array).view(Shown)
         array.flags.writeable = False
         return array
 
@@ -73,6 +88,43 @@ class NumPyBackend(Backend):
 
     def runner(self, step: Step, threads: int | None = None) -> Runner:
         return NumPyReplay(step, threads)
+
+
+class Shown(np.ndarray[Any, Any]):
+    """A copy of parameters to look at: writing into it raises; what is computed from it is plain.
+
+    ``model[0].W += 1`` reads ``W``, adds in place, and sets ``W`` to what comes of that. On an
+    array that cannot be written into, the second makes a new one.
+    """
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if not self.flags.writeable:
+            raise ValueError(
+                "what is read of a model is a read-only copy; make another, as by W = "
+                "np.array(model[0].W), change that, and set it as a whole: model[0].W = W."
+            )
+        super().__setitem__(key, value)
+
+    def __array_wrap__(
+        self, array: np.ndarray, context: Any = None, return_scalar: bool = False
+    ) -> Any:
+        return array[()] if return_scalar else np.asarray(array)
+
+    def __repr__(self) -> str:
+        return repr(np.asarray(self))
+
+
+def _anew(operator: str) -> Any:
+    """An augmented assignment to `Shown`, as there is for what cannot be changed."""
+
+    def augmented(self: Shown, other: Any) -> Any:
+        return getattr(np.asarray(self), operator)(other)
+
+    return augmented
+
+
+for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul"):
+    setattr(Shown, f"__i{_name}__", _anew(f"__{_name}__"))
 
 
 class NumPyReplay(Replay):

@@ -28,8 +28,7 @@ class StrictBackend(NumPyBackend):
 
     def _find_device(self, name: str | None) -> Any:
         if name is not None and name not in self.devices():
-            known = ", ".join(self.devices())
-            raise ValueError(f"device must be one of {known} for backend 'strict', not {name!r}.")
+            raise self._no_device(name)
         return self.xp.Device("CPU_DEVICE" if name in (None, "cpu") else name)
 
     @classmethod
@@ -41,6 +40,18 @@ class StrictBackend(NumPyBackend):
     @property
     def on_host(self) -> bool:
         return self.describe() == "cpu"
+
+    @classmethod
+    def check(cls, array: Array, name: str) -> None:
+        """All that it has are plain arrays."""
+
+    def cast(self, name: str, array: Array, dtype: str | None = None) -> str:
+        if "complex" in self.dtype_name(array):
+            return f"xp.real({name})"
+        return self._cast(name, dtype or self._floats())
+
+    def _cast(self, name: str, dtype: str) -> str:
+        return f"xp.astype({name}, xp.{dtype})"
 
     def workers(self, threads: int | None = None) -> int:
         return 1

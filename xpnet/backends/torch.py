@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any
 
@@ -22,8 +22,7 @@ class TorchBackend(Backend):
 
     @classmethod
     def _namespace(cls) -> Any:
-        cls._import()
-        return importlib.import_module("array_api_compat.torch")
+        return cls._compat()
 
     @classmethod
     def devices(cls) -> list[str]:
@@ -37,8 +36,7 @@ class TorchBackend(Backend):
             return torch.empty(0).device
         full = f"cuda:{torch.cuda.current_device()}" if name == "cuda" and self._cuda() else name
         if full not in self.devices():
-            known = ", ".join(self.devices())
-            raise ValueError(f"device must be one of {known} for backend 'torch', not {name!r}.")
+            raise self._no_device(name)
         return torch.device(full)
 
     @classmethod
@@ -56,6 +54,42 @@ class TorchBackend(Backend):
     def on_host(self) -> bool:
         return bool(self.device.type == "cpu")
 
+    @classmethod
+    def check(cls, array: Array, name: str) -> None:
+        torch = cls._import()
+        if array.is_nested:
+            raise TypeError(
+                f"{name} must be a dense tensor, not a nested one; use {name}.to_padded_tensor(0)."
+            )
+        if array.layout is not torch.strided:
+            kind = str(array.layout).rpartition(".")[2]
+            raise TypeError(f"{name} must be a dense tensor, not {kind}; use {name}.to_dense().")
+        if array.device.type == "meta":
+            raise TypeError(
+                f"{name} must hold values, not lie on the device 'meta', which keeps shapes alone; "
+                "make it with device='cpu'."
+            )
+        if array.is_quantized:
+            raise TypeError(f"{name} must be of floats, not quantized; use {name}.dequantize().")
+        wrapped = torch._C._functorch
+        while wrapped.is_functorch_wrapped_tensor(array):
+            # xpnet computes outside of autograd, for which it would be a constant: gradient 0.
+            if wrapped.is_gradtrackingtensor(array):
+                raise TypeError(
+                    f"{name} must not be differentiated by torch.func, to which a network of xpnet "
+                    "is a constant; use value_and_grad."
+                )
+            array = wrapped.get_unwrapped(array)
+
+    def traced(self, array: Array) -> bool:
+        return bool(self._import()._C._functorch.is_functorch_wrapped_tensor(array))
+
+    def _cast(self, name: str, dtype: str) -> str:
+        return f"{name}.to(torch.{dtype})"
+
+    def _floats(self) -> str:
+        return str(self._import().get_default_dtype()).rpartition(".")[2]
+
     def describe(self) -> str:
         if self.device.type == "cuda":
             return f"{self._import().cuda.get_device_name(self.device)} ({self.device})"
@@ -63,8 +97,12 @@ class TorchBackend(Backend):
 
     def context(self) -> AbstractContextManager[Any]:
         # Gradients are ours: a tensor that asks for autograd must not grow a graph here.
-        context: AbstractContextManager[Any] = self._import().no_grad()
-        return context
+        torch = self._import()
+        context: AbstractContextManager[Any] = torch.no_grad()
+        usual = torch.empty(0).device
+        if usual.type == "cpu" or usual == self.device:
+            return context
+        return _by_itself(torch, self.device)
 
     def to_host(self, array: Array) -> np.ndarray:
         return np.asarray(array.detach().cpu().numpy())
@@ -79,3 +117,10 @@ class TorchBackend(Backend):
     def synchronize(self) -> None:
         if self.device.type == "cuda":
             self._import().cuda.synchronize(self.device)
+
+
+@contextmanager
+def _by_itself(torch: Any, device: Any) -> Iterator[None]:
+    """No autograd, and numbers become tensors on ``device``, whatever the caller's own is."""
+    with torch.no_grad(), device:
+        yield

@@ -42,7 +42,7 @@ _ONE_THREAD = Held(_hold_to_one_thread, each=True)
 
 def _float32(number: float) -> float:
     """The nearest number of float32, infinity if it is beyond."""
-    return float(torch.tensor(number, dtype=torch.float32))
+    return float(torch.tensor(number, dtype=torch.float32, device="cpu"))
 
 
 def _distinct(operands: tuple[Any, ...]) -> bool:

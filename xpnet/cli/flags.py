@@ -33,8 +33,8 @@ def _whole(least: int, most: int = 10**9) -> Parse:
     return parse
 
 
-def _one_of(choices: Callable[[], Sequence[str]]) -> Parse:
-    return lambda flag, text: _checks.one_of(flag, text, choices())
+def _one_of(choices: Callable[[], Sequence[str]], alike: bool = True) -> Parse:
+    return lambda flag, text: _checks.one_of(flag, text, choices(), alike)
 
 
 def _switch(flag: str, text: str) -> bool:
@@ -79,14 +79,16 @@ FLAGS = (
     Flag("data_seed", "0", _seed_or_none, "seed of the linear data; none draws anew each time"),
     Flag("backend", "numpy", _one_of(lambda: backends.NAMES), "|".join(backends.NAMES)),
     Flag("device", None, _text, "the library's name of a device, such as cpu or cuda:1"),
-    Flag("dtype", "float64", _one_of(lambda: ("float64", "float32")), "float64|float32"),
+    Flag(
+        "dtype", "float64", _one_of(lambda: ("float64", "float32"), alike=False), "float64|float32"
+    ),
     Flag("num_hidden", "2", _whole(0, 1000), "hidden layers, 0 for none"),
     Flag("dim_hidden", "4", _whole(1, 10**6), "units of each hidden layer"),
     Flag("activation", "relu", _one_of(lambda: list(ACTIVATIONS)), "|".join(ACTIVATIONS)),
     Flag("seed", "42", _whole(0, SEEDS - 1), "seed of the initial weights"),
     Flag("members", None, _whole(1, 10**7), "train so many at once, with seed, seed + 1, …"),
     Flag("optim", "vanilla", _one_of(lambda: list(OPTIMIZERS)), "see below; vanilla is plain SGD"),
-    Flag("lr", "1e-2", _number(above=0), "learning rate"),
+    Flag("lr", "1e-2", _number(least=0), "learning rate"),
     Flag("momentum", None, _number(least=0), "momentum"),
     Flag("beta1", None, _number(least=0, below=1), "decay of the mean gradient"),
     Flag("beta2", None, _number(least=0, below=1), "decay of the mean squared gradient"),

@@ -19,7 +19,7 @@ from xpnet.cli import files, flags, told
 from xpnet.cli.files import Write
 from xpnet.cli.parts import SEEDS, Seeds, backend_of, network, optimizer_of
 from xpnet.cli.program import Mistake, ready
-from xpnet.datasets import DATASETS
+from xpnet.datasets import DATASETS, xor
 
 HISTORY = 1 << 24
 """How many epochs × members of an ensemble are remembered; of more, those of the checks."""
@@ -80,7 +80,7 @@ def train(
         options, spelled = flags.options_of(argv, prog)
         backend = backend_of(options, spelled)
         optimizer = optimizer_of(options, spelled)
-        x, y = DATASETS[options.dataset](options.num_data, options.data_seed)
+        x, y = _data(options, spelled)
         if options.members and options.seed + options.members > SEEDS:
             raise Mistake(
                 f"{spelled['members']} must be at most {SEEDS - options.seed} with the seed "
@@ -92,11 +92,6 @@ def train(
         device_x, device_y = (backend.asarray(array, options.dtype) for array in (x, y))
     except (TypeError, ValueError) as error:
         raise error if isinstance(error, Mistake) else Mistake(str(error)) from error
-    if options.dataset == "xor":
-        for name in spelled.keys() & {"num_data", "data_seed"}:
-            print(
-                f"[INFO]: {spelled[name]} changes nothing: xor has its 21 points.", file=sys.stderr
-            )
     ready()
     clock = _Clock()
     values = options.num_epochs * (options.members or 1)
@@ -127,6 +122,22 @@ def train(
         write(told.summary(options.acc_goal, model.history))
         write(told.distribution(model.history))
     return Outcome(options, model, x, y, backend, clock.seconds, output)
+
+
+def _data(options: argparse.Namespace, spelled: dict[str, str]) -> tuple[np.ndarray, np.ndarray]:
+    """The data set; of xor, which is fixed, nothing else can be asked for."""
+    if options.dataset != "xor":
+        return DATASETS[options.dataset](options.num_data, options.data_seed)
+    if "num_data" in spelled and options.num_data != 21:
+        raise Mistake(
+            f"{spelled['num_data']} must be 21 for --dataset xor, whose points are fixed, "
+            f"not {options.num_data}."
+        )
+    if "data_seed" in spelled:
+        raise Mistake(
+            f"{spelled['data_seed']} is for --dataset linear, not xor, whose points are fixed."
+        )
+    return xor()
 
 
 def fit(*args: Any, **options: Any) -> xn.Model:

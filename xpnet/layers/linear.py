@@ -36,13 +36,14 @@ class Linear(Layer):
 
     def __post_init__(self) -> None:
         for name in ("in_features", "out_features"):
+            if getattr(self, name) is None:  # as `Layer` has it, where nothing was given
+                raise TypeError(
+                    f"Linear needs {name}, a whole number of at least 1, as in Linear(2, 4)."
+                )
             object.__setattr__(self, name, _checks.whole(name, getattr(self, name)))
         for name in ("weight_init", "bias_init"):
-            if not isinstance(getattr(self, name), Initializer):
-                raise TypeError(
-                    f"{name} must be an initializer such as HeNormal(), "
-                    f"not {getattr(self, name)!r}."
-                )
+            wanted = "an initializer such as HeNormal()"
+            _checks.instance(name, getattr(self, name), Initializer, wanted)
 
     def __repr__(self) -> str:
         shapes = self.parameters()
