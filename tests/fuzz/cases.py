@@ -189,12 +189,14 @@ def make(seed: int, number: int, repeat: int = 1, large: bool = True) -> Case:
         scale = value.scale(-20, 18) if value.chance(0.5) else value.scale(-3, 3)
     x = value.rng.normal(size=(*lead["x"], samples, features)) * scale
     x[value.rng.random(x.shape) < value.one_of(0.0, 0.0, 0.3)] = 0.0
+    x[value.rng.random(x.shape[:-1]) < value.one_of(0.0, 0.0, 0.0, 0.3)] = 0.0
     y, scale_y = _targets(value, kind, target, (*lead["y"], samples, outputs), dtype, scale)
     weight = _weights(value, weighted, (*lead["w"], samples), dtype)
     given = shape.chance(0.6)
     start = None if given else int(value.rng.integers(1000))
     spread = value.one_of(1.0, 1.0, 0.3, 3.0, 0.0, value.scale(-4, 4))
     theta = value.rng.normal(size=(size,) if members is None else (members, size)) * spread
+    theta[value.rng.random(theta.shape) < value.one_of(0.0, 0.0, 0.0, 0.3)] = 0.0
     case = Case(
         number, layers, nested, loss, optimizer, members, dtype, (epochs, more), options, as_large,
         start, x.astype(dtype), y, weight, theta.astype(dtype),
