@@ -8,6 +8,7 @@ import pytest
 
 import xpnet as xn
 from tests.helpers import arr, assert_close, assert_equal, host, rounding
+from xpnet.losses import evaluate, prepare
 
 LOSSES = [xn.BCE(), xn.BCE(eps=0.0), xn.BCEWithLogits(), xn.CrossEntropy(), xn.MSE(), xn.Huber(0.7)]
 
@@ -74,10 +75,8 @@ def value_and_grad(backend, loss, output, y, weight=None):
     """The loss and its gradient with respect to the output, unchecked, as a step has them."""
     with backend.context():
         shape = tuple(output.shape)
-        target = loss.prepare(backend, shape, y, output.dtype)
-        if weight is not None:
-            weight = weight[..., None]
-        value, backprop = loss.forward(backend.xp, output, target, weight)
+        target, weight = prepare(backend, loss, shape, y, weight, output.dtype)
+        value, backprop = evaluate(loss, backend.xp, output, target, weight)
         return value, backprop()
 
 
@@ -298,3 +297,199 @@ def test_numbers_of_numpy_do_not_turn_float32_into_float64(backend):
     for loss in (xn.BCE(np.float64(1e-3)), xn.Huber(np.float64(0.5))):
         value = loss(arr(backend, [[0.25]], "float32"), arr(backend, [[1.0]], "float32"))
         assert host(backend, value, dtype="float32").dtype == np.float32
+
+
+# ---- probabilities as targets
+
+SOFT = np.array([[0.3, 0.7], [1.0, 0.0], [0.05, 0.95]])
+SOFT_FORMULAS = {
+    "BCE": (
+        xn.BCE(),
+        P,
+        -(SOFT * np.log(P + 1e-3) + (1 - SOFT) * np.log(1 - P + 1e-3)),
+        -(SOFT / (P + 1e-3) - (1 - SOFT) / (1 - P + 1e-3)),
+        6,
+    ),
+    "BCEWithLogits": (
+        xn.BCEWithLogits(),
+        Z,
+        SOFT * np.log1p(np.exp(-Z)) + (1 - SOFT) * np.log1p(np.exp(Z)),
+        sigmoid(Z) - SOFT,
+        6,
+    ),
+    "CrossEntropy": (
+        xn.CrossEntropy(),
+        Z,
+        -(SOFT * np.log(softmax(Z))).sum(-1, keepdims=True),
+        softmax(Z) - SOFT,
+        3,
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", SOFT_FORMULAS)
+def test_targets_may_be_probabilities(backend, name, dtype):
+    loss, output, losses, grads, count = SOFT_FORMULAS[name]
+    output, y = arr(backend, output, dtype), arr(backend, SOFT, dtype)
+    value, grad = value_and_grad(backend, loss, output, y)
+    bound = rounding(32, [losses.max(), 1 / P.min()], dtype)
+    assert_close(backend, value, losses.sum() / count, atol=bound, dtype=dtype)
+    assert_close(backend, grad, grads / count, atol=bound, dtype=dtype)
+
+
+def test_a_soft_label_by_hand(backend):
+    # log(e¹ + e²) − 0.3 · 1 − 0.7 · 2 = 2.313262 − 1.7; and log(1 + e⁻¹) + 0.1 · 1.
+    soft = xn.CrossEntropy()(arr(backend, [[1.0, 2.0]]), arr(backend, [[0.3, 0.7]]))
+    assert_close(backend, soft, np.log(np.e + np.e**2) - 1.7, atol=rounding(8, 3))
+    soft = xn.BCEWithLogits()(arr(backend, [[1.0]]), arr(backend, [[0.9]]))
+    assert_close(backend, soft, np.log1p(np.exp(-1)) + 0.1, atol=rounding(8, 1))
+
+
+@pytest.mark.parametrize("name", ["BCE", "BCE without eps", "BCEWithLogits", "CrossEntropy"])
+def test_labels_taken_for_probabilities_give_the_same(backend, name):
+    # Where nobody looks at the values, floats of 0 and 1 go the way of probabilities.
+    loss, output, y, losses, _, _ = FORMULAS[name]
+    with backend.context():
+        output, y = arr(backend, output), arr(backend, y)
+        ways = [
+            prepare(backend, loss, tuple(output.shape), y, None, output.dtype, check)[0]
+            for check in (True, False)
+        ]
+        assert [backend.dtype_name(target) for target in ways] == ["bool", "float64"]
+        (hard, slope), (soft, other) = (
+            loss.forward(backend.xp, output, target, None) for target in ways
+        )
+        bound = rounding(32, [losses.max(), 1 / P.min()])
+        assert_close(backend, soft, host(backend, hard), atol=bound)
+        assert_close(backend, other(), host(backend, slope()), atol=bound)
+
+
+def test_probabilities_of_0_and_1_meet_no_infinity(backend):
+    for loss, output in ((xn.BCE(0), [[0.0, 1.0]]), (xn.BCEWithLogits(), [[-np.inf, np.inf]])):
+        with backend.context():
+            output = arr(backend, output)
+            value, backprop = loss.forward(backend.xp, output, arr(backend, [[0.0, 1.0]]), None)
+            assert_equal(backend, value, 0.0)
+            assert np.isfinite(host(backend, backprop())).all()
+
+
+def test_a_class_that_cannot_be_has_a_logit_of_minus_infinity(backend):
+    z = arr(backend, [[1.0, 2.0, -np.inf], [0.5, -np.inf, 0.1]])
+    losses = [np.log(np.e + np.e**2) - 2, np.log(np.exp(0.5) + np.exp(0.1)) - 0.1]
+    value, grad = value_and_grad(backend, xn.CrossEntropy(), z, arr(backend, [1, 2], "int64"))
+    assert_close(backend, value, np.mean(losses), atol=rounding(8, 3))  # 0.613138
+    p = np.exp(-0.4) / (1 + np.exp(-0.4))
+    by_hand = [[1 / (1 + np.e), -1 / (1 + np.e), 0], [1 - p, 0, p - 1]]
+    assert_close(backend, grad, np.array(by_hand) / 2, atol=rounding(8, 1))
+    soft = arr(backend, [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    with backend.context():
+        same, slope = xn.CrossEntropy().forward(backend.xp, z, soft, None)
+        assert_close(backend, same, host(backend, value), atol=rounding(8, 3))
+        assert_close(backend, slope(), host(backend, grad), atol=rounding(8, 1))
+    # That it is the right one after all has no probability.
+    assert host(backend, xn.CrossEntropy()(z, arr(backend, [2, 2], "int64"))) == np.inf
+
+
+# ---- weights
+
+INFINITE = {
+    # loss: output, y; the first sample is finite, the loss of the second is not
+    "MSE": (xn.MSE(), [[3.0], [0.0]], [[1.0], [1e20]], 4.0),
+    "Huber": (xn.Huber(), [[3.0], [3e38]], [[1.0], [-3e38]], 1.5),
+    "BCE without eps": (xn.BCE(0), [[0.5], [0.0]], [[1.0], [1.0]], np.log(2)),
+    "BCEWithLogits": (xn.BCEWithLogits(), [[0.0], [-np.inf]], [[1.0], [1.0]], np.log(2)),
+    "CrossEntropy": (xn.CrossEntropy(), [[0, 0], [0, -np.inf]], [[1.0, 0], [0, 1]], np.log(2)),
+    "NaN": (xn.MSE(), [[3.0], [np.nan]], [[1.0], [1.0]], 4.0),
+}
+
+
+@pytest.mark.parametrize("name", INFINITE)
+def test_a_sample_of_weight_0_counts_for_nothing_whatever_its_loss(backend, name):
+    loss, output, y, expected = INFINITE[name]
+    output, y = arr(backend, output, "float32"), arr(backend, y, "float32")
+    weight = arr(backend, [1.0, 0.0], "float32")
+    value, grad = value_and_grad(backend, loss, output, y, weight)
+    assert_close(backend, value, expected, atol=rounding(8, 4, "float32"), dtype="float32")
+    grad = host(backend, grad)
+    assert np.isfinite(grad[0]).all() and (grad[1] == 0).all()
+    assert not np.isfinite(host(backend, loss(output, y)))  # with it, the loss is not finite
+
+
+@pytest.mark.parametrize("scale", [1e-31, 1e31, 1e-300, 1e300])
+def test_weights_of_any_scale_give_the_same_loss(backend, scale):
+    weight = np.array([1.0, 0.5, 3.0])
+    z, y = arr(backend, Z, "float32"), arr(backend, TARGETS, "float32")
+    dtype = "float32" if 1e-40 < scale < 1e35 else "float64"
+    expected = host(backend, xn.MSE()(z, y, arr(backend, weight)))
+    scaled = xn.MSE()(z, y, arr(backend, weight * scale, dtype))
+    assert_close(backend, scaled, expected, atol=rounding(8, expected, "float32"), dtype="float32")
+
+
+def test_whole_numbers_and_truth_values_are_weights(backend):
+    z, y = arr(backend, Z), arr(backend, TARGETS)
+    for dtype in ("int64", "uint8", "bool"):
+        found = xn.MSE()(z, y, arr(backend, [1, 0, 1], dtype))
+        assert_equal(backend, found, host(backend, xn.MSE()(z, y, arr(backend, [1.0, 0.0, 1.0]))))
+
+
+def test_accuracy_is_weighted_as_the_loss_is(backend):
+    z, y = arr(backend, [[1.0], [1.0], [-1.0], [1.0]]), arr(backend, [[1.0], [1.0], [0.0], [0.0]])
+    loss = xn.BCEWithLogits()
+    for weight, expected in ([3, 1, 1, 0], 1.0), ([1, 1, 1, 5], 0.375), ([0, 0, 0, 2], 0.0):
+        with backend.context():
+            target, w = prepare(
+                backend, loss, (4, 1), y, arr(backend, weight, "float64"), z.dtype, True
+            )
+            accuracy = loss.accuracy(backend.xp, z, target, w)
+        # All right is exactly 1, whatever the weights: it may be a goal.
+        bound = 0 if expected == 1 else rounding(8, 1)
+        assert_close(backend, accuracy, expected, atol=bound)
+
+
+# ---- a look at the values
+
+
+def test_with_check_a_wrong_value_is_refused_on_every_library(backend):
+    z, p = arr(backend, Z), arr(backend, P)
+    for loss, output, y, dtype, sentence in (
+        (xn.CrossEntropy(), z, [0, 7, 1], "int64", "y must hold classes from 0 to 1.*not 0 to 7"),
+        (
+            xn.CrossEntropy(),
+            z,
+            [[0.9, 0.9]] * 3,
+            "float64",
+            r"add up to 1 in every row.*\[0.9, 0.9]",
+        ),
+        (xn.CrossEntropy(), z, [[1.5, -0.5]] * 3, "float64", r"add up to 1.*\[1.5, -0.5]"),
+        (xn.BCE(), p, [[-1.0, 1.0]] * 3, "float64", r"not -1; use \(y \+ 1\) / 2 for labels"),
+        (xn.BCEWithLogits(), z, [[-1, 1]] * 3, "int64", r"not -1; use \(y \+ 1\) / 2 for labels"),
+        (xn.BCEWithLogits(), z, [[0.5, 3.0]] * 3, "float64", "y must hold the labels .* not 3"),
+        (xn.BCE(), p, [[np.nan, 1.0]] * 3, "float64", "y must hold the labels .* not nan"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            loss(output, arr(backend, y, dtype), check=True)
+    with pytest.raises(ValueError, match="sample_weight must be at least 0 everywhere, not -1"):
+        xn.MSE()(z, z, arr(backend, [1.0, -1.0, 1.0]), check=True)
+    with pytest.raises(ValueError, match="above 0 for at least one sample"):
+        xn.MSE()(z, z, arr(backend, [0.0, 0.0, 0.0]), check=True)
+    with pytest.raises(TypeError, match="check must be True or False, not 'no'"):
+        xn.MSE()(z, z, check="no")
+
+
+@pytest.mark.parametrize("loss", [xn.BCE(), xn.BCEWithLogits(), xn.CrossEntropy()], ids=repr)
+def test_output_and_targets_that_have_changed_places_are_noticed(backend, loss):
+    labels, output = arr(backend, LABELS), arr(backend, softmax(Z))
+    loss(output, labels, check=True)
+    with pytest.raises(ValueError, match=r"write loss\(output, y\), not loss\(y, output\)"):
+        loss(labels, output, check=True)
+
+
+def test_what_lies_on_the_host_is_looked_at_unasked(backend):
+    z, y = arr(backend, Z), arr(backend, [0, 7, 1], "int64")
+    if backend.on_host:
+        with pytest.raises(ValueError, match="not 0 to 7"):
+            xn.CrossEntropy()(z, y)
+    else:
+        xn.CrossEntropy()(z, y)
+    assert np.isfinite(host(backend, xn.CrossEntropy()(z, y, check=False)))

@@ -130,3 +130,28 @@ def test_models_survive_pickle_and_deepcopy_and_go_on_training(backend, model):
 def test_theta_must_fit_the_network(backend):
     with pytest.raises(ValueError, match=r"theta must have the shape \(13,\) .* not \(12,\)"):
         xn.Model(NET, arr(backend, np.zeros(12)))
+
+
+def test_what_is_nan_is_of_no_class(backend, model):
+    loss = xn.BCEWithLogits()
+    for number in (np.nan, np.inf):
+        x = arr(backend, [[0.0, 1.0], [number, 0.0]])
+        classifier = xn.Model(NET, model.theta, loss)
+        output = host(backend, classifier(x))
+        for ask in (classifier.predict, classifier.predict_proba):
+            if np.isnan(output).any():
+                with pytest.raises(ValueError, match=rf"x must .*finite.* x\[1, 0\] is {number}"):
+                    ask(x)
+                assert host(backend, ask(x, check=False)).shape == (2, 1)
+            else:  # tanh of infinity is 1
+                ask(x)
+
+
+def test_a_network_whose_output_is_nan_has_no_prediction(backend, model):
+    theta = backend.to_host(model.theta).copy()
+    theta[0] = np.nan
+    lost = xn.Model(NET, arr(backend, theta), xn.BCEWithLogits())
+    with pytest.raises(ValueError, match=r"theta must give outputs that are numbers.*sample 0"):
+        lost.predict(arr(backend, [[1.0, 1.0]]))
+    regression = xn.Model(NET, arr(backend, theta), xn.MSE())
+    assert np.isnan(host(backend, regression.predict(arr(backend, [[1.0, 1.0]])))).all()

@@ -264,6 +264,33 @@ def test_numbers_of_every_kind(
     agree(request.getfixturevalue(fixture), layers, dtype=dtype)
 
 
+MASKS = {
+    "infinite slope": lambda xp, x: xp.astype(x > 0, x.dtype) * 1e300 + 1.0,
+    "less than infinite slope": lambda xp, x: xp.astype(x > 0, x.dtype) * -1e300 - 1.0,
+    "sum beyond": lambda xp, x: xp.astype(x > 0, x.dtype) * 3e38 + 3e38,
+    "sum of nearly nothing": lambda xp, x: (xp.astype(x > 0, x.dtype) * -0.1 + 0.1000000001) * 1e9,
+    "negative zero": lambda xp, x: 1 / (xp.astype(x > 0, x.dtype) * 2.0 + -0.0),
+}
+
+
+@pytest.mark.parametrize("members", [None, 3])
+@pytest.mark.parametrize("name", MASKS)
+def test_arithmetic_on_masks_has_the_numbers_of_the_plain_loop(
+    backend: Any, name: str, members: int | None
+) -> None:
+    """Times infinity, of which a choice between two values knows nothing: 0 times it is NaN."""
+    if backend.name == "jax" and "infinite" in name:
+        pytest.skip("XLA itself makes a choice between 0 and infinity of it, under every jit")
+
+    def function(xp: Any, x: Any) -> Any:
+        return xp.minimum(x, MASKS[name](xp, x))
+
+    layers = xn.Linear(4, 4), Of(function), xn.Linear(4, 1)
+    recorded = True if backend.name in RECORDING else None
+    with np.errstate(over="ignore"):  # JAX makes 1e300 a number of float32 by way of NumPy
+        agree(backend, layers, dtype="float32", members=members, recorded=recorded)
+
+
 def _place(xp: Any, x: Any) -> Any:
     return xp.argmax(x, axis=-1, keepdims=True)
 

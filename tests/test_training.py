@@ -40,6 +40,101 @@ def by_hand(backend, theta, x, y, batches, optimizer=SGD, loss=LOSS):
 ALL = slice(None)
 
 
+# ---- weights
+
+
+def test_weights_in_batches_are_those_of_the_whole_data(backend):
+    # Six samples, the first three a hundred times as heavy, in batches of three or of one as they
+    # come: each batch is the mean of its samples' losses, times w / mean(w).
+    x, y = (arr(backend, a[:6]) for a in xn.datasets.xor())
+    weight = np.array([100.0] * 3 + [1.0] * 3)
+    theta = NET.init(0, like=x)
+    relative = weight / weight.mean()
+    for size in (1, 3, 4):
+        by_steps, state = theta, SGD.init(theta)
+        for start in range(0, 6, size):
+            rows = slice(start, min(start + size, 6))
+            bx, by = x[rows, ...], y[rows, ...]
+            slopes = [
+                NET.value_and_grad(by_steps, bx[i : i + 1, :], by[i : i + 1, :], LOSS)[1]
+                for i in range(bx.shape[0])
+            ]
+            grads = [host(backend, slope) * relative[rows][i] for i, slope in enumerate(slopes)]
+            grad = arr(backend, np.mean(grads, axis=0))
+            by_steps, state = SGD.update(by_steps, grad, state)
+        model = xn.fit(NET, x, y, loss=LOSS, optimizer=SGD, epochs=1, theta=theta, batch_size=size,
+                       shuffle=False, sample_weight=arr(backend, weight))  # fmt: skip
+        assert_close(backend, model.theta, host(backend, by_steps), atol=drift(6))
+
+
+def test_the_history_of_weighted_batches_is_the_weighted_mean_of_the_whole(backend):
+    x, y = (arr(backend, a[:6]) for a in xn.datasets.xor())
+    theta, still = NET.init(0, like=x), xn.SGD(lr=0)
+    for weight in ([100.0] * 3 + [1.0] * 3, [0.0] * 3 + [1.0, 2.0, 0.5]):
+        weight = arr(backend, weight)
+        whole = float(host(backend, NET.value_and_grad(theta, x, y, LOSS, weight)[0]))
+        for size in (None, 1, 2, 4):
+            history = xn.fit(NET, x, y, loss=LOSS, optimizer=still, epochs=2, theta=theta,
+                             batch_size=size, sample_weight=weight).history  # fmt: skip
+            np.testing.assert_allclose(history.loss, whole, rtol=0, atol=drift(1))
+
+
+def test_a_weight_of_2_is_the_sample_twice_in_batches_too(backend):
+    # In every batch of two a sample that counts twice, or in every batch of three one that is there
+    # twice: the parts have the same share of the whole.
+    x, y = xn.datasets.xor()
+    rows = np.array([0, 1, 1, 2, 3, 3, 4, 5, 5])
+    theta = NET.init(0, like=arr(backend, x))
+    options = {"loss": LOSS, "optimizer": SGD, "epochs": 3, "theta": theta, "shuffle": False}
+    weighted = xn.fit(NET, arr(backend, x[:6]), arr(backend, y[:6]), batch_size=2,
+                      sample_weight=arr(backend, [1.0, 2.0] * 3), **options)  # fmt: skip
+    twice = xn.fit(NET, arr(backend, x[rows]), arr(backend, y[rows]), batch_size=3, **options)
+    assert_close(backend, weighted.theta, host(backend, twice.theta), atol=drift(9))
+    np.testing.assert_allclose(weighted.history.loss, twice.history.loss, rtol=0, atol=drift(9))
+    np.testing.assert_allclose(
+        weighted.history.accuracy, twice.history.accuracy, rtol=0, atol=drift(1)
+    )
+
+
+@pytest.mark.parametrize("batch_size", [None, 5, 7])
+@pytest.mark.parametrize("members", [None, 3])
+def test_a_contradicting_sample_of_weight_0_keeps_no_goal_from_being_reached(
+    backend, members, batch_size
+):
+    x, y = xn.datasets.xor()
+    x, y = np.concatenate([x, x[:1]]), np.concatenate([y, 1 - y[:1]])  # the first twice, once wrong
+    weight = arr(backend, [1.0] * 21 + [0.0])
+    model = xn.fit(WIDER, arr(backend, x), arr(backend, y), loss=LOSS, optimizer=xn.Adam(lr=0.05),
+                   epochs=400, seed=1, members=members, acc_goal=1.0, epoch_checking=20,
+                   sample_weight=weight, batch_size=batch_size)  # fmt: skip
+    assert np.all(np.asarray(model.history.stop) > 0)
+
+
+def test_weighted_steps_are_split_over_threads(backend):
+    x, y = xn.datasets.xor()
+    weight = arr(backend, np.linspace(0, 2, 21))
+    theta = NET.init(0, like=arr(backend, x))
+    one, two = (
+        xn.fit(NET, arr(backend, x), arr(backend, y), loss=LOSS, optimizer=ADAM, epochs=20,
+               theta=theta, sample_weight=weight, threads=threads)
+        for threads in (1, 2)
+    )  # fmt: skip
+    assert_close(backend, two.theta, host(backend, one.theta), atol=drift(20))
+    np.testing.assert_allclose(two.history.loss, one.history.loss, rtol=0, atol=drift(20))
+    np.testing.assert_allclose(two.history.accuracy, one.history.accuracy, rtol=0, atol=drift(1))
+
+
+def test_soft_labels_are_trained_on(backend):
+    x, y = xn.datasets.xor()
+    soft = 0.9 * y + 0.05
+    theta = NET.init(0, like=arr(backend, x))
+    losses, after = by_hand(backend, theta, arr(backend, x), arr(backend, soft), [ALL] * 5)
+    model = xn.fit(NET, arr(backend, x), arr(backend, soft), loss=LOSS, optimizer=SGD, epochs=5,
+                   theta=theta)  # fmt: skip
+    np.testing.assert_allclose(model.history.loss, losses, rtol=0, atol=drift(5))
+    assert_close(backend, model.theta, host(backend, after), atol=drift(5))
+
+
 # ---- epochs, checks and the goal
 
 

@@ -4,13 +4,41 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from typing import Any
 
 
 def is_array(value: Any) -> bool:
     """True for an array of any library: something with a shape that is no plain Python number."""
     return hasattr(value, "shape") and hasattr(value, "dtype")
+
+
+SHOWN = 60
+"""How many characters of a value an error shows."""
+
+
+def shown(value: Any) -> str:
+    """A value in an error: as it is where that is short, else what it is and how large."""
+    kind = type(value).__name__
+    a = f"an {kind}" if kind[0].lower() in "aeiou" else f"a {kind}"
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and len(shape):
+        thing = "an array" if is_array(value) else a
+        return f"{thing} of shape {tuple(shape)}"
+    many = isinstance(value, Sized) and not isinstance(value, (str, bytes, type))
+    if many and len(value) > SHOWN:
+        return f"{a} of {len(value)}"
+    try:
+        text = repr(value)
+    except Exception:  # a number of thousands of digits, say
+        return a
+    return f"{a} of {len(value)}" if many and len(text) > SHOWN else cut(text)
+
+
+def cut(text: str) -> str:
+    """A text on one line, and not all of it where it is long."""
+    text = " ".join(text.split())
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
 
 
 def number(
@@ -35,7 +63,7 @@ def number(
     except OverflowError:  # a whole number beyond every float
         result = math.inf
     if result is None:
-        raise TypeError(f"{name} must be {wanted}, not {value!r}.")
+        raise TypeError(f"{name} must be {wanted}, not {shown(value)}.")
     outside = (
         not math.isfinite(result)
         or (above is not None and result <= above)
@@ -44,7 +72,7 @@ def number(
         or (most is not None and result > most)
     )
     if outside:
-        raise ValueError(f"{name} must be {wanted}, not {value!r}.")
+        raise ValueError(f"{name} must be {wanted}, not {shown(value)}.")
     return result
 
 

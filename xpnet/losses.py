@@ -1,7 +1,12 @@
 """The losses: one number a member, and the gradient with respect to the network's output.
 
 Each is a mean over the samples (and outputs): ``L = Σᵢ wᵢ ℓᵢ / Σᵢ wᵢ``, with ``w = 1`` unless
-``sample_weight`` says otherwise, so that a weight of 2 is the same as having the sample twice.
+``sample_weight`` says otherwise, so that a weight of 2 is the same as having the sample twice, and
+one of 0 the same as not having it, whatever its loss.
+
+The weights are those of the whole data: they are divided by their mean once, before any step, so
+that a part of the samples (a batch, the share of a thread) adds ``Σ wᵢ ℓᵢ / n`` for its ``n``
+samples, and the mean of the parts is the weighted mean of the whole.
 
 Like a layer, a loss hands back its own backprop: ``forward`` returns the value and a function of
 no arguments that gives ``dL/d output``.
@@ -26,15 +31,26 @@ class Loss(ABC):
 
     Shapes: ``y`` is as ``output`` (or without the member axes); ``sample_weight`` is
     ``(..., samples)``; the value has the shape of the member axes, ``()`` for one network.
-    Labels are taken for what they should be (0 and 1, classes, one-hot): to look at them would make
-    a GPU wait in every step, so that `fit` alone does, once.
     """
 
-    def __call__(self, output: Array, y: Array, sample_weight: Array | None = None) -> Array:
+    def __call__(
+        self,
+        output: Array,
+        y: Array,
+        sample_weight: Array | None = None,
+        check: bool | None = None,
+    ) -> Array:
         """Return the value of the loss.
 
+        Args:
+            output: ``(..., samples, outputs)``.
+            y: the targets.
+            sample_weight: ``(..., samples)``, at least 0.
+            check: whether to look at the values of ``y`` and ``sample_weight``; ``None`` for only
+                where they lie on the host, since elsewhere the device is waited for.
+
         Raises:
-            TypeError, ValueError: if shapes, dtypes, libraries or devices do not fit.
+            TypeError, ValueError: if shapes, dtypes, libraries, devices or values do not fit.
         """
         backend = backends.of(output, y, sample_weight, names=("output", "y", "sample_weight"))
         if len(output.shape) < 2:
@@ -44,9 +60,12 @@ class Loss(ABC):
         if not backend.xp.isdtype(output.dtype, "real floating"):
             raise TypeError(f"output must be of floats, not {output.dtype}.")
         with backend.context():
-            target = self.prepare(backend, output.shape, y, output.dtype)
-            weight = prepare_weight(backend, sample_weight, output.shape, output.dtype)
-            return self.forward(backend.xp, output, target, weight)[0]
+            if looks(backend, check):
+                self.check_order(backend, output, y)
+            target, weight = prepare(
+                backend, self, output.shape, y, sample_weight, output.dtype, check
+            )
+            return evaluate(self, backend.xp, output, target, weight)[0]
 
     samplewise: ClassVar[bool] = False
     """Whether the loss is a mean over samples, each by itself, so that a batch may be split over
@@ -63,11 +82,35 @@ class Loss(ABC):
     def forward(
         self, xp: Any, output: Array, target: Array, weight: Array | None
     ) -> tuple[Array, Callable[[], Array]]:
-        """Return the value and the function that gives its gradient, for prepared targets."""
+        """Return the value and the function that gives its gradient.
 
-    def accuracy(self, xp: Any, output: Array, target: Array) -> Array:
-        """The share of samples that are predicted rightly; only where ``classifies``."""
+        Args:
+            xp: the namespace.
+            output: ``(..., samples, outputs)``.
+            target: as `prepare` made it.
+            weight: ``None``, or ``(..., samples, 1)``, relative to a mean of 1 over the whole data:
+                each element counts for ``weight / (samples · outputs)``, and is not divided by the
+                sum of the weights that are here.
+        """
+
+    def hits(self, xp: Any, output: Array, target: Array) -> Array:
+        """Which are predicted rightly, as truth values; only where ``classifies``."""
         raise TypeError(f"{self!r} is a loss of regression and has no accuracy.")
+
+    def accuracy(self, xp: Any, output: Array, target: Array, weight: Array | None = None) -> Array:
+        """The share of samples that are predicted rightly; only where ``classifies``.
+
+        Weighted as the loss is. Of parts it is what adds up to the whole, and so may be below 0.
+        """
+        hits = self.hits(xp, output, target)
+        count = hits.shape[-2] * hits.shape[-1]
+        if weight is None:
+            # Divided, not multiplied by the inverse: 49 · (1/49) is not 1, and 1 is what a goal is.
+            right = xp.count_nonzero(hits, axis=(-2, -1))
+            return xp.astype(right, output.dtype) / count
+        # By what is missed, so that all right is exactly 1, however the weights are rounded.
+        missed = (1 - xp.astype(hits, output.dtype)) * weight
+        return 1 - xp.sum(missed, axis=(-2, -1)) / count
 
     classifies: bool = False
     """Whether the loss tells classes apart, so that there is an accuracy."""
@@ -87,7 +130,10 @@ class Loss(ABC):
     def prepare(
         self, backend: backends.Backend, shape: tuple[int, ...], y: Array, dtype: Any
     ) -> Array:
-        """Return ``y`` as ``forward`` wants it, once, before any step; checks shape and dtype."""
+        """Return ``y`` as ``forward`` wants it, once, before any step; checks shape and dtype.
+
+        Of the losses that tell classes apart: labels as truth values, probabilities as floats.
+        """
         if _plain(y.shape) not in _shapes(shape):
             hint = "; use y[:, None] for a single output" if len(y.shape) == 1 else ""
             raise ValueError(
@@ -100,8 +146,19 @@ class Loss(ABC):
     def check_output(self, backend: backends.Backend, compute: Callable[[], Array]) -> None:
         """Look at the output for some samples, where need be (once, before training)."""
 
-    def check_values(self, backend: backends.Backend, shape: tuple[int, ...], y: Array) -> None:
-        """Look at the values of ``y`` (waits for the device: once, before training)."""
+    def check_values(self, backend: backends.Backend, shape: tuple[int, ...], y: Array) -> bool:
+        """Look at the values of ``y`` (waits for the device: once, before training).
+
+        Returns:
+            Whether they are labels alone, and no probabilities between them.
+
+        Raises:
+            ValueError: if they are not what the loss wants.
+        """
+        return False
+
+    def check_order(self, backend: backends.Backend, output: Array, y: Array) -> None:
+        """Raise if ``output`` and ``y`` have changed places, where their values tell."""
 
 
 def _plain(shape: Any) -> tuple[int, ...]:
@@ -123,21 +180,88 @@ def _check_real(backend: backends.Backend, y: Array) -> None:
         raise TypeError(f"y must hold real numbers, not {y.dtype}.")
 
 
+def looks(backend: backends.Backend, check: bool | None) -> bool:
+    """Whether values are looked at: as ``check`` says, or where nothing is waited for."""
+    return backend.on_host if check is None else _checks.switch("check", check)
+
+
+def prepare(
+    backend: backends.Backend,
+    loss: Loss,
+    shape: tuple[int, ...],
+    y: Array,
+    sample_weight: Array | None,
+    dtype: Any,
+    check: bool | None = None,
+) -> tuple[Array, Array | None]:
+    """Targets and weights as a step wants them, for an output of ``shape`` and ``dtype``.
+
+    Raises:
+        TypeError, ValueError: if a shape or a dtype does not fit, or, where they are looked at
+            (see `looks`), a value.
+    """
+    target = loss.prepare(backend, shape, y, dtype)
+    weight = prepare_weight(backend, sample_weight, shape, dtype)
+    if looks(backend, check):
+        if loss.check_values(backend, shape, y) and not backend.xp.isdtype(target.dtype, "bool"):
+            target = target == 1
+        if sample_weight is not None:
+            _check_weight(backend, sample_weight)
+    return target, weight
+
+
 def prepare_weight(
     backend: backends.Backend, weight: Array | None, shape: tuple[int, ...], dtype: Any
 ) -> Array | None:
-    """Return ``sample_weight`` of shape ``(..., samples)`` as ``(..., samples, 1)``, or raise."""
+    """``sample_weight`` of ``(..., samples)`` as ``(..., samples, 1)``, relative to a mean of 1.
+
+    Raises:
+        TypeError, ValueError: if its shape or dtype does not fit.
+    """
     if weight is None:
         return None
+    xp = backend.xp
     if _plain(weight.shape) not in _shapes(shape[:-1], own=1):
         wanted = _either(_shapes(shape[:-1], own=1))
         raise ValueError(
             f"sample_weight must have the shape {wanted} of the samples, "
             f"not {_plain(weight.shape)}."
         )
-    if not backend.xp.isdtype(weight.dtype, ("bool", "integral", "real floating")):
+    if not xp.isdtype(weight.dtype, ("bool", "integral", "real floating")):
         raise TypeError(f"sample_weight must hold real numbers, not {weight.dtype}.")
-    return backend.xp.astype(weight, dtype)[..., None]
+    if not xp.isdtype(weight.dtype, "real floating"):
+        weight = xp.astype(weight, dtype)
+    # By the greatest first: weights of any scale have a sum, and those of 1e-31 are no zeros.
+    for mean in (xp.max, xp.mean):
+        whole = mean(weight, axis=-1, keepdims=True)
+        weight = weight / xp.where(whole > 0, whole, xp.ones_like(whole))
+    return xp.astype(weight, dtype)[..., None]
+
+
+def _check_weight(backend: backends.Backend, weight: Array) -> None:
+    xp = backend.xp
+    if xp.isdtype(weight.dtype, "bool"):
+        weight = xp.astype(weight, xp.int8)
+    least = xp.min(weight)
+    if not bool(least >= 0):  # NaN is neither
+        raise ValueError(
+            f"sample_weight must be at least 0 everywhere, not {float(backend.to_host(least)):.6g}."
+        )
+    if xp.isdtype(weight.dtype, "real floating") and not bool(xp.all(xp.isfinite(weight))):
+        raise ValueError("sample_weight must hold finite numbers, but one is infinite.")
+    if not bool(xp.all(xp.max(weight, axis=-1) > 0)):
+        raise ValueError("sample_weight must be above 0 for at least one sample.")
+
+
+def evaluate(
+    loss: Loss, xp: Any, output: Array, target: Array, weight: Array | None
+) -> tuple[Array, Callable[[], Array]]:
+    """`Loss.forward`, where a sample of weight 0 counts for nothing, whatever its loss."""
+    if weight is not None:
+        counts = weight > 0
+        output = xp.where(counts, output, xp.zeros_like(output))
+        target = xp.where(counts, target, xp.zeros_like(target))
+    return loss.forward(xp, output, target, weight)
 
 
 def _integers(xp: Any) -> Any:
@@ -145,13 +269,10 @@ def _integers(xp: Any) -> Any:
     return xp.__array_namespace_info__().default_dtypes()["integral"]
 
 
-def _share(xp: Any, output: Array, weight: Array | None) -> Any:
+def _share(output: Array, weight: Array | None) -> Any:
     """What one element's loss counts for in the mean: a number, or ``(..., samples, 1)``."""
-    if weight is None:
-        return 1 / (output.shape[-2] * output.shape[-1])
-    # A batch whose weights are all 0 contributes nothing, rather than 0/0.
-    total = xp.maximum(xp.sum(weight, axis=-2, keepdims=True), 1e-30)
-    return weight / (total * output.shape[-1])
+    share = 1 / (output.shape[-2] * output.shape[-1])
+    return share if weight is None else weight * share
 
 
 def _total(xp: Any, losses: Array, share: Any) -> Array:
@@ -161,31 +282,67 @@ def _total(xp: Any, losses: Array, share: Any) -> Array:
     return xp.sum(losses * share, axis=(-2, -1))
 
 
-def _right(xp: Any, hits: Array, dtype: Any) -> Array:
-    """The share of ``True`` in ``hits`` over samples and outputs."""
-    count = xp.count_nonzero(hits, axis=(-2, -1))
-    # Divided, not multiplied by the inverse: 49 · (1/49) is not 1, and 1 is what a goal is.
-    return xp.astype(count, dtype) / (hits.shape[-2] * hits.shape[-1])
+def _where_any(xp: Any, factor: Array, values: Array) -> Array:
+    """``values`` where ``factor`` is not 0, and 0 elsewhere: 0 times infinity counts as 0 here."""
+    return xp.where(factor == 0, xp.zeros_like(values), values)
+
+
+def _first_but(backend: backends.Backend, y: Array, right: Array) -> str:
+    """The first value of ``y`` that is not ``right``, for a message."""
+    return f"{backend.to_host(y).ravel()[np.argmin(backend.to_host(right).ravel())]:.6g}"
+
+
+def _truth(backend: backends.Backend, y: Array) -> Array:
+    """Labels 0 and 1 as truth values."""
+    return y if backend.xp.isdtype(y.dtype, "bool") else y == 1
 
 
 class _Binary(Loss):
-    """What the two binary cross entropies share: labels 0 and 1, and a threshold."""
+    """What the two binary cross entropies share: targets from 0 to 1, and a threshold.
+
+    Labels, 0 and 1, are prepared as truth values, for which there are shorter ways; any other
+    targets are probabilities, as label smoothing, mixing and distillation make them.
+    """
 
     classifies = True
     threshold: float
 
-    def accuracy(self, xp: Any, output: Array, target: Array) -> Array:
-        return _right(xp, (output > self.threshold) == (target > 0.5), output.dtype)
+    def hits(self, xp: Any, output: Array, target: Array) -> Array:
+        labels = target if xp.isdtype(target.dtype, "bool") else target > 0.5
+        return (output > self.threshold) == labels
 
     def predict(self, xp: Any, output: Array) -> Array:
         return xp.astype(output > self.threshold, _integers(xp))
 
-    def check_values(self, backend: backends.Backend, shape: tuple[int, ...], y: Array) -> None:
+    def prepare(
+        self, backend: backends.Backend, shape: tuple[int, ...], y: Array, dtype: Any
+    ) -> Array:
+        target = super().prepare(backend, shape, y, dtype)
+        return target if backend.xp.isdtype(y.dtype, "real floating") else _truth(backend, y)
+
+    def check_values(self, backend: backends.Backend, shape: tuple[int, ...], y: Array) -> bool:
         xp = backend.xp
-        if not xp.isdtype(y.dtype, "bool") and not bool(xp.all((y == 0) | (y == 1))):
-            values = backend.to_host(y).ravel()
-            wrong = values[(values != 0) & (values != 1)][0]
-            raise ValueError(f"y must hold the labels 0 and 1 alone, not {wrong}.")
+        if xp.isdtype(y.dtype, "bool") or bool(xp.all((y == 0) | (y == 1))):
+            return True
+        inside = (y >= 0) & (y <= 1)
+        if not bool(xp.all(inside)):
+            raise ValueError(
+                "y must hold the labels 0 and 1, or probabilities between them, "
+                f"not {_first_but(backend, y, inside)}"
+                f"{'; use (y + 1) / 2 for labels −1 and 1' if bool(xp.all(abs(y) == 1)) else ''}."
+            )
+        return False
+
+    def check_order(self, backend: backends.Backend, output: Array, y: Array) -> None:
+        xp = backend.xp
+        labels = (output == 0) | (output == 1)
+        if bool(xp.all(labels)) and bool(xp.any(output == 0) & xp.any(output == 1)):
+            host = backend.to_host(y)
+            if not np.all((host == 0) | (host == 1)):
+                raise ValueError(
+                    "output must come before y, and holds nothing but labels 0 and 1, which y "
+                    f"does not: write loss(output, y), not loss(y, output), for {self!r}."
+                )
 
 
 @dataclass(frozen=True)
@@ -193,7 +350,8 @@ class BCE(_Binary):
     """Binary cross entropy on probabilities ``p``, with the report's ``ε`` inside both logarithms.
 
     ``ℓ = −[y log(p + ε) + (1 − y) log(1 − p + ε)]``,
-    ``dℓ/dp = −[y / (p + ε) − (1 − y) / (1 − p + ε)]`` (report, chapter 2).
+    ``dℓ/dp = −[y / (p + ε) − (1 − y) / (1 − p + ε)]`` (report, chapter 2), for labels ``y`` of 0
+    and 1, or probabilities between them.
 
     Args:
         eps: ``ε``, at least 0.
@@ -209,14 +367,30 @@ class BCE(_Binary):
     def forward(
         self, xp: Any, output: Array, target: Array, weight: Array | None
     ) -> tuple[Array, Callable[[], Array]]:
+        share = _share(output, weight)
+        if not xp.isdtype(target.dtype, "bool"):
+            return self._soft(xp, output, target, share)
         # For labels 0 and 1, ±(p − (1 − y)) is the probability of the right one: p or 1 − p. What
         # is no probability, from a network without a sigmoid, becomes NaN as in the formula.
+        target = xp.astype(target, output.dtype)
         q = output - (1 - target)
         sign = 2 * target - 1
         q *= sign
         q += self.eps
-        share = _share(xp, output, weight)
         return _total(xp, xp.log(q), share) * -1, lambda: sign / q * (share * -1)
+
+    def _soft(
+        self, xp: Any, output: Array, target: Array, share: Any
+    ) -> tuple[Array, Callable[[], Array]]:
+        other = 1 - target
+        p, q = output + self.eps, 1 - output + self.eps
+        losses = _where_any(xp, target, target * xp.log(p))
+        losses = losses + _where_any(xp, other, other * xp.log(q))
+
+        def backprop() -> Array:
+            return (_where_any(xp, other, other / q) - _where_any(xp, target, target / p)) * share
+
+        return _total(xp, losses, share) * -1, backprop
 
     def check_output(self, backend: backends.Backend, compute: Callable[[], Array]) -> None:
         xp, output = backend.xp, compute()
@@ -236,7 +410,8 @@ class BCEWithLogits(_Binary):
     """Binary cross entropy on logits ``z``: ``ℓ = log(1 + e⁻ᵘ)``, the margin ``u = (2y − 1) z``.
 
     ``dℓ/dz = −(2y − 1) / (1 + eᵘ) = σ(z) − y``. Nothing overflows into the value, nor is any
-    digit lost, for logits of either sign and any size.
+    digit lost, for logits of either sign and any size. For probabilities ``y`` between the labels
+    0 and 1 it is ``ℓ = y log(1 + e⁻ᶻ) + (1 − y) log(1 + eᶻ)``.
     """
 
     samplewise: ClassVar[bool] = True
@@ -245,9 +420,11 @@ class BCEWithLogits(_Binary):
     def forward(
         self, xp: Any, output: Array, target: Array, weight: Array | None
     ) -> tuple[Array, Callable[[], Array]]:
-        sign = 1 - 2 * target
+        share = _share(output, weight)
+        if not xp.isdtype(target.dtype, "bool"):
+            return self._soft(xp, output, target, share)
+        sign = 1 - 2 * xp.astype(target, output.dtype)
         against = sign * output  # −u
-        share = _share(xp, output, weight)
         value = _total(xp, xp.logaddexp(against, xp.zeros_like(against)), share)
 
         def backprop() -> Array:
@@ -256,6 +433,19 @@ class BCEWithLogits(_Binary):
             return sign / d * share
 
         return value, backprop
+
+    @staticmethod
+    def _soft(
+        xp: Any, output: Array, target: Array, share: Any
+    ) -> tuple[Array, Callable[[], Array]]:
+        other, zeros = 1 - target, xp.zeros_like(output)
+        losses = _where_any(xp, target, target * xp.logaddexp(-output, zeros))
+        losses = losses + _where_any(xp, other, other * xp.logaddexp(output, zeros))
+
+        def backprop() -> Array:
+            return (other / (1 + xp.exp(-output)) - target / (1 + xp.exp(output))) * share
+
+        return _total(xp, losses, share), backprop
 
     def probabilities(self, xp: Any, output: Array) -> Array:
         return 1 / (1 + xp.exp(-output))
@@ -268,7 +458,9 @@ class CrossEntropy(Loss):
     ``dℓ/dz = softmax(z) − onehot(y)``.
 
     ``y`` holds classes ``0 … outputs − 1``, as integers of shape ``(..., samples)`` or one-hot of
-    shape ``(..., samples, outputs)``. Stable for logits of any size.
+    shape ``(..., samples, outputs)``; or, as floats of that shape, probabilities ``yⱼ``:
+    ``ℓ = Σⱼ yⱼ (log Σₖ exp zₖ − zⱼ)``. Stable for logits of any size; one of ``−∞`` is a class that
+    cannot be.
     """
 
     samplewise: ClassVar[bool] = True
@@ -277,26 +469,35 @@ class CrossEntropy(Loss):
     def forward(
         self, xp: Any, output: Array, target: Array, weight: Array | None
     ) -> tuple[Array, Callable[[], Array]]:
-        onehot = xp.astype(target, output.dtype)
-        share = _share(xp, output[..., :1], weight)
+        share = _share(output[..., :1], weight)
         shifted = output - xp.max(output, axis=-1, keepdims=True)
         powers = xp.exp(shifted)
         total = xp.sum(powers, axis=-1, keepdims=True)
-        chosen = xp.sum(onehot * shifted, axis=-1, keepdims=True)
+        labels = xp.isdtype(target.dtype, "bool")
+        if labels:
+            onehot, whole = xp.astype(target, output.dtype), 1
+            chosen = xp.where(target, shifted, xp.zeros_like(shifted))
+        else:
+            onehot, whole = target, xp.sum(target, axis=-1, keepdims=True)
+            chosen = _where_any(xp, target, target * shifted)
 
         def backprop() -> Array:
             d = powers / total
+            if not labels:
+                d *= whole
             d -= onehot
             d *= share
             return d
 
-        return _total(xp, xp.log(total) - chosen, share), backprop
+        losses = xp.log(total)
+        if not labels:
+            losses *= whole
+        return _total(xp, losses - xp.sum(chosen, axis=-1, keepdims=True), share), backprop
 
-    def accuracy(self, xp: Any, output: Array, target: Array) -> Array:
-        right = xp.argmax(output, axis=-1, keepdims=True) == xp.argmax(
+    def hits(self, xp: Any, output: Array, target: Array) -> Array:
+        return xp.argmax(output, axis=-1, keepdims=True) == xp.argmax(
             xp.astype(target, output.dtype), axis=-1, keepdims=True
         )
-        return _right(xp, right, output.dtype)
 
     def probabilities(self, xp: Any, output: Array) -> Array:
         powers = xp.exp(output - xp.max(output, axis=-1, keepdims=True))
@@ -308,7 +509,7 @@ class CrossEntropy(Loss):
     def prepare(
         self, backend: backends.Backend, shape: tuple[int, ...], y: Array, dtype: Any
     ) -> Array:
-        """The one-hot form in bool, a byte an element; ``forward`` casts it batch by batch."""
+        """Labels one-hot in bool, a byte an element, which ``forward`` casts batch by batch."""
         xp, outputs = backend.xp, shape[-1]
         if outputs < 2:
             raise ValueError(
@@ -321,7 +522,8 @@ class CrossEntropy(Loss):
                 y = xp.astype(y, _integers(xp))
             return y[..., None] == xp.arange(outputs, dtype=y.dtype, device=backend.device)
         if _plain(y.shape) in _shapes(shape):
-            return xp.astype(y, xp.bool)
+            floats = xp.isdtype(y.dtype, "real floating")
+            return xp.astype(y, dtype) if floats else _truth(backend, y)
         raise ValueError(
             f"y must hold integer classes of shape {_either(_shapes(shape[:-1], own=1))} or be "
             f"one-hot of shape {_either(_shapes(shape))}, not {y.dtype} of shape {_plain(y.shape)}."
@@ -333,7 +535,7 @@ class CrossEntropy(Loss):
         fits = _plain(y.shape) in _shapes(shape[:-1], own=1)
         return fits and bool(backend.xp.isdtype(y.dtype, "integral"))
 
-    def check_values(self, backend: backends.Backend, shape: tuple[int, ...], y: Array) -> None:
+    def check_values(self, backend: backends.Backend, shape: tuple[int, ...], y: Array) -> bool:
         xp, outputs = backend.xp, shape[-1]
         if self._holds_classes(backend, shape, y):
             low, high = int(backend.to_host(xp.min(y))), int(backend.to_host(xp.max(y)))
@@ -342,16 +544,38 @@ class CrossEntropy(Loss):
                     f"y must hold classes from 0 to {outputs - 1}, as many as the network has "
                     f"outputs, not {low} to {high}."
                 )
-            return
+            return True
         if xp.isdtype(y.dtype, "bool"):
             y = xp.astype(y, xp.int8)
-        ones = xp.count_nonzero(y == 1, axis=-1)
-        if not bool(xp.all((y == 0) | (y == 1)) & xp.all(ones == 1)):
-            rows = np.reshape(backend.to_host(y), (-1, outputs))
-            wrong = rows[np.any((rows != 0) & (rows != 1), -1) | (np.sum(rows == 1, -1) != 1)][0]
+        labels = bool(xp.all((y == 0) | (y == 1)))
+        if labels:
+            right = xp.count_nonzero(y == 1, axis=-1) == 1
+        else:  # probabilities: as they are written down, to two digits
+            p = y if xp.isdtype(y.dtype, "real floating") else xp.astype(y, xp.float32)
+            right = (abs(xp.sum(p, axis=-1) - 1) <= 0.01) & (xp.min(p, axis=-1) >= 0)
+        if not bool(xp.all(right)):
+            row = np.argmin(backend.to_host(right).ravel())
+            wrong = np.reshape(backend.to_host(y), (-1, outputs))[row].tolist()
             raise ValueError(
-                f"y must be one-hot, a single 1 in every row and 0 elsewhere, not {wrong.tolist()}."
+                "y must be one-hot, a single 1 in every row and 0 elsewhere, or hold probabilities "
+                f"that add up to 1 in every row, not {_checks.shown(wrong)}."
             )
+        return labels
+
+    def check_order(self, backend: backends.Backend, output: Array, y: Array) -> None:
+        shape = _plain(output.shape)
+        swapped = _plain(y.shape) == shape and bool(backend.xp.isdtype(y.dtype, "real floating"))
+        if swapped and self._is_onehot(backend, output) and not self._is_onehot(backend, y):
+            raise ValueError(
+                "output must come before y, and is one-hot, which y is not: write "
+                f"loss(output, y), not loss(y, output), for {self!r}."
+            )
+
+    @staticmethod
+    def _is_onehot(backend: backends.Backend, array: Array) -> bool:
+        xp = backend.xp
+        ones = xp.count_nonzero(array == 1, axis=-1)
+        return bool(xp.all((array == 0) | (array == 1)) & xp.all(ones == 1))
 
 
 @dataclass(frozen=True)
@@ -364,7 +588,7 @@ class MSE(Loss):
         self, xp: Any, output: Array, target: Array, weight: Array | None
     ) -> tuple[Array, Callable[[], Array]]:
         r = output - target
-        share = _share(xp, output, weight)
+        share = _share(output, weight)
         return _total(xp, r * r, share), lambda: r * (2 * share)
 
 
@@ -389,5 +613,5 @@ class Huber(Loss):
     ) -> tuple[Array, Callable[[], Array]]:
         r = output - target
         c = xp.minimum(xp.maximum(r, -self.delta), self.delta)
-        share = _share(xp, output, weight)
+        share = _share(output, weight)
         return _total(xp, c * (r - 0.5 * c), share), lambda: c * share

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from xpnet import backends
+import numpy as np
+
+from xpnet import _checks, backends
 from xpnet.history import History
 from xpnet.layers.base import Array, Layer
 from xpnet.losses import Loss
-from xpnet.network import Sequential
+from xpnet.network import Sequential, check_finite
 
 
 class Model:
@@ -59,33 +61,57 @@ class Model:
         """The network's output, ``(..., samples, outputs)``."""
         return self.network(self.theta, x)
 
-    def predict(self, x: Array) -> Array:
+    def predict(self, x: Array, check: bool = True) -> Array:
         """The class where the loss tells classes apart, else the output itself.
 
         0 or 1 of the shape of the output for the binary losses, ``(..., samples)`` for
         `CrossEntropy`.
+
+        Args:
+            x: ``(samples, features)``, or ``(members, samples, features)``.
+            check: whether to make sure that no output is NaN, which is of no class; it waits for
+                the device.
+
+        Raises:
+            ValueError: if one is.
         """
         output = self(x)
-        if self.loss is None:
+        if self.loss is None or not self.loss.classifies:
             return output
-        backend = backends.of(output)
-        with backend.context():
-            return self.loss.predict(backend.xp, output)
+        return self._meaning(self.loss.predict, output, x, check)
 
-    def predict_proba(self, x: Array) -> Array:
-        """The output as probabilities, of the shape of the output.
+    def predict_proba(self, x: Array, check: bool = True) -> Array:
+        """The output as probabilities, of the shape of the output; arguments as for `predict`.
 
         Raises:
             TypeError: if the loss does not tell classes apart.
+            ValueError: if an output is NaN.
         """
         if self.loss is None or not self.loss.classifies:
             raise TypeError(
                 f"predict_proba needs a loss that tells classes apart, not {self.loss!r}."
             )
-        output = self(x)
+        return self._meaning(self.loss.probabilities, self(x), x, check)
+
+    def _meaning(self, of: Callable[..., Array], output: Array, x: Array, check: bool) -> Array:
         backend = backends.of(output)
         with backend.context():
-            return self.loss.probabilities(backend.xp, output)
+            # Under jax.jit there are no values to look at.
+            if _checks.switch("check", check) and backend.device is not None:
+                self._check_output(backend, output, x)
+            return of(backend.xp, output)
+
+    @staticmethod
+    def _check_output(backend: backends.Backend, output: Array, x: Array) -> None:
+        xp = backend.xp
+        if not bool(xp.any(xp.isnan(output))):
+            return
+        check_finite(backend, "x", x)
+        rows = np.argwhere(np.isnan(backend.to_host(output)))[:, :-1]
+        raise ValueError(
+            f"theta must give outputs that are numbers, but that of sample {rows[0][-1]} is NaN; "
+            "the training may have diverged: see model.history.diverged."
+        )
 
 
 class BoundLayer:

@@ -10,7 +10,7 @@ import numpy as np
 from xpnet import _checks, backends
 from xpnet.initializers import RNG, generator
 from xpnet.layers.base import Array, Backprop, Layer, Params
-from xpnet.losses import Loss, prepare_weight
+from xpnet.losses import Loss, evaluate, prepare
 
 FLOATS = ("float32", "float64")
 
@@ -244,6 +244,7 @@ class Sequential(Layer):
         loss: Loss,
         sample_weight: Array | None = None,
         input_grad: bool = False,
+        check: bool | None = None,
     ) -> tuple[Array, ...]:
         """Return the loss and its gradient with respect to ``theta``, by back-propagation.
 
@@ -255,19 +256,21 @@ class Sequential(Layer):
             sample_weight: ``(samples,)`` or ``(members, samples)``.
             input_grad: whether to return the gradient with respect to ``x`` as a third result,
                 ``(..., samples, features)``; for an ensemble, each member's own.
+            check: whether to look at the values of ``y`` and ``sample_weight`` (labels in their
+                range, weights of at least 0); ``None`` for only where they lie on the host, since
+                elsewhere the device is waited for. `fit` looks at them once.
 
         Returns:
             The loss, one number a member; the gradient, of the shape of ``theta``.
 
         Raises:
-            TypeError, ValueError: if shapes, dtypes, libraries or devices do not fit.
+            TypeError, ValueError: if shapes, dtypes, libraries, devices or values do not fit.
         """
         backend = self._check(theta, x, y, sample_weight)
         check_loss(loss)
         with backend.context():
             shape = (*theta.shape[:-1], x.shape[-2], self.out_features or x.shape[-1])
-            target = loss.prepare(backend, shape, y, theta.dtype)
-            weight = prepare_weight(backend, sample_weight, shape, theta.dtype)
+            target, weight = prepare(backend, loss, shape, y, sample_weight, theta.dtype, check)
             value, grad, _, dx = self.gradient(
                 backend.xp, theta, x, target, loss, weight, input_grad
             )
@@ -286,7 +289,7 @@ class Sequential(Layer):
         """The inside of `value_and_grad`, unchecked: loss, gradient, output, gradient of ``x``."""
         lead = theta.shape[:-1]
         output, backprop = self.forward(xp, self._views(xp, theta), x)
-        value, loss_backprop = loss.forward(xp, output, target, weight)
+        value, loss_backprop = evaluate(loss, xp, output, target, weight)
         dx, grads = backprop(loss_backprop(), input_grad)
         grad = xp.concat([xp.reshape(g, (*lead, -1)) for g in grads], axis=-1)
         return value, grad, output, dx
@@ -329,6 +332,15 @@ def check_floats(backend: backends.Backend, array: Array, name: str) -> str:
     if dtype not in FLOATS:
         raise TypeError(f"{name} must have the dtype {' or '.join(FLOATS)}, not {dtype}.")
     return dtype
+
+
+def check_finite(backend: backends.Backend, name: str, array: Array) -> None:
+    """Raise if an array holds NaN or infinity; waits for the device."""
+    if not bool(backend.xp.all(backend.xp.isfinite(array))):
+        host = backend.to_host(array)
+        place = tuple(map(int, np.argwhere(~np.isfinite(host))[0]))
+        where = f"{name}[{', '.join(map(str, place))}]"
+        raise ValueError(f"{name} must hold finite numbers, but {where} is {host[place]}.")
 
 
 def check_samples(backend: backends.Backend, x: Array, features: int | None) -> None:

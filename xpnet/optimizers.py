@@ -10,19 +10,26 @@ new one elsewhere, as are a view of ``m`` and another name for it; a step that u
 recorded, and slower.
 
 ``theta`` and ``grad`` are ``(..., size)``. Every number (``lr``, ``betas``, ``eps``,
-``weight_decay`` …) may also be an array of shape ``(members, 1)``, one value a member.
+``weight_decay`` …) may also be an array of shape ``(members, 1)``, one value a member; ``init`` puts
+it into the state. ``1 − β`` and ``log β`` are taken of the numbers as they are given, never of what
+float32 makes of them: it has no number between 1 − 6e-8 and 1. Steps are counted in integers, which
+stand still at the greatest of their dtype, 2³¹ − 1 in JAX's 32-bit mode and 2⁶³ − 1 elsewhere.
 
 Names, defaults and results are those of ``torch.optim``.
 """
 
 from __future__ import annotations
 
+import copy
 import math
+import weakref
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from xpnet import _checks, backends
+from xpnet._checks import shown
 
 Array = Any
 Number = Any
@@ -57,7 +64,14 @@ def _check(name: str, value: Number, **bounds: float) -> Number:
 
 @dataclass(frozen=True, eq=False)
 class Optimizer(ABC):
-    """What all optimizers share: the boundary, and where their numbers come from inside a step."""
+    """What all optimizers share: the boundary, and where their numbers come from inside a step.
+
+    Attributes:
+        derived: what a step needs of its numbers besides themselves, such as ``"1 - beta1"``: the
+            name of an entry of the state, where the number is an array.
+    """
+
+    derived: ClassVar[tuple[str, ...]] = ()
 
     def _require(self, *names: str, **bounds: float) -> None:
         """Check these numbers, and keep plain ones as floats."""
@@ -87,18 +101,22 @@ class Optimizer(ABC):
             ValueError: if a number's members are not those of ``theta``.
         """
         backend = backends.of(theta, names=("theta",))
-        state = {}
+        hosts = {}
+        for name, value in self.numbers().items():
+            if _checks.is_array(value) and len(value.shape) > 0:
+                if len(theta.shape) < 2 or value.shape[0] != theta.shape[0]:
+                    raise ValueError(
+                        f"{_TYPED.get(name, name)} must be {_one_a_member(theta)}, not an "
+                        f"array of shape {tuple(value.shape)}."
+                    )
+                hosts[name] = backends.of(value).to_host(value).tolist()
+        for key in self.derived:
+            derive, name = _derivation(key)
+            if name in hosts:
+                hosts[key] = [[derive(number) for number in row] for row in hosts[name]]
+        dtype = backend.dtype_name(theta)
         with backend.context():
-            for name, value in self.numbers().items():
-                if _checks.is_array(value) and len(value.shape) > 0:
-                    if len(theta.shape) < 2 or value.shape[0] != theta.shape[0]:
-                        raise ValueError(
-                            f"{_TYPED.get(name, name)} must be {_one_a_member(theta)}, not an "
-                            "array of shape "
-                            f"{tuple(value.shape)}."
-                        )
-                    host = backends.of(value).to_host(value)
-                    state[name] = backend.asarray(host, backend.dtype_name(theta))
+            state = {name: backend.asarray(values, dtype) for name, values in hosts.items()}
             return {**state, **self.slots(backend.xp, theta)}
 
     def resume(self, theta: Array, state: State) -> State:
@@ -108,54 +126,68 @@ class Optimizer(ABC):
             TypeError, ValueError: if it is not such a state as ``init(theta)`` makes.
         """
         if not isinstance(state, dict):
-            raise TypeError(f"state must be a dict such as init makes, not {state!r}.")
-        fresh, numbers = self.init(theta), self.numbers()
-        unknown = set(state) - set(fresh) - set(numbers)
-        if unknown:
-            raise ValueError(
-                f"state must be one of {type(self).__name__}, which has no "
-                f"{', '.join(map(repr, sorted(unknown)))}."
-            )
-        for name in [name for name in fresh if name not in numbers]:
+            raise TypeError(f"state must be a dict such as init makes, not {shown(state)}.")
+        fresh, given = self.init(theta), {*self.numbers(), *self.derived}
+        self._refuse_unknown(set(state) - set(fresh) - given, "")
+        for name in [name for name in fresh if name not in given]:
             if name not in state:
                 raise ValueError(
                     f"state must hold {name!r} for {type(self).__name__}, "
                     f"not {', '.join(map(repr, state)) or 'nothing'}."
                 )
             backends.of(theta, state[name], names=("theta", f"state[{name!r}]"))
-            found, wanted = state[name], fresh[name]
-            if found.shape != wanted.shape or found.dtype != wanted.dtype:
-                raise ValueError(
-                    f"state[{name!r}] must have the shape {tuple(wanted.shape)} and the dtype "
-                    f"{wanted.dtype}, not {tuple(found.shape)} and {found.dtype}."
-                )
-            fresh[name] = found
+            _require_form(name, state[name], fresh[name].shape, fresh[name].dtype)
+            fresh[name] = state[name]
         return fresh
+
+    def _refuse_unknown(self, names: set[str], cure: str) -> None:
+        if names:
+            raise ValueError(
+                f"state must be one of {type(self).__name__}, which has no "
+                f"{', '.join(map(repr, sorted(names)))}{cure}."
+            )
 
     def update(self, theta: Array, grad: Array, state: State) -> tuple[Array, State]:
         """Return ``theta`` after one step along ``grad``, and the next state.
 
         Raises:
             TypeError, ValueError: if ``theta`` and ``grad`` differ in shape, dtype, library or
-                device, or ``state`` lacks something.
+                device, or ``state`` is not of the form that ``init(theta)`` makes.
         """
         backend = backends.of(theta, grad, names=("theta", "grad"))
         if not isinstance(state, dict):
-            raise TypeError(f"state must be a dict such as init makes, not {state!r}.")
+            raise TypeError(f"state must be a dict such as init makes, not {shown(state)}.")
         if theta.dtype != grad.dtype:
             raise TypeError(f"grad must have the dtype {theta.dtype} of theta, not {grad.dtype}.")
         if theta.shape != grad.shape:
             raise ValueError(
                 f"grad must have the shape {tuple(theta.shape)} of theta, not {tuple(grad.shape)}."
             )
-        with backend.context():
-            try:
-                return self.step(backend.xp, theta, grad, state)
-            except KeyError as error:
+        form = self._form(theta)
+        for name, (shape, dtype) in form.items():
+            if name not in state:
                 raise ValueError(
-                    f"state must hold {error} for {type(self).__name__}, as init makes it, "
+                    f"state must hold {name!r} for {type(self).__name__}, as init makes it, "
                     f"not {', '.join(map(repr, state)) or 'nothing'}."
-                ) from error
+                )
+            _require_form(name, state[name], shape, dtype)
+        if len(state) > len(form):
+            self._refuse_unknown(set(state) - set(form), "; resume takes what it has of it")
+        with backend.context():
+            return self.step(backend.xp, theta, grad, state)
+
+    def _form(self, theta: Array) -> dict[str, tuple[Any, Any]]:
+        """The shapes and dtypes of the state that `init` makes: looked up, as it is once a step."""
+        found = _FORMS.get(id(self))
+        if found is None or found[0]() is not self:  # another one's, which had this id
+            if len(_FORMS) > 100:
+                _FORMS.clear()
+            found = _FORMS[id(self)] = weakref.ref(self), {}
+        kind = theta.shape, theta.dtype
+        if kind not in found[1]:
+            state = self.init(theta)
+            found[1][kind] = {name: (value.shape, value.dtype) for name, value in state.items()}
+        return found[1][kind]
 
     @abstractmethod
     def slots(self, xp: Any, theta: Array) -> State:
@@ -164,6 +196,31 @@ class Optimizer(ABC):
     @abstractmethod
     def step(self, xp: Any, theta: Array, grad: Array, state: State) -> tuple[Array, State]:
         """The pure update, inside a step; ``state`` is the step's to write into."""
+
+    # ---- numbers as operands of a program, so that it is compiled once for all of them
+
+    def operands(self) -> dict[str, float]:
+        """The plain numbers, and what is derived of them, that a step may find in its state.
+
+        Only of those optimizers that are known to take all of them from there; none that are 0,
+        since a step may leave out what they are in.
+        """
+        if type(self) not in _TAKING_OPERANDS:
+            return {}
+        found = {k: v for k, v in self.numbers().items() if isinstance(v, float) and v != 0}
+        for key in self.derived:
+            derive, name = _derivation(key)
+            if name in found:
+                found[key] = derive(found[name])
+        return found
+
+    def template(self) -> Optimizer:
+        """This optimizer without its `operands`: NaN where a step must find them in its state."""
+        blank, known = copy.copy(self), self.operands()
+        for field in fields(self):
+            if field.name in known:
+                object.__setattr__(blank, field.name, math.nan)
+        return blank
 
     # ---- equality by value, so that equal optimizers share one compiled program; arrays of numbers
     # are part of the state, and count as equal here
@@ -181,6 +238,34 @@ class Optimizer(ABC):
 
 _TYPED = {"beta1": "betas[0]", "beta2": "betas[1]"}
 """How the numbers are named where they are given, of those that are named otherwise."""
+
+_FORMS: dict[int, tuple[weakref.ref[Optimizer], dict[Any, dict[str, tuple[Any, Any]]]]] = {}
+"""The forms of the states of optimizers, by their ids: for one shape and dtype of theta or more."""
+
+
+def _require_form(name: str, found: Any, shape: Any, dtype: Any) -> None:
+    """Raise if an entry of a state has not this shape and dtype."""
+    if getattr(found, "shape", None) == shape and getattr(found, "dtype", None) == dtype:
+        return
+    given = f"{tuple(found.shape)} and {found.dtype}" if _checks.is_array(found) else shown(found)
+    raise ValueError(
+        f"state[{name!r}] must have the shape {tuple(shape)} and the dtype {dtype}, not {given}."
+    )
+
+
+def _log(number: float) -> float:
+    return math.log(number) if number > 0 else -math.inf
+
+
+def _derivation(key: str) -> tuple[Callable[[float], float], str]:
+    """What is done to a number to derive ``"1 - alpha"`` or ``"log beta1"``, and its name."""
+    operation, _, name = key.rpartition(" ")
+    return {"1 -": lambda number: 1 - number, "log": _log}[operation], name
+
+
+def _derived(state: State, key: str, number: Number) -> Number:
+    """What is derived of a number: from the state if it is there, where the number is too."""
+    return state[key] if key in state else _derivation(key)[0](number)
 
 
 def _one_a_member(theta: Array) -> str:
@@ -213,12 +298,17 @@ def _signed(grad: Array, theta: Array, weight_decay: Number, maximize: bool) -> 
 
 
 def _zero(xp: Any, theta: Array) -> Array:
-    """A zero for counting steps, of the dtype and device of ``theta``: 0-d, or one a member.
+    """A zero for counting steps, an integer on the device of ``theta``: 0-d, or one a member.
 
-    Members that leave a run early keep their own count, and go on from it as they would alone.
+    A float32 would stand still at 2²⁴. Members that leave a run early keep their own count, and go
+    on from it as they would alone.
     """
-    zeros = xp.zeros_like(theta)
-    return xp.sum(zeros) if len(theta.shape) == 1 else xp.sum(zeros, axis=-1, keepdims=True)
+    return xp.count_nonzero(xp.zeros_like(theta), axis=-1, keepdims=len(theta.shape) > 1)
+
+
+def _next(xp: Any, step: Array) -> Array:
+    """The count of the next step; 32 bits, which an hour of small steps exceeds, stand still."""
+    return step + 1 if step.dtype == xp.int64 else xp.minimum(step, 2**31 - 2) + 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,6 +327,8 @@ class SGD(Optimizer):
         nesterov: look ahead; needs momentum, and no dampening.
         maximize: climb instead.
     """
+
+    derived = ("1 - dampening",)
 
     lr: Number = 1e-2
     momentum: Number = 0.0
@@ -274,10 +366,11 @@ class SGD(Optimizer):
         v = state["v"]
         v *= momentum
         if self.dampening != 0:
-            step = state["step"]
+            step, rest = state["step"], _derived(state, "1 - dampening", self.dampening)
             # The first gradient is taken whole, as torch does.
-            v += (1 - self.dampening * xp.astype(step > 0, theta.dtype)) * grad
-            state = {**state, "step": step + 1}
+            first, later = (xp.astype(is_so, theta.dtype) for is_so in (step == 0, step > 0))
+            v += (first + rest * later) * grad
+            state = {**state, "step": _next(xp, step)}
         else:
             v += grad
         state = {**state, "v": v}
@@ -338,8 +431,8 @@ class AdaGrad(Optimizer):
         d = xp.sqrt(s)
         d += eps
         d = grad / d
-        d *= lr / (1 + lr_decay * step)
-        return theta - d, {**state, "s": s, "step": step + 1}
+        d *= lr / (1 + lr_decay * xp.astype(step, theta.dtype))
+        return theta - d, {**state, "s": s, "step": _next(xp, step)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -358,6 +451,8 @@ class RMSprop(Optimizer):
         centered: divide by the standard deviation of the gradient.
         maximize: climb instead.
     """
+
+    derived = ("1 - alpha",)
 
     lr: Number = 1e-2
     alpha: Number = 0.99
@@ -382,16 +477,17 @@ class RMSprop(Optimizer):
 
     def step(self, xp: Any, theta: Array, grad: Array, state: State) -> tuple[Array, State]:
         lr, eps = state.get("lr", self.lr), state.get("eps", self.eps)
-        alpha: Number = state.get("alpha", self.alpha)
+        alpha = state.get("alpha", self.alpha)
+        rest: Number = _derived(state, "1 - alpha", self.alpha)
         weight_decay = state.get("weight_decay", self.weight_decay)
         grad = _signed(grad, theta, weight_decay, self.maximize)
         s = state["s"]
         s *= alpha
-        s += (1 - alpha) * grad * grad
+        s += rest * grad * grad
         state = {**state, "s": s}
         if self.centered:
             mean = state["mean"]
-            mean += (1 - alpha) * (grad - mean)
+            mean += rest * (grad - mean)
             state["mean"] = mean
             # A variance: where it is nothing but rounding, it must not become negative.
             d = xp.sqrt(xp.maximum(s - mean * mean, 0.0))
@@ -418,8 +514,9 @@ class Adam(Optimizer):
     greatest ``v`` so far in place of ``v``; with decoupled weight decay (AdamW, Loshchilov and
     Hutter 2019) ``θ ← θ − lr λ θ`` before, instead of ``g ← g + λ θ``.
 
-    The state holds ``m / (1 − β₁)`` and ``v / (1 − β₂)``, and the corrections are folded into two
-    numbers a step: the same result, in 10 passes over the vector instead of 14.
+    The state holds ``m / (1 − β₁)``, and the corrections are folded into two numbers a step: the
+    same result, in 11 passes over the vector instead of 14. ``v`` is held as it is: undivided, it
+    would overflow at gradients ``1 / √(1 − β₂)`` times smaller.
 
     Args:
         lr: the learning rate, at least 0.
@@ -428,6 +525,8 @@ class Adam(Optimizer):
         weight_decay: ``λ``, at least 0.
         amsgrad, maximize, decoupled_weight_decay: as above.
     """
+
+    derived = ("1 - beta1", "log beta1", "1 - beta2", "log beta2")
 
     lr: Number = 1e-3
     betas: tuple[Number, Number] = (0.9, 0.999)
@@ -441,51 +540,60 @@ class Adam(Optimizer):
         self._require("lr", "eps", "weight_decay", least=0)
         self._require_switches("amsgrad", "maximize", "decoupled_weight_decay")
         if not isinstance(self.betas, (tuple, list)) or len(self.betas) != 2:
-            raise TypeError(f"betas must be a pair of numbers, not {self.betas!r}.")
+            raise TypeError(f"betas must be a pair of numbers, not {shown(self.betas)}.")
         betas = [_check(f"betas[{i}]", b, least=0, below=1) for i, b in enumerate(self.betas)]
         object.__setattr__(self, "betas", tuple(betas))
 
     def numbers(self) -> dict[str, Number]:
         return {**super().numbers(), "beta1": self.betas[0], "beta2": self.betas[1]}
 
+    def template(self) -> Optimizer:
+        blank, known = super().template(), self.operands()
+        betas = (math.nan if f"beta{i}" in known else b for i, b in enumerate(self.betas, 1))
+        object.__setattr__(blank, "betas", tuple(betas))
+        return blank
+
     def slots(self, xp: Any, theta: Array) -> State:
         names = ["m", "v", *["v_max"] * self.amsgrad]
         return {**{name: xp.zeros_like(theta) for name in names}, "step": _zero(xp, theta)}
 
     def step(self, xp: Any, theta: Array, grad: Array, state: State) -> tuple[Array, State]:
-        lr: Number = state.get("lr", self.lr)
-        eps: Number = state.get("eps", self.eps)
-        beta1: Number = state.get("beta1", self.betas[0])
-        beta2: Number = state.get("beta2", self.betas[1])
+        beta1, beta2 = self.betas
+        lr, eps = state.get("lr", self.lr), state.get("eps", self.eps)
         weight_decay = state.get("weight_decay", self.weight_decay)
         if self.decoupled_weight_decay:
             theta = theta - lr * weight_decay * theta
             weight_decay = 0.0
         grad = _signed(grad, theta, weight_decay, self.maximize)
-        m, v, step = state["m"], state["v"], state["step"] + 1
-        m *= beta1
+        rest1 = _derived(state, "1 - beta1", beta1)
+        rest2 = _derived(state, "1 - beta2", beta2)
+        m, v, step = state["m"], state["v"], _next(xp, state["step"])
+        m *= state.get("beta1", beta1)
         m += grad
-        v *= beta2
-        v += grad * grad
+        v *= state.get("beta2", beta2)
+        v += rest2 * grad * grad
         state = {**state, "m": m, "v": v, "step": step}
         if self.amsgrad:
             v = xp.maximum(state["v_max"], v)
             state["v_max"] = v
-        # m̂ / (√v̂ + ε) = rate · m' / (√v' + ε / root) for the moments m', v' as they are kept.
-        root = xp.sqrt((1 - beta2) / _correction(xp, beta2, step))
-        rate = lr * ((1 - beta1) / _correction(xp, beta1, step)) / root
+        t = xp.astype(step, theta.dtype)
+        # m̂ / (√v̂ + ε) = rate · m' / (√v + root · ε) for m' as it is kept.
+        root = xp.sqrt(_correction(xp, _derived(state, "log beta2", beta2), t))
+        rate = lr * (rest1 / _correction(xp, _derived(state, "log beta1", beta1), t)) * root
         d = xp.sqrt(v)
-        d += eps / root
+        d += eps * root
         d = m / d
         d *= rate
         return theta - d, state
 
 
-def _correction(xp: Any, beta: Number, step: Array) -> Array:
+def _correction(xp: Any, log_beta: Number, t: Array) -> Array:
     """``1 − βᵗ``, by way of ``expm1`` since float32 would lose half its digits for β near 1."""
-    if _checks.is_array(beta):
-        return -xp.expm1(xp.log(beta) * step)
-    return -xp.expm1((math.log(beta) if beta > 0 else -math.inf) * step)
+    return -xp.expm1(log_beta * t)
+
+
+_TAKING_OPERANDS = (SGD, AdaGrad, RMSprop, Adam)
+"""Whose step takes every number from its state if it is there. A subclass might not."""
 
 
 def AdamW(

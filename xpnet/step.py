@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from xpnet.layers.base import Array
@@ -39,6 +39,16 @@ class TrainingStep:
         """The arrays within it that a step reads from the carry instead."""
         return self.optimizer.carried()
 
+    @property
+    def operands(self) -> dict[str, float]:
+        """The plain numbers within it that it reads from its state instead, if they are there."""
+        return self.optimizer.operands()
+
+    @property
+    def template(self) -> TrainingStep:
+        """This step without its `operands`: the same one for all their values."""
+        return replace(self, optimizer=self.optimizer.template()) if self.operands else self
+
     def __call__(self, carry: Carry, batch: Data) -> tuple[Carry, dict[str, Array]]:
         grad, metrics = self.gradient(carry[0], batch)
         return self.update(carry, grad), metrics
@@ -49,7 +59,8 @@ class TrainingStep:
         value, grad, output, _ = self.network.gradient(self.xp, theta, x, target, self.loss, weight)
         metrics = {"loss": value}
         if self.loss.classifies:
-            metrics["accuracy"] = self.loss.accuracy(self.xp, output, target)
+            weights = () if weight is None else (weight,)
+            metrics["accuracy"] = self.loss.accuracy(self.xp, output, target, *weights)
         return grad, metrics
 
     def update(self, carry: Carry, grad: Array) -> Carry:

@@ -22,9 +22,9 @@ from xpnet.history import History
 from xpnet.initializers import RNG
 from xpnet.job import Job
 from xpnet.layers.base import Array
-from xpnet.losses import Loss, prepare_weight
+from xpnet.losses import Loss, prepare
 from xpnet.model import Model
-from xpnet.network import Sequential, check_loss, check_members, check_samples
+from xpnet.network import Sequential, check_finite, check_loss, check_members, check_samples
 from xpnet.optimizers import Optimizer
 from xpnet.population import Population
 from xpnet.step import Data, TrainingStep
@@ -286,32 +286,16 @@ def _prepare(
     """The data as a step wants it; looks at all values once."""
     xp = backend.xp
     shape = (*theta.shape[:-1], x.shape[-2], network.out_features or x.shape[-1])
-    target = loss.prepare(backend, shape, y, theta.dtype)
-    weight = prepare_weight(backend, sample_weight, shape, theta.dtype)
     for name, array in (("x", x), ("y", y), ("sample_weight", sample_weight)):
         floating = array is not None and xp.isdtype(array.dtype, "real floating")
         if floating:
-            _check_finite(backend, name, array)
-    _check_finite(backend, "theta", theta)
-    loss.check_values(backend, shape, y)
+            check_finite(backend, name, array)
+    check_finite(backend, "theta", theta)
+    target, weight = prepare(backend, loss, shape, y, sample_weight, theta.dtype, check=True)
     if not network.gives_probabilities:
         few = x[..., : min(int(x.shape[-2]), 64), :]
         loss.check_output(backend, lambda: network.apply(xp, network._views(xp, theta), few))
-    if weight is not None:
-        if bool(xp.any(weight < 0)):
-            least = float(backend.to_host(xp.min(weight)))
-            raise ValueError(f"sample_weight must be at least 0 everywhere, not {least:.6g}.")
-        if not bool(xp.all(xp.sum(weight, axis=-2) > 0)):
-            raise ValueError("sample_weight must be above 0 for at least one sample.")
     return x, target, weight
-
-
-def _check_finite(backend: backends.Backend, name: str, array: Array) -> None:
-    if not bool(backend.xp.all(backend.xp.isfinite(array))):
-        host = backend.to_host(array)
-        place = tuple(map(int, np.argwhere(~np.isfinite(host))[0]))
-        where = f"{name}[{', '.join(map(str, place))}]"
-        raise ValueError(f"{name} must hold finite numbers, but {where} is {host[place]}.")
 
 
 @contextmanager

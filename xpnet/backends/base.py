@@ -141,6 +141,11 @@ class Backend(ABC):
         if not (result == 4).all():
             raise BackendUnavailable(f"backend {cls.name!r} computed {result.tolist()} for 2 + 2.")
 
+    @property
+    def on_host(self) -> bool:
+        """Whether arrays lie where Python runs, so that a look at their values waits for nobody."""
+        return False
+
     def describe(self) -> str:
         """The device in words, for a report."""
         return str(self.device)

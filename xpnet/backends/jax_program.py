@@ -7,7 +7,7 @@ size of network in its own way.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -36,6 +36,9 @@ TINY_SIZE = 4096
 LARGE = 1 << 15
 """From how many parameters on copies of theta cost more than operations in pieces."""
 
+KEPT = 64
+"""How many steps keep their programs, each of some MiB, for the next training."""
+
 
 class Static:
     """A step as an argument that JAX compiles for: equal where the steps said the same.
@@ -56,10 +59,6 @@ class Static:
         return self is other or (isinstance(other, Static) and self.says == other.says)
 
 
-_KNOWN: dict[Static, Static] = {}
-"""The first of all equal ones, which is asked for at every call: to be itself is told at once."""
-
-
 Body = Callable[[Carry, Data, "Array | None"], tuple[Carry, Metrics]]
 """A step with the rows of its batch, or with ``None`` for all of the data."""
 
@@ -67,42 +66,79 @@ Body = Callable[[Carry, Data, "Array | None"], tuple[Carry, Metrics]]
 def compiled(step: Step) -> Any:
     """``(n, rewrite, carry, data, orders)`` -> what `run_plainly` returns, in one program.
 
-    Steps that say the same share their programs, from one training to the next. What compares by
-    identity, somewhere within a step, may be changed in between: such a step has programs of its
-    own, which go with it.
+    Steps that say the same share their programs, from one training to the next; their ``operands``
+    are not part of what they say. What compares by identity, somewhere within a step, may be
+    changed in between: such a step has programs of its own, which go with it.
 
     Nothing is donated: the arrays at an interval's beginning are kept, to come back to, and what is
     donated would have to be copied first.
     """
+    operands: dict[str, float] = getattr(step, "operands", {})
+    step = getattr(step, "template", step)
     try:
-        static = Static(step)
-        return partial(_scan_shared, _KNOWN.setdefault(static, static))
+        program = _shared(Static(step))
     except ByIdentity:
-        return jax.jit(partial(_scan, step), static_argnums=(0, 1))
+        program = _jitted(step)
+    names, values = tuple(operands), list(operands.values())
+
+    @lru_cache(maxsize=2)
+    def numbers(dtype: Any) -> Array | None:
+        """All operands in one array, which is handed over sooner than many."""
+        return jnp.asarray(values, dtype) if values else None
+
+    def run(n: int, rewrite: bool, carry: Carry, data: Data, orders: Array | None) -> Any:
+        return program(n, rewrite, names, carry, data, orders, numbers(carry[0].dtype))
+
+    return run
+
+
+def _jitted(step: Step) -> Any:
+    return jax.jit(partial(_scan, step), static_argnums=(0, 1, 2))
+
+
+@lru_cache(maxsize=KEPT)
+def _shared(static: Static) -> Any:
+    """The programs of all steps that say the same."""
+    return _jitted(static.step)
 
 
 def _scan(
-    step: Step, n: int, rewrite: bool, carry: Carry, data: Data, orders: Array | None
+    step: Step,
+    n: int,
+    rewrite: bool,
+    names: tuple[str, ...],
+    carry: Carry,
+    data: Data,
+    orders: Array | None,
+    numbers: Array | None,
 ) -> tuple[Carry, Metrics]:
-    """Run a step ``n`` times; compiled once for these shapes."""
+    """Run a step ``n`` times; compiled once for these shapes.
 
-    def body(carry: Carry, data: Data, rows: Array | None) -> tuple[Carry, Metrics]:
-        return step(carry, data if rows is None else step.select(data, rows))
+    ``numbers``, the operands of these ``names``, go to every step with its data, and from there
+    into its state.
+    """
+
+    def body(carry: Carry, given: Data, rows: Array | None) -> tuple[Carry, Metrics]:
+        data, operands = given
+        batch = data if rows is None else step.select(data, rows)
+        if not operands:
+            return step(carry, batch)
+        theta, state = carry
+        (theta, after), metrics = step((theta, {**operands, **state}), batch)
+        kept = {name: value for name, value in after.items() if name in state}
+        return (theta, kept), metrics
+
+    given = data, {name: numbers[i] for i, name in enumerate(names)}
 
     result: tuple[Carry, Metrics]
     for way in (members_last, in_pieces, written_out) if rewrite else ():
         try:
-            result = way(body, n, carry, data, orders)
+            result = way(body, n, carry, given, orders)
             return result
         except Opaque:
             pass
-    result = lax.scan(lambda carry, rows: body(carry, data, rows), carry, orders, length=n)
+    result = lax.scan(lambda carry, rows: body(carry, given, rows), carry, orders, length=n)
     return result
-
-
-@partial(jax.jit, static_argnums=(0, 1, 2))
-def _scan_shared(static: Static, *args: Any) -> Any:
-    return _scan(static.step, *args)
 
 
 # ---- the three ways to write an interval, each for its own size of network

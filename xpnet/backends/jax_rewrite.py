@@ -82,6 +82,13 @@ A processor then adds several members at once, where it would go through the ter
 """
 
 
+SUMMED = 256
+"""Up to how many rows are added up by a product with ones, which adds one after the other.
+
+XLA's own sum adds in pairs; for more rows it is the faster one, too.
+"""
+
+
 class Opaque(Exception):
     """What a step does cannot be written in this form; it must be run as it is written."""
 
@@ -323,8 +330,8 @@ class Pieces(Rewrite):
                     return [inputs[0].parts[spans.index(span)]]
             elif name in ELEMENTWISE:
                 return [self._piecewise(equation, inputs)]
-        elif name == "reduce_sum" and params["axes"] == (0,) and _is_matrix(inputs[0]):
-            # The sum of a gradient over the samples; several times faster as a product.
+        elif name == "reduce_sum" and params["axes"] == (0,) and _is_short(inputs[0]):
+            # The sum of a gradient over the samples; 19 µs instead of 32 for 128 × 512.
             return [jnp.ones(inputs[0].shape[:1], inputs[0].dtype) @ inputs[0]]
         return super().operate(equation, [self.join(value) for value in inputs])
 
@@ -344,5 +351,7 @@ class Pieces(Rewrite):
         return Split([part(i) for i in range(len(self.lengths))])
 
 
-def _is_matrix(value: Any) -> bool:
-    return jnp.ndim(value) == 2 and bool(jnp.issubdtype(value.dtype, jnp.floating))
+def _is_short(value: Any) -> bool:
+    """Whether this is a matrix of floats with few rows to add up."""
+    floating = jnp.ndim(value) == 2 and bool(jnp.issubdtype(value.dtype, jnp.floating))
+    return floating and value.shape[0] <= SUMMED

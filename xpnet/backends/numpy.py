@@ -52,6 +52,10 @@ class NumPyBackend(Backend):
             )
         return _BACKEND
 
+    @property
+    def on_host(self) -> bool:
+        return True
+
     def frozen(self, array: Array) -> Array:
         array = self.copy(array)
         array.flags.writeable = False

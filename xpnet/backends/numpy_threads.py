@@ -79,8 +79,8 @@ class _Share:
         value, backprop = self.loss.forward(xp, output, target, weight)
         return value * self.share, lambda: backprop() * self.share
 
-    def accuracy(self, xp: Any, output: Any, target: Any) -> Any:
-        return self.loss.accuracy(xp, output, target) * self.share
+    def accuracy(self, xp: Any, output: Any, target: Any, *weight: Any) -> Any:
+        return self.loss.accuracy(xp, output, target, *weight) * self.share
 
     @property
     def classifies(self) -> bool:
@@ -144,8 +144,6 @@ class ThreadedProgram:
         theta, state = carry
         if not getattr(step, "splits", False):
             raise Untraceable("a step that is more than a mean over independent samples")
-        if data[2] is not None:
-            raise Untraceable("the shares of a weighted mean depend on the weights")
         if any(v.shape not in ((), theta.shape) for v in state.values()):
             raise Untraceable("a state that does not go with the parameters")
         vectors = {"theta": theta, **{k: v for k, v in state.items() if v.ndim}}
@@ -192,7 +190,7 @@ class ThreadedProgram:
         count = len(self.rows)
         meeting = Meeting(count)
         metrics: list[Metrics] = [{}] * count
-        counters = [[float(state[name]) for name in u.counters] for u in self.updates]
+        counters = [update.numbers(state) for update in self.updates]
         stop = threading.Event()
 
         def work(i: int) -> None:

@@ -6,7 +6,7 @@ of calls such as ``multiply(a3, c1, a5)``, which is compiled and run ``n`` times
 
 - A value takes over the buffer of an operand that nothing reads any more; moments and parameters
   are updated where they lie, gradients are computed in their place in the vector.
-- 0-d arithmetic on the step counter is done on Python floats.
+- 0-d arithmetic on the step counter is done on Python's integers and floats.
 
 How a library's calls are written, and what else pays there, is in its own module.
 """
@@ -43,6 +43,8 @@ INFIX = {
     "not_equal": "!=",
 }
 COMPARISONS = ("greater", "greater_equal", "less", "less_equal", "equal", "not_equal")
+WHOLE = ("add", "subtract", "multiply", "negative", "abs", "maximum", "minimum")
+"""What Python's integers do as those of a library do."""
 END = 1 << 60
 """The position of what is read after the step."""
 
@@ -137,6 +139,10 @@ class Program(ABC):
     @abstractmethod
     def is_floating(self, dtype: Any) -> bool:
         """Whether a dtype holds floats."""
+
+    def is_whole(self, dtype: Any) -> bool:
+        """Whether a dtype holds integers."""
+        return "int" in str(dtype)
 
     @abstractmethod
     def shares(self, a: Array, b: Array) -> bool:
@@ -349,12 +355,13 @@ class Program(ABC):
     def operand(self, arg: Any, dtype: Any) -> Array | str:
         """What a call is given for an operand: an array, or the name of a variable."""
         is_number = not isinstance(arg, Node) or arg.host
-        if is_number and not isinstance(arg, bool) and not self.is_floating(dtype):
+        whole = type(arg) is int and self.is_whole(dtype)
+        if is_number and not isinstance(arg, bool) and not whole and not self.is_floating(dtype):
             raise Untraceable(f"a number among operands of {dtype}")
         if not isinstance(arg, Node):
             return self.number(arg, dtype)
         if arg.host:
-            return self._host_array(arg, dtype)
+            return self._host_array(arg)
         if arg in self.variables:
             return self.variables[arg]
         return self.array(arg)
@@ -368,11 +375,14 @@ class Program(ABC):
         """An operand as it stands in a call."""
         return operand if isinstance(operand, str) else self.name(operand)
 
-    def _host_array(self, node: Node, dtype: Any) -> Array:
-        """The 0-d array into which a Python float is put for the calls."""
-        key = (node, str(dtype))
+    def _host_array(self, node: Node) -> Array:
+        """The 0-d array into which a Python number is put for the calls.
+
+        Of its own dtype, which on NumPy decides in which one its operation is done.
+        """
+        key = (node, "host")
         if key not in self.constants:
-            self.constants[key] = self.full((), 0, dtype)
+            self.constants[key] = self.full((), 0, node.dtype)
             lines = self.lines if node in self.position else self.head
             lines.append(self.put(self.name(self.constants[key]), self.variables[node]))
         return self.constants[key]
@@ -392,8 +402,12 @@ class Program(ABC):
     def write_host(self, node: Node) -> None:
         """Write arithmetic on counters, as Python does it."""
         args = [self.scalar_text(arg) for arg in node.args]
-        if not self.is_floating(node.dtype) and node.op not in COMPARISONS:
-            raise Untraceable(f"{node.op} to {node.dtype}, which Python floats are not")
+        whole = node.op in WHOLE and all(
+            self.is_whole(arg.dtype) if isinstance(arg, Node) else type(arg) is int
+            for arg in node.args
+        )
+        if not whole and not self.is_floating(node.dtype) and node.op not in COMPARISONS:
+            raise Untraceable(f"{node.op} to {node.dtype}, which Python's numbers do not know")
         if node.op == "astype":
             text = f"float({args[0]})"
         elif node.op in HOST:
@@ -496,7 +510,7 @@ class Program(ABC):
             n,
             orders,
             interrupted,
-            *(float(values[name]) for name in self.counters),
+            *self.numbers(values),
             *(self.rows(history) for history in metrics.values()),
         )
         after = dict(self.carry)
@@ -506,6 +520,10 @@ class Program(ABC):
             (after["theta"], {name: after[name] for name in state}),
             {name: history[:done] for name, history in metrics.items()},
         )
+
+    def numbers(self, state: dict[str, Array]) -> list[float]:
+        """The counters of a state as Python's numbers, whole ones as integers."""
+        return [state[name].item() for name in self.counters]
 
     def advance(self, counters: Iterable[float]) -> list[float]:
         """Do one step of a recording without rows and metrics, where the carry lies; the counters

@@ -38,6 +38,10 @@ class StrictBackend(NumPyBackend):
         backend.device = array.device
         return backend
 
+    @property
+    def on_host(self) -> bool:
+        return self.describe() == "cpu"
+
     def workers(self, threads: int | None = None) -> int:
         return 1
 

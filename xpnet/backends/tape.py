@@ -40,7 +40,7 @@ class Node:
         static: the rest of the call: axes, shapes, dtypes.
         shape, dtype: as found when it was recorded.
         value: the array itself, for constants and inputs.
-        host: whether it follows from 0-d carry alone, so that it can be a Python float.
+        host: whether it follows from 0-d carry alone, so that it can be a Python number.
     """
 
     op: str

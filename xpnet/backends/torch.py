@@ -52,6 +52,10 @@ class TorchBackend(Backend):
         backend.device = array.device
         return backend
 
+    @property
+    def on_host(self) -> bool:
+        return bool(self.device.type == "cpu")
+
     def describe(self) -> str:
         if self.device.type == "cuda":
             return f"{self._import().cuda.get_device_name(self.device)} ({self.device})"

@@ -21,6 +21,13 @@ from xpnet.backends.tape import Node, Recording, Untraceable
 LARGE = 1 << 15
 """From how many elements on a pass over memory costs more than a Python number in a call."""
 
+ADDED = 256
+"""Up to how many terms a sum is a product with ones, which adds them one after the other.
+
+From there on PyTorch's own sum, which adds in pairs, is about as fast: 290 µs instead of 200 for
+4096 × 512, in a step of 45 ms.
+"""
+
 _NAMES = {"equal": "eq", "not_equal": "ne"}
 
 
@@ -169,6 +176,12 @@ class TorchProgram(Program):
                     continue
                 a, b = product.args
                 if not self._is_number(a) and not self._is_number(b):
+                    for scaled, other in ((a, b), (b, a)):  # a number among three factors
+                        if self._within(scaled, "multiply", node):
+                            for factor, array in (scaled.args, scaled.args[::-1]):
+                                if self._is_number(factor) and not self._is_number(array):
+                                    within = {product, scaled}
+                                    return "addcmul", (first, array, other), factor, within
                     return "addcmul", (first, a, b), None, {product}
                 number, other = (a, b) if self._is_number(a) else (b, a)
                 if large and isinstance(other, Node) and not self._is_number(other):
@@ -221,7 +234,8 @@ class TorchProgram(Program):
             return f"{call}, out={out})"
         number = self._number(factor, node.dtype)
         if name != "addcdiv":
-            return f"{call}, alpha={number}, out={out})"
+            keyword = "value" if name == "addcmul" else "alpha"
+            return f"{call}, {keyword}={number}, out={out})"
         variable = self.scalar_text(factor)
         together = f"{call}, value=-{variable}, out={out})"
         first, a, b = operands
@@ -296,21 +310,21 @@ class TorchProgram(Program):
             raise Untraceable("a reduction of nothing")
         out = self.allocate(node)
         floats = node.op == "sum" and a.dtype.is_floating_point
-        if floats and keepdims and axis == -2:
+        if floats and keepdims and axis == -2 and a.shape[-2] <= ADDED:
             return self._product(self._ones((1, a.shape[-2]), a.dtype), a, out)
-        if floats and keepdims and axis == -1:
+        if floats and keepdims and axis == -1 and a.shape[-1] <= ADDED:
             # A vector is one row: its product is (1, 1), into which a result (1,) must be shaped.
             rows, column = (a, out) if a.ndim > 1 else (a.reshape(1, -1), out.reshape(1, 1))
             return self._product(rows, self._ones((a.shape[-1], 1), a.dtype), column)
-        counts = node.op == "count_nonzero" and a.dtype == torch.bool
-        if axis == (-2, -1) and not keepdims and a.is_contiguous() and (floats or counts):
-            flat = a.reshape(*a.shape[:-2], -1)
-            if floats:
-                column = flat.reshape(-1, flat.shape[-1])
+        if floats and axis == (-2, -1) and not keepdims and a.is_contiguous():
+            flat = a.reshape(-1, math.prod(a.shape[-2:]))
+            if flat.shape[-1] <= ADDED:
                 ones = self._ones((flat.shape[-1], 1), a.dtype)
-                return self._product(column, ones, out.reshape(-1, 1))
-            kind = f"dtype={self.name(node.dtype)}, out={self.name(out)}"
-            return f"{self._function('sum')}({self.name(flat)}, -1, {kind})"
+                return self._product(flat, ones, out.reshape(-1, 1))
+        counts = node.op == "count_nonzero" and a.dtype == torch.bool
+        if node.op == "sum" or counts:
+            sum_, dtype = self._function("sum"), self.name(node.dtype)
+            return f"{sum_}({source}, {axis!r}, {keepdims}, dtype={dtype}, out={self.name(out)})"
         if node.op == "max" and isinstance(axis, int):
             return f"{self._function('amax')}({source}, {axis}, {keepdims}, out={self.name(out)})"
         if node.op == "argmax":
