@@ -115,6 +115,14 @@ def matrix(session: nox.Session, backend: str) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Random trainings on an array library, held to torch.optim; ``-- --cases 10000``."""
+    named = [name for name in ("jax", "strict") if any(name in arg for arg in session.posargs)]
+    install(session, "test", "torch", *named)
+    python(session, "-m", "tests.fuzz", *session.posargs)
+
+
+@nox.session
 def report(session: nox.Session) -> None:
     """Remake the report on NumPy into report/; fails if a number that must agree does not."""
     named = [

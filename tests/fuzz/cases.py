@@ -1,0 +1,307 @@
+"""Random trainings: a case is drawn from a seed and its number alone.
+
+What shapes a case (network, loss, optimizer, members, batches) is drawn from ``number // repeat``,
+its values (data, weights, parameters) from ``number``: where each shape is compiled, as on JAX,
+``repeat`` trainings share one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import xpnet as xn
+
+ACTIVATIONS = ("leaky", "leaky", "tanh", "sigmoid", "identity")
+
+
+@dataclass
+class Case:
+    """One training.
+
+    Attributes:
+        layers, loss, optimizer: as `expected` reads them; ``optimizer`` is a name and its options.
+        nested: where the layers are cut into networks within the network.
+        members, dtype: of the training.
+        x, y, weight, theta: on the host, in the dtype of the training; ``theta`` as it begins.
+        seed: what ``theta`` is drawn from, or ``None`` where it is given.
+        epochs: of one `fit`, and of a second that goes on from it, or 0.
+        options: the other arguments of `fit`.
+        as_large: whether what is small is run as large arrays are (see `small_as_large`).
+    """
+
+    number: int
+    layers: list[tuple[Any, ...]]
+    nested: tuple[int, ...]
+    loss: tuple[Any, ...]
+    optimizer: tuple[str, dict[str, Any]]
+    members: int | None
+    dtype: str
+    epochs: tuple[int, int]
+    options: dict[str, Any]
+    as_large: bool
+    seed: int | None
+    x: np.ndarray = field(repr=False)
+    y: np.ndarray = field(repr=False)
+    weight: np.ndarray | None = field(repr=False)
+    theta: np.ndarray = field(repr=False)
+    told: str = ""
+
+    # ---- as xpnet has it
+
+    def network(self) -> xn.Sequential:
+        built: list[xn.Layer] = []
+        for kind, *numbers in self.layers:
+            if kind == "linear":
+                built.append(xn.Linear(*numbers))
+            elif kind == "leaky":
+                built.append(xn.LeakyReLU(numbers[0]) if numbers[0] else xn.ReLU())
+            else:
+                built.append({"tanh": xn.Tanh, "sigmoid": xn.Sigmoid}.get(kind, xn.Identity)())
+        if self.nested:
+            a, b = self.nested
+            built = [*built[:a], xn.Sequential(*built[a:b]), *built[b:]]
+        return xn.Sequential(*built)
+
+    def criterion(self) -> xn.Loss:
+        found: xn.Loss = getattr(xn, self.loss[0])(*self.loss[1:])
+        return found
+
+    # ---- as the references have it: float64, with an axis of members
+
+    def prepared(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        x = self.x if self.x.ndim == 3 else self.x[None]
+        outputs = next(layer[2] for layer in reversed(self.layers) if layer[0] == "linear")
+        y = self.y
+        if self.loss[0] == "CrossEntropy" and y.dtype.kind in "iu":
+            y = y[..., None] == np.arange(outputs)
+        y = y if y.ndim == 3 else y[None]
+        w = self.weight
+        w = None if w is None else np.asarray(w if w.ndim == 2 else w[None], dtype=np.float64)
+        return x.astype(np.float64), y.astype(np.float64), w
+
+    def theta64(self) -> np.ndarray:
+        theta = self.theta if self.theta.ndim == 2 else self.theta[None]
+        return theta.astype(np.float64)
+
+    def orders(self) -> list[list[np.ndarray]]:
+        """The rows of every step of every epoch."""
+        samples, size = self.x.shape[-2], self.options["batch_size"]
+        rng = np.random.default_rng(self.options["shuffle_seed"])
+        epochs = []
+        for _ in range(sum(self.epochs)):
+            rows = np.arange(samples)
+            if size is not None and self.options["shuffle"]:
+                rng.shuffle(rows)
+            size_ = size or samples
+            epochs.append([rows[i : i + size_] for i in range(0, samples, size_)])
+        return epochs
+
+    def __str__(self) -> str:
+        name, options = self.optimizer
+        said = ", ".join(f"{k}={_short(v)}" for k, v in options.items())
+        fit = ", ".join(f"{k}={v!r}" for k, v in self.options.items())
+        weight = "None" if self.weight is None else f"{self.weight.dtype}{self.weight.shape}"
+        large = ", small arrays as large" * self.as_large
+        return (
+            f"case {self.number}: xn.fit({self.network()!r}, x {self.dtype}{self.x.shape}, "
+            f"y {self.y.dtype}{self.y.shape}, loss={self.criterion()!r}, "
+            f"optimizer=xn.{name}({said}), members={self.members}, seed={self.seed}, "
+            f"sample_weight={weight}, epochs={self.epochs}, {fit}){large}; {self.told}"
+        )
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_short, value))})"
+    return f"array{np.ravel(value).tolist()}" if np.ndim(value) == 2 else repr(value)
+
+
+class _Dice:
+    """A generator with the questions that are asked here."""
+
+    def __init__(self, *seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+
+    def chance(self, p: float) -> bool:
+        return bool(self.rng.random() < p)
+
+    def one_of(self, *values: Any) -> Any:
+        return values[int(self.rng.integers(len(values)))]
+
+    def whole(self, low: int, high: int) -> int:
+        """From ``low`` to ``high``, small ones more often."""
+        return low + int((high - low + 1) * self.rng.random() ** 2)
+
+    def scale(self, low: float, high: float) -> float:
+        return float(10.0 ** self.rng.uniform(low, high))
+
+
+def make(seed: int, number: int, repeat: int = 1, large: bool = True) -> Case:
+    """Draw a case."""
+    shape, value = _Dice(seed, number // repeat, 0), _Dice(seed, number, 1)
+    dtype = shape.one_of("float32", "float64")
+    big = large and shape.chance(0.02)
+    members = None if big or shape.chance(0.4) else shape.one_of(1, 2, 3, 3, 5, 7, 12)
+    samples = shape.whole(700, 1500) if big else shape.whole(1, 300 if shape.chance(0.1) else 40)
+    kind = shape.one_of("BCE", "BCEWithLogits", "CrossEntropy", "MSE", "Huber")
+    loss = (kind,)
+    if kind == "BCE":
+        loss = (kind, shape.one_of(1e-3, 0.0, 1e-7, shape.scale(-8, -1)))
+    elif kind == "Huber":
+        loss = (kind, shape.one_of(1.0, shape.scale(-3, 3)))
+    outputs = shape.whole(2, 5) if kind == "CrossEntropy" else shape.whole(1, 3)
+    layers = _layers(shape, big, outputs, final=kind == "BCE")
+    cut = sorted(int(shape.rng.integers(len(layers) + 1)) for _ in range(2))
+    nested = tuple(cut) if shape.chance(0.3) and cut[0] < cut[1] else ()
+    size = sum(n[0] * n[1] + n[1] for k, *n in layers if k == "linear")
+
+    batch = None
+    if shape.chance(0.5) and samples > 1:
+        batch = shape.one_of(1, samples, *[int(shape.rng.integers(1, samples + 1))] * 4)
+        batch = max(batch, -(-samples // 8))  # at most 8 steps an epoch
+    epochs = 2 if big else shape.whole(1, 6)
+    more = shape.whole(1, 2) if shape.chance(0.3) else 0
+    options = {
+        "batch_size": batch,
+        "shuffle": shape.chance(0.7),
+        "shuffle_seed": int(shape.rng.integers(100)),
+        "epoch_checking": shape.one_of(1, 2, 3, 100),
+        "every_epoch": shape.chance(0.8),
+        "acc_goal": None,
+        "block": None if members is None or shape.chance(0.5) else shape.whole(1, members),
+        "threads": shape.one_of(None, 1, 2, 3),
+    }
+    if kind in ("BCE", "BCEWithLogits", "CrossEntropy") and shape.chance(0.3):
+        options["acc_goal"] = shape.one_of(1.0, 0.5, 0.75, 0.9)
+    optimizer = _optimizer(shape, members)
+
+    as_large = shape.chance(0.3)
+    own = {name: members is not None and shape.chance(0.3) for name in ("x", "y", "w")}
+    target = shape.one_of("hard", "hard", "soft", "integers")
+    weighted = shape.one_of(None, None, "any", "scaled", "zeros", "wild", "integers")
+
+    lead = {name: (members,) if is_own else () for name, is_own in own.items()}
+    features, scale = layers_in(layers), 1.0
+    if value.chance(0.2):
+        scale = value.scale(-20, 18) if value.chance(0.5) else value.scale(-3, 3)
+    x = value.rng.normal(size=(*lead["x"], samples, features)) * scale
+    x[value.rng.random(x.shape) < value.one_of(0.0, 0.0, 0.3)] = 0.0
+    x[value.rng.random(x.shape[:-1]) < value.one_of(0.0, 0.0, 0.0, 0.3)] = 0.0
+    y, scale_y = _targets(value, kind, target, (*lead["y"], samples, outputs), dtype, scale)
+    weight = _weights(value, weighted, (*lead["w"], samples), dtype)
+    given = shape.chance(0.6)
+    start = None if given else int(value.rng.integers(1000))
+    spread = value.one_of(1.0, 1.0, 0.3, 3.0, 0.0, value.scale(-4, 4))
+    theta = value.rng.normal(size=(size,) if members is None else (members, size)) * spread
+    theta[value.rng.random(theta.shape) < value.one_of(0.0, 0.0, 0.0, 0.3)] = 0.0
+    case = Case(
+        number, layers, nested, loss, optimizer, members, dtype, (epochs, more), options, as_large,
+        start, x.astype(dtype), y, weight, theta.astype(dtype),
+        f"x ~ {scale:.3g}, y ~ {scale_y:.3g}, theta ~ {spread:.3g}, weights {weighted}",
+    )  # fmt: skip
+    if start is not None:
+        case.theta = case.network().init(start, like=case.x, members=members)
+    return case
+
+
+def layers_in(layers: list[tuple[Any, ...]]) -> int:
+    return int(next(layer[1] for layer in layers if layer[0] == "linear"))
+
+
+def _layers(dice: _Dice, big: bool, outputs: int, final: bool) -> list[tuple[Any, ...]]:
+    width = dice.whole(60, 220) if big else dice.whole(1, 8 if dice.chance(0.9) else 40)
+    layers: list[tuple[Any, ...]] = [("identity", 0.0)] if dice.chance(0.05) else []
+    for _ in range(dice.one_of(0, 1, 1, 2, 2, 3) if not big else dice.one_of(1, 2)):
+        after = dice.whole(60, 220) if big else dice.whole(1, 12 if dice.chance(0.9) else 40)
+        kind = dice.one_of(*ACTIVATIONS)
+        slope = dice.one_of(0.0, 0.0, 0.01, float(dice.rng.random()), 1.0)
+        layers += [("linear", width, after), (kind, slope if kind == "leaky" else 0.0)]
+        width = after
+    layers.append(("linear", width, outputs))
+    return [*layers, ("sigmoid", 0.0)] if final else layers
+
+
+def _optimizer(dice: _Dice, members: int | None) -> tuple[str, dict[str, Any]]:
+    def number(value: float) -> Any:
+        if members is None or dice.chance(0.8):
+            return value
+        return value * (1 - 0.5 * dice.rng.random((members, 1)))
+
+    def beta(*usual: float) -> Any:
+        return number(dice.one_of(*usual, float(dice.rng.random())))
+
+    name = dice.one_of("SGD", "SGD", "AdaGrad", "RMSprop", "Adam", "Adam")
+    lr = dice.one_of(dice.scale(-4, 0), dice.scale(-4, 0), 0.0, dice.scale(-8, 2))
+    if dice.chance(0.05):
+        lr = dice.scale(2, 30)  # to divergence
+    options: dict[str, Any] = {"lr": number(lr), "maximize": dice.chance(0.1)}
+    if dice.chance(0.3):
+        options["weight_decay"] = number(dice.scale(-4, -1))
+    if name == "SGD":
+        if dice.chance(0.6):
+            options["momentum"] = beta(0.9, 0.5, 1.0)
+            if dice.chance(0.4):
+                options["nesterov"] = True
+            elif dice.chance(0.4):
+                options["dampening"] = dice.one_of(0.5, 1.0, 0.1)
+    elif name == "AdaGrad":
+        options["lr_decay"] = number(dice.one_of(0.0, 0.1, 1e-3))
+        options["initial_accumulator_value"] = dice.one_of(0.0, 0.1, 1.0)
+    elif name == "RMSprop":
+        options["alpha"] = beta(0.99, 0.9, 0.0)
+        options["centered"] = dice.chance(0.4)
+        if dice.chance(0.5):
+            options["momentum"] = beta(0.9, 0.5)
+    else:
+        options["betas"] = (beta(0.9, 0.9, 0.0), beta(0.999, 0.999, 0.99, 1 - 1e-7))
+        options["amsgrad"] = dice.chance(0.4)
+        options["decoupled_weight_decay"] = dice.chance(0.4)
+    if name != "SGD" and dice.chance(0.5):
+        options["eps"] = number(dice.one_of(1e-8, 1e-3, dice.scale(-10, 0), 0.0))
+    return name, options
+
+
+def _targets(
+    dice: _Dice, kind: str, target: str, shape: tuple[int, ...], dtype: str, scale: float
+) -> tuple[np.ndarray, float]:
+    if kind in ("MSE", "Huber"):
+        scale = dice.one_of(1.0, 1.0, scale, dice.scale(-3, 3), dice.scale(-20, 18))
+        return (dice.rng.normal(size=shape) * scale).astype(dtype), scale
+    if kind == "CrossEntropy":
+        classes = dice.rng.integers(0, shape[-1], shape[:-1])
+        if target == "integers":
+            return classes, 1.0
+        onehot = (classes[..., None] == np.arange(shape[-1])).astype(dtype)
+        if target == "hard":
+            return onehot, 1.0
+        share = dice.rng.dirichlet(np.ones(shape[-1]), shape[:-1])
+        mixed = np.where(dice.rng.random(shape[:-1])[..., None] < 0.3, onehot, share)
+        return mixed.astype(dtype), 1.0
+    labels = dice.rng.integers(0, 2, shape)
+    if target == "integers":
+        return labels, 1.0
+    soft = np.where(dice.rng.random(shape) < 0.3, labels, dice.rng.random(shape))
+    return (soft if target == "soft" else labels).astype(dtype), 1.0
+
+
+def _weights(
+    dice: _Dice, kind: str | None, shape: tuple[int, ...], dtype: str
+) -> np.ndarray | None:
+    if kind is None:
+        return None
+    if kind == "integers":
+        weight = dice.rng.integers(0, 4, shape)
+    else:
+        weight = dice.rng.random(shape) + 0.01
+        if kind == "scaled":
+            weight = weight * dice.scale(-30, 30)
+        elif kind == "zeros":
+            weight = weight * (dice.rng.random(shape) < 0.5)
+        elif kind == "wild":
+            weight = 10.0 ** dice.rng.uniform(-30, 30, shape)
+        weight = weight.astype(dtype)
+    weight[..., 0] = np.where(np.sum(weight, axis=-1) > 0, weight[..., 0], 1)
+    return weight

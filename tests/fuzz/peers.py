@@ -1,0 +1,122 @@
+"""The same training by PyTorch in float64: ``torch.autograd`` and ``torch.optim``, no xpnet.
+
+Kinks are where xpnet's documentation has them: the slope of ReLU at 0 is 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+
+def _activation(kind: str, slope: float, x: Any) -> Any:
+    if kind == "leaky":
+        return torch.where(x >= 0, x, slope * x)
+    return {"tanh": torch.tanh, "sigmoid": torch.sigmoid, "identity": lambda x: x}[kind](x)
+
+
+def _output(layers: list[tuple[Any, ...]], params: list[Any], x: Any) -> Any:
+    left = iter(params)
+    for kind, *numbers in layers:
+        if kind == "linear":
+            x = x @ next(left).mT + next(left)
+        else:
+            x = _activation(kind, *numbers, x)
+    return x
+
+
+def _xlogy(t: Any, log: Any) -> Any:
+    return torch.where(t == 0, 0.0, t * log)
+
+
+def _each(loss: tuple[Any, ...], out: Any, t: Any, keep: Any) -> Any:
+    kind, *numbers = loss
+    t = t.expand(len(out), *t.shape[1:])
+    # What counts for nothing must not make a NaN of 0 times infinity, forward or backward.
+    out, t = torch.where(keep, out, 0.5), torch.where(keep, t, 0.5)
+    if kind == "BCE":
+        q1, q0 = out + numbers[0], 1 - out + numbers[0]
+        q1, q0 = torch.where(t == 0, 1.0, q1), torch.where(t == 1, 1.0, q0)
+        return -(_xlogy(t, torch.log(q1)) + _xlogy(1 - t, torch.log(q0)))
+    if kind == "BCEWithLogits":
+        zero = torch.zeros_like(out)
+        return t * torch.logaddexp(-out, zero) + (1 - t) * torch.logaddexp(out, zero)
+    if kind == "CrossEntropy":
+        return -(t * functional.log_softmax(out, dim=-1)).sum(-1, keepdim=True)
+    if kind == "MSE":
+        return functional.mse_loss(out, t, reduction="none")
+    return functional.huber_loss(out, t, reduction="none", delta=numbers[0])
+
+
+def _optimizer(name: str, params: list[Any], options: dict[str, Any]) -> Any:
+    options = {"weight_decay": 0.0, **options}
+    if name == "Adam":
+        decoupled = options.pop("decoupled_weight_decay", False)
+        return (torch.optim.AdamW if decoupled else torch.optim.Adam)(params, **options)
+    return getattr(torch.optim, {"AdaGrad": "Adagrad"}.get(name, name))(params, **options)
+
+
+def _of_member(value: Any, i: int) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_of_member(v, i) for v in value)
+    return float(value[i, 0]) if np.ndim(value) else value
+
+
+def _own(array: np.ndarray | None, i: slice) -> Any:
+    if array is None:
+        return None
+    return torch.from_numpy(np.array(array[i] if len(array) > 1 else array, dtype=np.float64))
+
+
+def _train(case: Any, part: slice, options: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+    """``theta`` before each epoch and after the last, and the loss of each epoch."""
+    x, t, w = (_own(array, part) for array in case.prepared())
+    theta = torch.from_numpy(np.array(case.theta64()[part]))
+    params, start = [], 0
+    for kind, *numbers in case.layers:
+        if kind == "linear":
+            n_in, n_out = numbers
+            for shape in ((n_out, n_in), (1, n_out)):
+                size = shape[0] * shape[1]
+                piece = theta[:, start : start + size].reshape(-1, *shape)
+                params.append(piece.clone().requires_grad_())
+                start += size
+    optimizer = _optimizer(case.optimizer[0], params, options)
+    if w is not None:
+        w = (w / w.amax(-1, keepdim=True))[..., None]
+        w = w / w.mean(-2, keepdim=True)
+    thetas, losses = [], []
+    for orders in case.orders():
+        thetas.append(_flat(params))
+        total = torch.zeros(len(theta), dtype=torch.float64)
+        for rows in orders:
+            out = _output(case.layers, params, x[:, rows])
+            weight = torch.ones(1, len(rows), 1, dtype=torch.float64) if w is None else w[:, rows]
+            each = _each(case.loss, out, t[:, rows], weight > 0) * weight
+            value = each.mean((-2, -1))
+            optimizer.zero_grad()
+            value.sum().backward()
+            optimizer.step()
+            total = total + value.detach() * (len(rows) / x.shape[-2])
+        losses.append(total.numpy())
+    return [*thetas, _flat(params)], losses
+
+
+def _flat(params: list[Any]) -> np.ndarray:
+    return np.concatenate([p.detach().numpy().reshape(len(p), -1) for p in params], axis=-1)
+
+
+def train(case: Any) -> tuple[np.ndarray, np.ndarray]:
+    """``theta`` ``(epochs + 1, members, size)`` and losses ``(epochs, members)``."""
+    name, options = case.optimizer
+    alone = any(np.ndim(v) for o in options.values() for v in (o if isinstance(o, tuple) else [o]))
+    members = len(case.theta64())
+    parts = [slice(i, i + 1) for i in range(members)] if alone else [slice(None)]
+    found = [
+        _train(case, p, {k: _of_member(v, p.start or 0) for k, v in options.items()}) for p in parts
+    ]
+    thetas = np.concatenate([np.stack(thetas) for thetas, _ in found], axis=1)
+    return thetas, np.concatenate([np.stack(losses) for _, losses in found], axis=1)
