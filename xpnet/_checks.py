@@ -109,7 +109,7 @@ def whole(name: str, value: Any, *, least: int = 1) -> int:
 def switch(name: str, value: Any) -> bool:
     """Return ``value`` if it is True or False, or raise."""
     if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False, not {value!r}.")
+        raise TypeError(f"{name} must be True or False, not {shown(value)}.")
     return value
 
 
