@@ -499,6 +499,46 @@ def test_a_theta_of_another_library_is_said_to_be_that(backend):
         xn.fit(net, x, y, loss=xn.MSE(), optimizer=xn.SGD(), epochs=1, theta=theta)
 
 
+def test_a_state_that_is_none_of_the_optimizers_is_named_in_a_step_by_hand(backend):
+    theta = arr(backend, np.ones(13))
+    state = xn.Adam(amsgrad=True).init(theta)
+    for optimizer, names in (
+        (xn.SGD(), "'m', 'step', 'v', 'v_max'"),
+        (xn.Momentum(), "'m', 'step', 'v_max'"),
+        (xn.Adam(), "'v_max'"),
+    ):
+        raises(ValueError,
+               f"which has no {names}; resume takes what it has of it.",
+               lambda o=optimizer: o.update(theta, theta, dict(state)))  # fmt: skip
+    several = arr(backend, np.ones((2, 13)))
+    rates = xn.Adam(lr=arr(backend, [[0.1], [0.2]])).init(several)
+    raises(ValueError, "state must be one of Adam, which has no 'lr'",
+           lambda: xn.Adam(lr=0.1).update(several, several, rates))  # fmt: skip
+    adam = xn.Adam()
+    for wrong in (state["v"][:12], arr(backend, np.ones(13), "float32"), arr(backend, 1.0), 0.0):
+        raises(ValueError, "state['v'] must have the shape (13,) and the dtype",
+               lambda w=wrong: adam.update(theta, theta, {**adam.init(theta), "v": w}))  # fmt: skip
+    old = {**adam.init(theta), "step": arr(backend, 1.0)}  # whose moments meant something else
+    for take in (lambda: adam.update(theta, theta, old), lambda: adam.resume(theta, old)):
+        raises(ValueError, "state['step'] must have the shape () and the dtype", take)
+
+
+def test_many_values_where_a_number_is_wanted_are_not_all_printed():
+    many = [0.1] * 250
+    for make in (
+        lambda: xn.SGD(lr=many),
+        lambda: xn.Adam(betas=many),
+        lambda: xn.Adam(betas=(0.9, many)),
+        lambda: xn.RMSprop(alpha=np.full((250,), 0.5)),
+        lambda: xn.AdaGrad(initial_accumulator_value=many),
+        lambda: xn.SGD(dampening=np.full((250, 1), 0.5)),
+        lambda: xn.Adam(amsgrad=many),
+    ):
+        with pytest.raises((TypeError, ValueError)) as info:
+            make()
+        assert len(str(info.value)) < 200
+
+
 def test_a_state_of_another_optimizer_is_named_in_a_step_by_hand(backend):
     theta = arr(backend, np.zeros(3))
     state = xn.SGD(momentum=0.9).init(theta)

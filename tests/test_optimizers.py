@@ -13,6 +13,7 @@ import pytest
 
 import xpnet as xn
 from tests.helpers import EPS, arr, assert_close, assert_equal, host, library
+from xpnet.optimizers import _next
 
 STEPS = (1, 10, 200)
 SIZE = 7
@@ -185,6 +186,140 @@ def test_an_optimizer_equals_torch_optims_of_the_same_name_for_200_steps(
     path = reference(name, options)
     for t, theta in run(backend, NAMES[name][0](**options), *problem(), dtype).items():
         assert_close(backend, theta, path[t - 1], atol=bound(path, t, dtype), dtype=dtype)
+
+
+# ---- what is extreme
+
+SCALES = {
+    "float32": (1e-30, 1e-20, 1e-10, 1.0, 1e9, 1e15, 3e17, 3e18, 1e19),
+    "float64": (1e-300, 1e-150, 1e-30, 1.0, 1e19, 1e100, 3e152, 3e153, 1e154),
+}
+
+
+@pytest.mark.parametrize("members", [None, 2])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "options"), OPTIONS, ids=IDS)
+def test_gradients_that_torch_optim_survives_are_survived(backend, name, options, dtype, members):
+    torch, scales, n = library("torch"), np.array(SCALES[dtype]), 60
+    draws = np.random.default_rng(5).normal(size=(n, len(scales))) + 0.5
+    grads = (draws / np.abs(draws).max() * scales).astype(dtype)
+    theirs = torch.zeros(len(scales), dtype=getattr(torch, dtype))
+    optimizer = getattr(torch.optim, NAMES[name][1])([theirs], **options)
+    path = [theirs.numpy().astype(np.float64)]
+    for g in grads:
+        theirs.grad = torch.tensor(g)
+        optimizer.step()
+        path.append(theirs.numpy().astype(np.float64))
+    ours = NAMES[name][0](**options)
+    theta = arr(backend, np.zeros((*[members] * bool(members), len(scales))), dtype)
+    state = ours.init(theta)
+    with backend.context():
+        for g in grads:
+            grad = arr(backend, np.broadcast_to(g, theta.shape), dtype)
+            theta, state = ours.update(theta, grad, state)
+    # As in `bound`, for each scale; twice, since torch rounds as well. What has not overflowed
+    # there has not here.
+    scale = np.abs(path).max(axis=0) + np.abs(np.diff(path, axis=0)).sum(axis=0)
+    atol = 8 * n * EPS[dtype] * scale
+    found = host(backend, theta, dtype=dtype).astype(np.float64)
+    finite = np.isfinite(path[-1])
+    assert finite.all() or name in ("SGD", "Momentum", "AdaGrad", "RMSprop")
+    difference = np.abs(found - path[-1])[..., finite]
+    assert (difference <= atol[finite]).all(), difference / atol[finite]
+
+
+@pytest.mark.parametrize("optimizer", ["Adam", "AdamW", "AMSGrad"])
+def test_adam_goes_on_for_1000_steps_along_gradients_near_the_root_of_the_largest_float(
+    backend, optimizer
+):
+    make = {"Adam": xn.Adam(), "AdamW": xn.AdamW(), "AMSGrad": xn.Adam(amsgrad=True)}[optimizer]
+    theta, grad = arr(backend, [0.0], "float32"), arr(backend, [3e18], "float32")
+    state = make.init(theta)
+    for _ in range(1000):
+        theta, state = make.update(theta, grad, state)
+    # Steps of lr, decayed by at most lr · weight_decay · 1 each: θ' = −1 − λ θ to first order.
+    decayed = 1 - 0.5e-2 if optimizer == "AdamW" else 1
+    atol = 1e-4 if optimizer == "AdamW" else 8 * 1000 * EPS["float32"]
+    assert_close(backend, theta, [-decayed], atol=atol, dtype="float32")
+
+
+NEAR_1 = 1 - 1e-8
+CLOSE = {
+    "beta1": lambda b: xn.Adam(0.1, (b, 0.999)),
+    "beta2": lambda b: xn.Adam(0.1, (0.9, b)),
+    "amsgrad": lambda b: xn.Adam(0.1, (0.9, b), amsgrad=True),
+    "adamw": lambda b: xn.AdamW(0.1, (b, b)),
+    "alpha": lambda b: xn.RMSprop(0.1, b),
+    "centered": lambda b: xn.RMSprop(0.1, b, centered=True, momentum=b),
+}
+
+
+@pytest.mark.parametrize("name", CLOSE)
+def test_arrays_of_numbers_near_1_do_what_the_plain_number_does_in_float32(backend, name):
+    theta = np.stack([problem()[0]] * 2)
+    grads = np.stack([problem()[1][:20]] * 2, axis=1)
+    results = []
+    for number in (NEAR_1, np.full((2, 1), NEAR_1), arr(backend, np.full((2, 1), NEAR_1))
+                   if backend.name != "jax" else np.full((2, 1), NEAR_1)):  # fmt: skip
+        optimizer = CLOSE[name](number)
+        after, state = arr(backend, theta, "float32"), None
+        state = optimizer.init(after)
+        for g in grads:
+            after, state = optimizer.update(after, arr(backend, g, "float32"), state)
+        results.append(host(backend, after, dtype="float32"))
+    assert np.isfinite(results[0]).all()
+    assert (results[0] != theta.astype(np.float32)).any()
+    scale = np.abs(results[0]).max()
+    for other in results[1:]:
+        np.testing.assert_allclose(other, results[0], rtol=0, atol=80 * EPS["float32"] * scale)
+
+
+def test_a_dampening_near_1_takes_the_rest_of_the_gradient_in_float32(backend):
+    # v₁ = g, v₂ = μ v₁ + 1e-8 g with g = 1, then g = 1e8.
+    for shape in ((1,), (2, 1)):
+        optimizer = xn.SGD(1.0, momentum=0.5, dampening=NEAR_1)
+        theta = arr(backend, np.zeros(shape), "float32")
+        state = optimizer.init(theta)
+        for g in (1.0, 1e8):
+            grad = arr(backend, np.full(shape, g), "float32")
+            theta, state = optimizer.update(theta, grad, state)
+        wanted = np.full(shape, -1 - (0.5 + (1 - NEAR_1) * 1e8))
+        assert_close(backend, theta, wanted, atol=8 * EPS["float32"], dtype="float32")
+
+
+COUNTING = {
+    "dampened": xn.SGD(1e-3, momentum=0.5, dampening=0.5),
+    "adagrad": xn.AdaGrad(lr_decay=1e-3),
+    "adam": xn.Adam(),
+    "amsgrad": xn.Adam(amsgrad=True),
+    "adamw": xn.AdamW(),
+}
+
+
+@pytest.mark.parametrize("members", [None, 2])
+@pytest.mark.parametrize("name", COUNTING)
+def test_steps_are_counted_beyond_what_float32_counts(backend, name, members):
+    x, y = arr(backend, np.ones((4, 2)), "float32"), arr(backend, np.ones((4, 1)), "float32")
+    net, optimizer = xn.Sequential(xn.Linear(2, 1)), COUNTING[name]
+    theta = net.init(0, like=x, members=members)
+    state = optimizer.init(theta)
+    state["step"] = state["step"] + (2**24 - 1)
+    options = {"loss": xn.MSE(), "optimizer": optimizer, "epochs": 3}
+    model = xn.fit(net, x, y, theta=theta, state=state, **options)
+    assert (host(backend, model.state["step"]) == 2**24 + 2).all()
+    for _ in range(3):
+        grad = theta
+        theta, state = optimizer.update(theta, grad, state)
+    assert (host(backend, state["step"]) == 2**24 + 2).all()
+
+
+def test_a_count_of_32_bits_stands_still_at_its_end(backend):
+    step = backend.asarray(2**31 - 3, "int32")
+    seen = []
+    for _ in range(4):
+        step = _next(backend.xp, step)
+        seen.append(int(backend.to_host(step)))
+    assert seen == [2**31 - 2, 2**31 - 1, 2**31 - 1, 2**31 - 1]
 
 
 MEMBERS = [

@@ -359,6 +359,47 @@ def test_counters_of_every_kind(recording: Any, name: str, dtype: str) -> None:
 
 
 @dataclass(frozen=True, eq=False)
+class Precise(Optimizer):
+    """Its 0-d state is of float64 beside parameters of float32, alone and with what is theirs."""
+
+    dtype: Any
+
+    def numbers(self) -> Any:
+        return {}
+
+    def slots(self, xp: Any, theta: Any) -> Any:
+        zero = xp.sum(xp.zeros_like(theta))
+        double = xp.astype(zero, self.dtype)
+        return {"small": double + 1.0, "way": double + 1.0, "count": xp.astype(zero, xp.int64)}
+
+    def step(self, xp: Any, theta: Any, grad: Any, state: Any) -> Any:
+        small, count = state["small"] + 1e-12, 2 * state["count"] + 1
+        # On NumPy float64 with float32 is float64 here, of whatever shape they are.
+        way = state["way"] + 1e-12 * xp.astype(xp.sum(grad * grad), self.dtype)
+        rate = xp.astype(small * 1e-2, theta.dtype)
+        theta = xp.astype(theta - (rate * grad) / small, theta.dtype)
+        theta = theta - 1e-3 / xp.astype(count, theta.dtype) * grad
+        return theta, {"small": small, "way": way, "count": count}
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_0d_state_of_another_dtype_is_computed_in_its_own(recording: Any, threads: int) -> None:
+    net, theta, loss, data = problem(recording, "MSE", xn.Tanh(), None, "float32")
+    optimizer = Precise(recording.xp.float64)
+    step = TrainingStep(recording.xp, net, loss, optimizer)
+    results = both(recording, step, theta, data, 6, recorded=None, threads=threads)
+    assert_agree(results, "float32", 6)
+    (_, plain, _), (_, found, _) = results
+    for name, dtype in (("small", "float64"), ("way", "float64"), ("count", "int64")):
+        assert plain[name].dtype == found[name].dtype == dtype
+    # 1e-12 at a time, to which the gradients of float32 add with their own roundings.
+    assert found["small"] == plain["small"] != 1
+    grads = plain["way"] - 1
+    assert abs(found["way"] - plain["way"]) <= 6 * 1000 * 2.0**-23 * grads + 12 * 2.0**-52
+    assert found["count"] == plain["count"] == 2**6 - 1
+
+
+@dataclass(frozen=True, eq=False)
 class OldMoment(Optimizer):
     """Uses its moment both before and after the update of it."""
 

@@ -21,6 +21,7 @@ import xpnet as xn
 from tests.helpers import arr, host, rounding
 from xpnet import losses
 from xpnet.backends import snapshot as snapshots
+from xpnet.backends.base import run_plainly
 from xpnet.backends.snapshot import ByIdentity, snapshot
 from xpnet.optimizers import Optimizer
 from xpnet.step import TrainingStep
@@ -243,6 +244,62 @@ def test_few_programs_are_kept_on_jax(monkeypatch: Any) -> None:
         slopes = (0.21, 0.22, 0.21, 0.23, 0.21, 0.22)
         assert [compiles(slope) for slope in slopes] == [True, True, False, True, False, True]
         assert len(jax_program._KNOWN) == 2
+
+
+SWEEPS = {  # an optimizer of one number, and another of what is compiled for
+    "SGD": (lambda a: xn.SGD(a), xn.SGD(0.1, weight_decay=0.1)),
+    "Momentum": (lambda a: xn.SGD(a, a, a, a), xn.SGD(0.1, 0.1, 0.0, 0.1)),
+    "AdaGrad": (lambda a: xn.AdaGrad(a, a, a, a, a), xn.AdaGrad(0.1, 0.1, 0.0, 0.1, 0.1)),
+    "RMSprop": (lambda a: xn.RMSprop(a, a, a, a, a), xn.RMSprop(0.1, 0.1, 0.1, 0.1, 0.1, True)),
+    "Adam": (lambda a: xn.Adam(a, (a, a), a, a), xn.Adam(0.1, (0.1, 0.1), 0.1, 0.1, True)),
+    "AdamW": (lambda a: xn.AdamW(a, (a, 0.9), a, a), xn.AdamW(0.1, (0.1, 0.0), 0.1, 0.1)),
+}
+
+
+@pytest.mark.parametrize("members", [None, 2])
+@pytest.mark.parametrize("name", SWEEPS)
+def test_a_sweep_of_numbers_is_compiled_once_and_trains_with_each_on_jax(
+    name: str, members: int | None
+) -> None:
+    make, other = SWEEPS[name]
+    # A loss of its own, so that no other test has compiled the same.
+    net, loss = xn.Sequential(xn.Linear(4, 1)), xn.Huber(0.6875 if members else 0.6125)
+    rng = np.random.default_rng(0)
+    with _compiled() as programs:
+        backend = xn.backends.get("jax", "cpu")
+        data = (
+            backend.asarray(rng.normal(size=(6, 4)), "float64"),
+            backend.asarray(rng.normal(size=(6, 1)), "float64"),
+        )
+        theta = net.init(0, like=data[0], members=members)
+
+        def compiles(optimizer: Any) -> bool:
+            before = len(programs)
+            options = {"loss": loss, "optimizer": optimizer, "epochs": 5}
+            model = xn.fit(net, *data, theta=theta, **options)
+            found = len(programs) - before
+            step = TrainingStep(backend.xp, net, loss, optimizer)
+            carry = theta, optimizer.init(theta)
+            (wanted, state), _ = run_plainly(backend.xp, step, carry, (*data, None), 5)
+            assert model.state.keys() == state.keys()
+            # Five steps of a few dozen roundings, of parameters below 10.
+            np.testing.assert_allclose(model.theta, wanted, rtol=0, atol=5 * 50 * 10 * 2.0**-52)
+            return found > 0
+
+        assert compiles(make(0.1))
+        assert [compiles(make(a)) for a in (0.2, 0.3)] == [False, False]
+        assert compiles(other)
+
+
+def test_an_optimizer_that_may_read_its_own_numbers_trains_with_them(backend: Any) -> None:
+    class Own(xn.SGD):
+        def step(self, xp: Any, theta: Any, grad: Any, state: Any) -> Any:
+            return theta - self.lr * grad, state
+
+    layers = [xn.Linear(4, 1)]
+    for lr in (0.1, 0.2):
+        found, wanted = (_fit(backend, layers, optimizer=o)[0] for o in (Own(lr), xn.SGD(lr)))
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=2.0**-48)
 
 
 @pytest.mark.parametrize("members", [None, 5])

@@ -279,6 +279,20 @@ def test_a_sample_weight_of_2_is_the_sample_twice(backend):
     np.testing.assert_allclose(weighted.history.loss, twice.history.loss, rtol=0, atol=drift(5))
 
 
+@pytest.mark.parametrize("members", [None, 2])
+@pytest.mark.parametrize("optimizer", [xn.Adam(lr=1e-2), xn.AdamW(lr=1e-2), xn.RMSprop(lr=1e-2)])
+def test_data_of_unix_seconds_are_trained_on_in_float32(backend, optimizer, members):
+    # Gradients near 3e18, whose squares float32 holds, but not a thousand times them.
+    seconds = 1.7e9 + 3600.0 * np.arange(8)[:, None]
+    x, y = arr(backend, seconds, "float32"), arr(backend, np.zeros((8, 1)), "float32")
+    net = xn.Sequential(xn.Linear(1, 1, weight_init=xn.Constant(1.0)))
+    model = xn.fit(
+        net, x, y, loss=xn.MSE(), optimizer=optimizer, epochs=51, seed=0, members=members
+    )
+    # W shrinks from 1, and the gradient with it: so a step is at least lr · W.
+    assert (model.history.loss[-1] <= 0.99**100 * model.history.loss[0]).all()
+
+
 # ---- going on
 
 

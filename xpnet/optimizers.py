@@ -10,10 +10,10 @@ new one elsewhere, as are a view of ``m`` and another name for it; a step that u
 recorded, and slower.
 
 ``theta`` and ``grad`` are ``(..., size)``. Every number (``lr``, ``betas``, ``eps``,
-``weight_decay`` …) may also be an array of shape ``(members, 1)``, one value a member; ``init`` puts
-it into the state. ``1 − β`` and ``log β`` are taken of the numbers as they are given, never of what
-float32 makes of them: it has no number between 1 − 6e-8 and 1. Steps are counted in integers, which
-stand still at the greatest of their dtype, 2³¹ − 1 in JAX's 32-bit mode and 2⁶³ − 1 elsewhere.
+``weight_decay`` …) may also be an array of shape ``(members, 1)``, one value a member; ``init``
+puts it into the state. ``1 − β`` and ``log β`` are taken of the numbers as they are given, never of
+what float32 makes of them: it has no number between 1 − 6e-8 and 1. Steps are counted in integers
+of 64 bits; in JAX's 32-bit mode of 32, which stand still at 2³¹ − 1.
 
 Names, defaults and results are those of ``torch.optim``.
 """
@@ -573,14 +573,15 @@ class Adam(Optimizer):
 
     def step(self, xp: Any, theta: Array, grad: Array, state: State) -> tuple[Array, State]:
         beta1, beta2 = self.betas
-        lr, eps = state.get("lr", self.lr), state.get("eps", self.eps)
+        lr: Number = state.get("lr", self.lr)
+        eps: Number = state.get("eps", self.eps)
         weight_decay = state.get("weight_decay", self.weight_decay)
         if self.decoupled_weight_decay:
             theta = theta - lr * weight_decay * theta
             weight_decay = 0.0
         grad = _signed(grad, theta, weight_decay, self.maximize)
-        rest1 = _derived(state, "1 - beta1", beta1)
-        rest2 = _derived(state, "1 - beta2", beta2)
+        rest1: Number = _derived(state, "1 - beta1", beta1)
+        rest2: Number = _derived(state, "1 - beta2", beta2)
         m, v, step = state["m"], state["v"], _next(xp, state["step"])
         m *= state.get("beta1", beta1)
         m += grad

@@ -89,12 +89,13 @@ def compiled(step: Step) -> Any:
     names, values = tuple(operands), list(operands.values())
 
     @lru_cache(maxsize=2)
-    def numbers(dtype: Any) -> Array | None:
+    def numbers(dtype: Any) -> Array:
         """All operands in one array, which is handed over sooner than many."""
-        return jnp.asarray(values, dtype) if values else None
+        return jnp.asarray(values, dtype)
 
     def run(n: int, rewrite: bool, carry: Carry, data: Data, orders: Array | None) -> Any:
-        return program(n, rewrite, names, carry, data, orders, numbers(carry[0].dtype))
+        given = numbers(carry[0].dtype) if values else ()
+        return program(n, rewrite, names, carry, data, orders, given)
 
     return run
 
@@ -123,7 +124,7 @@ def _scan(
     carry: Carry,
     data: Data,
     orders: Array | None,
-    numbers: Array | None,
+    numbers: Array,
 ) -> tuple[Carry, Metrics]:
     """Run a step ``n`` times; compiled once for these shapes.
 

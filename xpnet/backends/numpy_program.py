@@ -204,7 +204,7 @@ class NumPyProgram(Program):
         self.set_variable(node, text)
 
     def _strong(self, arg: Any, node: Node) -> str:
-        """A 0-d operand; a Python number of another dtype than the rest as NumPy's, which counts."""
+        """A 0-d operand; a number of another dtype than the rest as NumPy's, whose dtype counts."""
         text = self.scalar_text(arg)
         if isinstance(arg, Node) and arg.host and any(n.dtype != arg.dtype for n in node.nodes):
             return f"{self.name(np.dtype(arg.dtype).type)}({text})"
