@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.program import END, Program, elementwise, literal, root_of
-from xpnet.backends.tape import FUNCTIONS, VIEWS, Node, Recording, Untraceable
+from xpnet.backends.program import END, INFIX, Program, elementwise, literal, root_of
+from xpnet.backends.tape import FUNCTIONS, REDUCTIONS, VIEWS, Node, Recording, Untraceable
 
 BLOCK_BYTES = 1 << 17
 """How much of each array a block of a chain holds: a dozen of them fit in a core's cache."""
@@ -39,6 +39,21 @@ class _Chain:
 
 def _nbytes(node: Node) -> int:
     return math.prod(node.shape) * int(np.dtype(node.dtype).itemsize)
+
+
+_REDUCING = {
+    "sum": np.add,
+    "prod": np.multiply,
+    "max": np.maximum,
+    "min": np.minimum,
+    "any": np.logical_or,
+    "all": np.logical_and,
+}
+"""The reductions by the functions that they repeat."""
+
+
+def _ufunc_of(node: Node) -> Any:
+    return np.rint if node.op == "round" else getattr(np, node.op)
 
 
 def _is_plain(dtype: Any) -> bool:
@@ -199,6 +214,10 @@ class NumPyProgram(Program):
         elif elementwise(node):
             args = [self._strong(arg, node) for arg in node.args]
             text = self._expression(node, args)
+            if any(arg.host for arg in node.nodes):  # a Python float, which is float64 in itself
+                text = f"{self.name(np.dtype(node.dtype).type)}({text})"
+        elif node.op in REDUCTIONS:
+            text = f"{self.name(getattr(np, node.op))}({self.name(self.array(node.args[0]))})"
         else:
             raise Untraceable(f"{node.op} to 0-d")
         self.set_variable(node, text)
@@ -217,8 +236,10 @@ class NumPyProgram(Program):
             return f"{self.name(kind)}({args[0]})"
         if node.op == "divide":
             return f"{args[0]} / {args[1]}"
-        if node.op in FUNCTIONS:
-            return f"{self.name(getattr(np, node.op))}({', '.join(args)})"
+        if node.op == "where":
+            return f"{self.name(np.where)}({', '.join(args)})[()]"
+        if node.op in FUNCTIONS or node.op not in (*INFIX, "negative"):
+            return f"{self.name(_ufunc_of(node))}({', '.join(args)})"
         return self.infix(node, args)
 
     def call(self, node: Node) -> list[str]:
@@ -245,6 +266,20 @@ class NumPyProgram(Program):
             return [f"{call}({self.name(a)}, {self.name(b)}, {self.name(out_array)})"]
         if node.op == "concat":
             return self.concatenate(node)
+        if node.op == "stack":
+            arrays = ", ".join(self.name(self.array(arg)) for arg in node.nodes)
+            out = self.name(self.allocate(node))
+            return [f"{self.name(np.stack)}(({arrays},), {node.static['axis']}, {out})"]
+        if node.op == "flip":
+            flipped = np.flip(self.array(node.args[0]), node.static["axis"])
+            return [self.copy(self.name(self.allocate(node)), self.name(flipped))]
+        if node.op == "roll":
+            source, where = self.name(self.array(node.args[0])), tuple(node.static.values())
+            rolled = f"{self.name(np.roll)}({source}, {where[0]!r}, {where[1]!r})"
+            return [self.copy(self.name(self.allocate(node)), rolled)]
+        if node.op == "cumulative_sum":
+            source, out = self.name(self.array(node.args[0])), self.name(self.allocate(node))
+            return [f"{self.name(np.add.accumulate)}({source}, {node.static['axis']}, None, {out})"]
         if node.op == "take":
             a, rows = self.array(node.args[0]), node.args[1]
             if rows is not self.recording.rows:
@@ -267,9 +302,13 @@ class NumPyProgram(Program):
     def _ufunc(self, node: Node, args: list[str], out: str) -> str:
         if node.op == "astype":
             return self.copy(out, args[0])
+        if (
+            node.op == "where"
+        ):  # in a place of its own first: an operand may lie in that of the result
+            return self.copy(out, f"{self.name(np.where)}({', '.join(args)})")
         # These two take a third operand without its name only under protest.
         keyword = "out=" if node.op in ("maximum", "minimum") else ""
-        return f"{self.name(getattr(np, node.op))}({', '.join(args)}, {keyword}{out})"
+        return f"{self.name(_ufunc_of(node))}({', '.join(args)}, {keyword}{out})"
 
     def _call_reduction(self, node: Node) -> list[str]:
         a = self.array(node.args[0])
@@ -279,21 +318,27 @@ class NumPyProgram(Program):
         if node.op == "sum" and _is_plain(a.dtype) and axis in (-1, -2):
             wide = out_array if keepdims else np.expand_dims(out_array, axis)
             return self._sum(a, wide, axis)
-        counts = node.op == "count_nonzero" and a.dtype == bool
-        whole = axis == (-2, -1) and not keepdims and a.ndim == 3 and a.flags.c_contiguous
-        if whole and (node.op == "sum" or counts):
-            flat = a.reshape(a.shape[0], -1)
-            if node.op == "sum" and _is_plain(a.dtype) and flat.shape[1] <= ADDED:
-                ones = self.ones(flat.shape[1:], flat.dtype)
-                return [f"{self.name(np.dot)}({self.name(flat)}, {ones}, {out})"]
-            reduce = self.name(np.add.reduce)
-            return [f"{reduce}({self.name(flat)}, 1, {self.name(out_array.dtype)}, {out})"]
-        if node.op in ("sum", "max") and isinstance(axis, int):
-            reduce = self.name((np.add if node.op == "sum" else np.maximum).reduce)
-            return [f"{reduce}({source}, {axis}, None, {out}, {keepdims})"]
-        if node.op == "argmax":
-            return [f"{self.name(np.argmax)}({source}, {axis}, {out}, keepdims={keepdims})"]
-        raise Untraceable(f"{node.op} over axis {axis}")
+        reduced = axis if isinstance(axis, tuple) else (axis,)
+        last = reduced == tuple(range(-len(reduced), 0)) and a.flags.c_contiguous
+        if node.op == "sum" and _is_plain(a.dtype) and last:
+            size = math.prod(a.shape[-len(reduced) :])
+            flat, row = a.reshape(-1, size), out_array.reshape(-1)
+            if np.shares_memory(row, out_array) and size <= ADDED:
+                ones = self.ones((size,), a.dtype)
+                return [f"{self.name(np.dot)}({self.name(flat)}, {ones}, {self.name(row)})"]
+            if np.shares_memory(row, out_array):
+                reduce = self.name(np.add.reduce)
+                return [f"{reduce}({self.name(flat)}, 1, None, {self.name(row)})"]
+        if node.op in _REDUCING and axis is not None:
+            reduce, kind = self.name(_REDUCING[node.op].reduce), self.name(out_array.dtype)
+            return [f"{reduce}({source}, {axis}, {kind}, {out}, {keepdims})"]
+        if node.op == "count_nonzero" and a.dtype == bool:
+            reduce, kind = self.name(np.add.reduce), self.name(out_array.dtype)
+            return [f"{reduce}({source}, {axis}, {kind}, {out}, {keepdims})"]
+        if node.op in ("argmax", "argmin"):
+            find = self.name(getattr(np, node.op))
+            return [f"{find}({source}, {axis}, {out}, keepdims={keepdims})"]
+        raise Untraceable(f"{node.op} of {a.dtype} over axis {axis}")
 
     def _sum(self, a: np.ndarray, out: np.ndarray, axis: int) -> list[str]:
         """The sum of floats over one of the last two axes, which ``out`` keeps."""

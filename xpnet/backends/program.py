@@ -80,9 +80,21 @@ def literal(number: float) -> str:
     return repr(number) if math.isfinite(number) else f"float('{number}')"
 
 
+def _power(a: float, b: float) -> float:
+    with np.errstate(all="ignore"):
+        return float(np.power(np.float64(a), b))
+
+
+def _choose(condition: bool, a: float, b: float) -> float:
+    return a if condition else b
+
+
 HOST = {
     **{name: _guarded(getattr(math, name)) for name in ("exp", "expm1", "log", "log1p", "sqrt")},
+    **{name: _guarded(getattr(math, name)) for name in ("sin", "cos")},
     "tanh": math.tanh,
+    "pow": _power,
+    "where": _choose,
     "abs": abs,
     "maximum": _maximum,
     "minimum": _minimum,
@@ -316,8 +328,10 @@ class Program(ABC):
                 view = base.mT
             elif node.op == "getitem":
                 view = base[node.static["key"]]
-            else:
+            elif node.op == "reshape":
                 view = base.reshape(node.static["shape"])
+            else:
+                view = getattr(self.recording.xp, node.op)(base, *node.static.values())
             if not self.shares(view, base):
                 raise Untraceable("a reshape that copies")
             self.buffers[node] = view
@@ -368,6 +382,8 @@ class Program(ABC):
 
     def operand_dtype(self, node: Node) -> Any:
         """The dtype in which Python numbers join the operands of ``node``."""
+        if node.op == "where":
+            return node.dtype
         arrays = [arg for arg in node.nodes if not arg.host]
         return arrays[0].dtype if arrays else node.dtype
 
@@ -441,13 +457,12 @@ class Program(ABC):
 
     def concatenate(self, node: Node) -> list[str]:
         """The copies that a concatenation needs: of those pieces that do not lie there already."""
-        if node.static["axis"] not in (-1, node.ndim - 1):
-            raise Untraceable("a concatenation along another axis than the last")
+        axis = range(node.ndim)[node.static["axis"]]
         out, start, lines = self.allocate(node), 0, []
         for arg in node.nodes:
-            stop = start + arg.shape[-1]
+            stop = start + arg.shape[axis]
             if self.pieces.get(root_of(arg), (None,))[0] is not node:
-                target = out[..., start:stop]
+                target = out[(slice(None),) * axis + (slice(start, stop),)]
                 lines.append(self.copy(self.name(target), self.name(self.array(arg))))
             start = stop
         return lines

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from xpnet.backends.base import Array, Carry, Data, Metrics, never, run_plainly
 from xpnet.backends.program import Program
@@ -11,9 +15,29 @@ from xpnet.backends.tape import Recording, Untraceable, record
 
 Buffers = dict[str, Array]
 
+_TOLD: WeakValueDictionary[int, Any] = WeakValueDictionary()
+"""The steps of which has been told that they run plainly, by their ids: once for all blocks."""
+
+
+def _tell(step: Any, why: str) -> None:
+    """Warn that a step is slow, once, and where this package was called."""
+    if _TOLD.get(id(step)) is step:
+        return
+    _TOLD[id(step)] = step
+    package, level, frame = str(Path(__file__).parents[1]), 1, sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(
+        f"A step runs operation by operation, which is slower, since it cannot be recorded: {why}.",
+        RuntimeWarning,
+        stacklevel=level,
+    )
+
 
 class Replay:
-    """The runner that records a step and replays it; what cannot be recorded runs plainly.
+    """The runner that records a step and replays it.
+
+    What cannot be recorded runs plainly, and a ``RuntimeWarning`` says why.
 
     Args:
         xp: the namespace.
@@ -27,6 +51,7 @@ class Replay:
     def __init__(self, xp: Any, step: Any, write: Callable[[Recording, Buffers], Program]) -> None:
         self.xp, self.step, self.write = xp, step, write
         self.programs: dict[tuple[Any, ...], tuple[Data, Any]] = {}
+        self.refused = ""
 
     def __call__(
         self,
@@ -37,9 +62,13 @@ class Replay:
         interrupted: Callable[[], bool] = never,
     ) -> tuple[Carry, Metrics]:
         program = self.program(carry, data, orders)
+        result: tuple[Carry, Metrics]
         if program is None:
-            return run_plainly(self.xp, self.step, carry, data, n, orders, interrupted)
-        result: tuple[Carry, Metrics] = program.run(carry, n, orders, interrupted)
+            # Told afterwards: where the step is wrong in itself, its error is what matters.
+            result = run_plainly(self.xp, self.step, carry, data, n, orders, interrupted)
+            _tell(self.step, self.refused)
+            return result
+        result = program.run(carry, n, orders, interrupted)
         return result
 
     def program(self, carry: Carry, data: Data, orders: Array | None = None) -> Any:
@@ -55,8 +84,8 @@ class Replay:
                 del self.programs[next(iter(self.programs))]
             try:
                 program = self.make(carry, data, orders, self._shared(carry, data))
-            except Untraceable:
-                program = None
+            except Untraceable as error:
+                program, self.refused = None, str(error)
             # The data are held, so that no other data can get their ids.
             self.programs[key] = data, program
         return self.programs[key][1]

@@ -16,9 +16,12 @@ what shares the memory that was written into is spent, and a step that uses it i
 from __future__ import annotations
 
 import itertools
+import math
 import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,16 +79,57 @@ ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "not_equal": operator.ne,
     "logical_and": operator.and_,
     "logical_or": operator.or_,
+    "logical_xor": operator.xor,
+    "pow": operator.pow,
+    "remainder": operator.mod,
+    "floor_divide": operator.floordiv,
 }
 """The elementwise operators, by their names in the standard."""
 
 FUNCTIONS = (
-    *("abs", "exp", "expm1", "log", "log1p", "sqrt", "tanh"),
+    *("abs", "exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "reciprocal"),
+    *("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "hypot"),
+    *("sinh", "cosh", "tanh", "asinh", "acosh", "atanh"),
+    *("floor", "ceil", "trunc", "round", "sign", "signbit", "copysign"),
+    *("isfinite", "isinf", "isnan", "logical_not", "where"),
     *("maximum", "minimum", "logaddexp"),
 )
 """The elementwise functions of the standard that a step may call, besides the operators."""
 
-VIEWS = ("reshape", "getitem", "mT")
+REDUCTIONS = ("sum", "prod", "max", "min", "any", "all", "argmax", "argmin", "count_nonzero")
+
+CHOOSING = ("reshape", "getitem", "permute_dims", "broadcast_to", "take", "concat", "stack")
+"""Whose elements are elements of the operands, which have one dtype."""
+
+SAME_SHAPE = ("flip", "roll", "cumulative_sum")
+
+VIEWS = ("reshape", "getitem", "mT", "permute_dims", "broadcast_to")
+
+SHARING = (*VIEWS, "flip")
+"""What gives a view of its operand on some library, if not on all."""
+
+LOGICAL = ("logical_and", "logical_or", "logical_xor", "logical_not")
+
+ON_HOST = frozenset(
+    (
+        *("add", "subtract", "multiply", "divide", "negative", "pow", "astype", "where"),
+        *("greater", "greater_equal", "less", "less_equal", "equal", "not_equal"),
+        *("abs", "exp", "expm1", "log", "log1p", "sqrt", "tanh", "maximum", "minimum"),
+        *("sin", "cos"),
+    )
+)
+"""What a program does on Python floats: not what jumps, such as ``floor``, since they have more
+digits than float32."""
+
+DTYPES = (
+    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    *("float32", "float64", "complex64", "complex128"),
+    *("isdtype", "finfo", "iinfo", "pi", "e", "inf", "nan", "newaxis"),
+)
+"""What a namespace has besides functions of arrays."""
+
+NEW = ("zeros", "ones", "full", "arange", "linspace", "eye")
+"""Functions that make an array of numbers alone, the same in every step."""
 
 
 def _compute(xp: Any, op: str, args: list[Any], static: dict[str, Any]) -> Any:
@@ -97,9 +141,9 @@ def _compute(xp: Any, op: str, args: list[Any], static: dict[str, Any]) -> Any:
         return args[0].mT
     if op == "getitem":
         return args[0][static["key"]]
-    if op == "concat":
-        return xp.concat(args, **static)
-    if op in ("astype", "reshape"):
+    if op in ("concat", "stack"):
+        return getattr(xp, op)(args, **static)
+    if op in ("astype", "reshape", "permute_dims", "broadcast_to"):
         return getattr(xp, op)(args[0], *static.values())
     return getattr(xp, op)(*args, **static)
 
@@ -108,9 +152,11 @@ def _shape(op: str, shapes: list[tuple[int, ...]], static: dict[str, Any]) -> tu
     """The shape of a result, by the rules of the standard; ``ValueError`` if there is none."""
     first, axis = shapes[0], static.get("axis", -1)
     if op == "matmul":
+        if min(map(len, shapes)) < 2:
+            raise Untraceable("a product with an array of less than two axes")
         (*outer_a, n, k), (*outer_b, k_too, m) = shapes
         if k != k_too:
-            raise ValueError(f"a product of {shapes[0]} and {shapes[1]}")
+            raise Untraceable(f"a product of {shapes[0]} and {shapes[1]}")
         return (*np.broadcast_shapes(tuple(outer_a), tuple(outer_b)), n, m)
     if op == "mT":
         return (*first[:-2], first[-1], first[-2])
@@ -122,7 +168,18 @@ def _shape(op: str, shapes: list[tuple[int, ...]], static: dict[str, Any]) -> tu
         axis = range(len(first))[axis]  # counted from the front
         other = sum(shape[axis] for shape in shapes) if op == "concat" else shapes[1][0]
         return (*first[:axis], other, *first[axis + 1 :])
-    if op in ("sum", "max", "argmax", "count_nonzero"):
+    if op == "stack":
+        if {*shapes} != {first}:
+            raise Untraceable(f"a stack of arrays of the shapes {shapes}")
+        axis = range(len(first) + 1)[axis]
+        return (*first[:axis], len(shapes), *first[axis:])
+    if op == "permute_dims":
+        return tuple(first[axis] for axis in static["axes"])
+    if op == "broadcast_to":
+        return np.broadcast_to(np.broadcast_to(_NOTHING, first), static["shape"]).shape
+    if op in SAME_SHAPE:
+        return first
+    if op in REDUCTIONS:
         axes = range(len(first))
         named = axes if axis is None else axis if isinstance(axis, tuple) else (axis,)
         gone = [axes[a] for a in named]
@@ -167,11 +224,10 @@ class Tape:
             raise Untraceable("an array is used under a name from before it was written into")
         operands = tuple(self._operand(arg) for arg in args)
         nodes = [arg for arg in operands if isinstance(arg, Node)]
-        if op in ("logical_and", "logical_or") and not all(
-            isinstance(arg, Node) and self.xp.isdtype(arg.dtype, "bool") for arg in operands
-        ):
+        truths = operands if op in LOGICAL else operands[:1] if op == "where" else ()
+        if not all(isinstance(a, Node) and self.xp.isdtype(a.dtype, "bool") for a in truths):
             raise Untraceable(f"{op} of what is not bool")
-        memory = getattr(args[0], "memory", None) if op in VIEWS else None
+        memory = getattr(args[0], "memory", None) if op in SHARING else None
         if all(node.op == "const" for node in nodes):
             # A whole number of any size is one here, where nothing is done on Python floats.
             pairs = zip(operands, args, strict=True)
@@ -181,11 +237,12 @@ class Tape:
         shapes = [arg.shape if isinstance(arg, Node) else () for arg in operands]
         shape = _shape(op, shapes, static)
         samples = [self._sample_of(arg) for arg in args]
-        if op in ("getitem", "reshape", "take", "concat"):  # of one element they choose that one
+        if op in CHOOSING:  # of one element they choose that one
             sample = _sample(self.xp, samples[0], len(shape))
         else:
             sample = _compute(self.xp, op, samples, static)
-        host = shape == () and all(n.host or (n.op == "const" and n.shape == ()) for n in nodes)
+        host = shape == () and op in ON_HOST
+        host = host and all(n.host or (n.op == "const" and n.shape == ()) for n in nodes)
         node = Node(op, operands, static, shape, sample.dtype, host=host)
         return self._keep(node, sample, memory)
 
@@ -227,13 +284,35 @@ def _operator(name: str, reflected: bool = False) -> Callable[..., Any]:
 
 def _augmented(name: str) -> Callable[[Traced, Any], Traced]:
     def method(self: Traced, other: Any) -> Traced:
-        result = self.tape.apply(name, (self, other))
+        if self.node.op == "broadcast_to":
+            raise Untraceable("an augmented assignment to what broadcast_to has made")
+        result = _power(self, other) if name == "pow" else self.tape.apply(name, (self, other))
         if result.shape != self.shape or result.dtype != self.dtype:
             raise Untraceable(f"an augmented {name} to another shape or dtype")
         self.memory.writes += 1
         return Traced(self.tape, result.node, result.sample, self.memory)
 
     return method
+
+
+def _power(x: Any, exponent: Any) -> Traced:
+    """A power; a small whole one as the products that are several times as fast."""
+    tape = x.tape if isinstance(x, Traced) else exponent.tape
+    floats = [getattr(a, "dtype", None) for a in (x, exponent)]
+    if not any(d is not None and tape.xp.isdtype(d, "real floating") for d in floats):
+        raise Untraceable("a power of integers")
+    if isinstance(exponent, (int, float)) and exponent in (2, 3, 4):
+        square = tape.apply("multiply", (x, x))
+        if exponent == 2:
+            return square
+        return tape.apply("multiply", (square, square if exponent == 4 else x))
+    if isinstance(exponent, float) and exponent == 0.5:
+        return tape.apply("sqrt", (x,))
+    return tape.apply("pow", (x, exponent))
+
+
+class _Missing(Untraceable, AttributeError):
+    """Arrays of the standard have no such attribute."""
 
 
 @dataclass(eq=False)
@@ -263,6 +342,32 @@ class Traced:
     dtype = property(lambda self: self.node.dtype)
     device = property(lambda self: self.sample.device)
     mT = property(lambda self: self.tape.apply("mT", (self,)))
+    size = property(lambda self: math.prod(self.node.shape))
+
+    @property
+    def T(self) -> Traced:
+        if self.ndim != 2:
+            raise Untraceable("the .T of what has not two axes")
+        return self.tape.apply("mT", (self,))
+
+    def __getattr__(self, name: str) -> Any:
+        raise _Missing(f"x.{name} is not recorded: arrays of the standard have no {name}")
+
+    def __len__(self) -> int:
+        if not self.node.shape:
+            raise TypeError("len() of a 0-d array")
+        return self.node.shape[0]
+
+    def __invert__(self) -> Traced:
+        return self.tape.apply("logical_not", (self,))
+
+    def __pow__(self, other: Any) -> Traced:
+        return _power(self, other)
+
+    def __rpow__(self, other: Any) -> Traced:
+        return _power(other, self)
+
+    __ipow__ = _augmented("pow")
 
     def __getitem__(self, key: Any) -> Traced:
         for part in key if isinstance(key, tuple) else (key,):
@@ -295,6 +400,9 @@ _SPECIAL = {
     "divide": "truediv",
     "logical_and": "and",
     "logical_or": "or",
+    "logical_xor": "xor",
+    "remainder": "mod",
+    "floor_divide": "floordiv",
 }
 for _name, _short in _SPECIAL.items():
     setattr(Traced, f"__{_short}__", _operator(_name))
@@ -321,41 +429,139 @@ class TracingNamespace:
 
     def __getattr__(self, name: str) -> Any:
         tape = self._tape
+        if name in DTYPES:
+            return getattr(tape.xp, name)
         if name in FUNCTIONS or name in ELEMENTWISE:
             return lambda *args: tape.apply(name, args)
-        if name in ("bool", "int64", "float32", "float64", "isdtype"):
-            return getattr(tape.xp, name)
+        if name in REDUCTIONS:
+            return partial(self._reduce, name)
+        if name in NEW:
+            return lambda *args, **kwargs: tape.constant(getattr(tape.xp, name)(*args, **kwargs))
         raise Untraceable(f"xp.{name} is not recorded")
 
     def astype(self, x: Any, dtype: Any) -> Any:
         if x.dtype != dtype:
             return self._tape.apply("astype", (x,), dtype=dtype)
+        return self._copy(x)
+
+    def _copy(self, x: Any) -> Any:
         if x.spent:
             raise Untraceable("an array is used under a name from before it was written into")
         return Traced(self._tape, x.node, x.sample)  # as the copy that it is in the plain loop
 
+    # ---- one shape from another
+
     def reshape(self, x: Any, shape: tuple[int, ...]) -> Any:
         return self._tape.apply("reshape", (x,), shape=tuple(shape))
 
-    def concat(self, arrays: list[Any], *, axis: int) -> Any:
+    def expand_dims(self, x: Any, *, axis: int) -> Any:
+        places = [slice(None)] * x.ndim
+        places.insert(range(x.ndim + 1)[axis], None)  # type: ignore[arg-type]
+        return x[tuple(places)]
+
+    def squeeze(self, x: Any, axis: int | tuple[int, ...]) -> Any:
+        gone = [range(x.ndim)[a] for a in (axis if isinstance(axis, tuple) else (axis,))]
+        if any(x.shape[a] != 1 for a in gone):
+            raise ValueError(f"a squeeze of axis {axis} of {x.shape}")
+        return x[tuple(0 if a in gone else slice(None) for a in range(x.ndim))]
+
+    def matrix_transpose(self, x: Any) -> Any:
+        return x.mT
+
+    def permute_dims(self, x: Any, axes: tuple[int, ...]) -> Any:
+        axes = tuple(range(x.ndim)[axis] for axis in axes)
+        if sorted(axes) != list(range(x.ndim)):
+            raise ValueError(f"a permutation {axes} of {x.ndim} axes")
+        return self._tape.apply("permute_dims", (x,), axes=axes)
+
+    def broadcast_to(self, x: Any, shape: tuple[int, ...]) -> Any:
+        return self._tape.apply("broadcast_to", (x,), shape=tuple(shape))
+
+    def concat(self, arrays: list[Any], *, axis: int = 0) -> Any:
+        return self._joined("concat", arrays, axis)
+
+    def stack(self, arrays: list[Any], *, axis: int = 0) -> Any:
+        return self._joined("stack", arrays, axis)
+
+    def _joined(self, op: str, arrays: list[Any], axis: int) -> Any:
         if any(array.dtype != arrays[0].dtype for array in arrays):
-            raise Untraceable("a concatenation of different dtypes")
-        return self._tape.apply("concat", arrays, axis=axis)
+            raise Untraceable(f"a {op} of different dtypes")
+        return self._tape.apply(op, arrays, axis=axis)
 
     def take(self, x: Any, rows: Any, *, axis: int) -> Any:
         return self._tape.apply("take", (x, rows), axis=axis)
 
-    def sum(self, x: Any, *, axis: Any, keepdims: bool = False) -> Any:
-        return self._tape.apply("sum", (x,), axis=axis, keepdims=keepdims)
+    def flip(self, x: Any, *, axis: Any = None) -> Any:
+        return self._tape.apply("flip", (x,), axis=_axes(x, axis))
 
-    def max(self, x: Any, *, axis: int, keepdims: bool = False) -> Any:
-        return self._tape.apply("max", (x,), axis=axis, keepdims=keepdims)
+    def roll(self, x: Any, shift: Any, *, axis: Any) -> Any:
+        return self._tape.apply("roll", (x,), shift=shift, axis=axis)
 
-    def argmax(self, x: Any, *, axis: int, keepdims: bool = False) -> Any:
-        return self._tape.apply("argmax", (x,), axis=axis, keepdims=keepdims)
+    # ---- functions of other functions
 
-    def count_nonzero(self, x: Any, *, axis: Any) -> Any:
-        return self._tape.apply("count_nonzero", (x,), axis=axis)
+    def pow(self, x: Any, exponent: Any) -> Any:
+        return _power(x, exponent)
+
+    def square(self, x: Any) -> Any:
+        return self._tape.apply("multiply", (x, x))
+
+    def clip(self, x: Any, min: Any = None, max: Any = None) -> Any:
+        if any(getattr(bound, "dtype", x.dtype) != x.dtype for bound in (min, max)):
+            raise Untraceable("a clip to bounds of another dtype")
+        x = self._copy(x) if min is None else self.maximum(x, min)
+        return x if max is None else self.minimum(x, max)
+
+    def matmul(self, a: Any, b: Any) -> Any:
+        return self._tape.apply("matmul", (a, b))
+
+    def vecdot(self, a: Any, b: Any, *, axis: int = -1) -> Any:
+        return self.sum(a * b, axis=axis)
+
+    # ---- over axes
+
+    def _reduce(self, op: str, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+        if not x.ndim:
+            raise Untraceable(f"the {op} of a 0-d array")
+        if op in ("argmax", "argmin"):
+            return self._tape.apply(op, (x,), axis=axis, keepdims=keepdims)
+        axes = _axes(x, axis)
+        return self._tape.apply(
+            op, (x,), axis=axes[0] if len(axes) == 1 else axes, keepdims=keepdims
+        )
+
+    def cumulative_sum(self, x: Any, *, axis: int = -1) -> Any:
+        self._require_floats("cumulative_sum", x)
+        return self._tape.apply("cumulative_sum", (x,), axis=axis - x.ndim if axis >= 0 else axis)
+
+    def mean(self, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+        self._require_floats("mean", x)
+        count = math.prod(x.shape[a] for a in _axes(x, axis))
+        if not count:
+            raise Untraceable("the mean of nothing")
+        return self.sum(x, axis=axis, keepdims=keepdims) / count
+
+    def var(
+        self, x: Any, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False
+    ) -> Any:
+        distance = x - self.mean(x, axis=axis, keepdims=True)
+        count = math.prod(x.shape[a] for a in _axes(x, axis)) - correction
+        if count <= 0:
+            raise Untraceable("the variance of fewer numbers than its correction")
+        return self.sum(distance * distance, axis=axis, keepdims=keepdims) / count
+
+    def std(self, x: Any, **kwargs: Any) -> Any:
+        return self.sqrt(self.var(x, **kwargs))
+
+    def _require_floats(self, name: str, x: Any) -> None:
+        if x.dtype not in (self.float32, self.float64):
+            raise Untraceable(f"the {name} of {x.dtype}")
+
+    # ---- new arrays
+
+    def asarray(self, x: Any, **kwargs: Any) -> Any:
+        if isinstance(x, Traced):
+            raise Untraceable("xp.asarray of an array of the step")
+        return self._tape.constant(self._tape.xp.asarray(x, **kwargs))
 
     def zeros_like(self, x: Any) -> Any:
         return self._filled("zeros", x)
@@ -369,6 +575,12 @@ class TracingNamespace:
         return self._tape.constant(getattr(xp, name)(x.shape, **place))
 
 
+def _axes(x: Any, axis: Any) -> tuple[int, ...]:
+    """The axes that are meant, counted from the end, in order."""
+    named = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    return tuple(sorted(range(x.ndim)[a] - x.ndim for a in named))
+
+
 @dataclass
 class Recording:
     """A step on tape: what it reads, what it does, what it gives.
@@ -379,6 +591,7 @@ class Recording:
         nodes: the operations that the results depend on, in order.
         results: the next carry's nodes by name.
         metrics: the metrics' nodes by name.
+        xp: the namespace.
     """
 
     carry: dict[str, Node]
@@ -386,6 +599,7 @@ class Recording:
     nodes: list[Node]
     results: dict[str, Node]
     metrics: dict[str, Node]
+    xp: Any
 
 
 def record(
@@ -423,10 +637,9 @@ def record(
         (new_theta, new_state), metrics = recorded(
             (inputs["theta"], {name: inputs[name] for name in state}), batch
         )
-    except Untraceable:
-        raise
     except Exception as error:  # if it is no fault of the stand-ins, the plain loop raises it again
-        raise Untraceable(f"{type(error).__name__}: {error}") from error
+        what = "" if isinstance(error, Untraceable) else f"{type(error).__name__}: "
+        raise Untraceable(f"{what}{error}{_place(error)}") from error
     results = {"theta": new_theta, **new_state}
     outputs = *results.values(), *metrics.values()
     if set(results) != set(inputs) or not all(isinstance(v, Traced) for v in outputs):
@@ -446,7 +659,21 @@ def record(
         nodes=_needed(tape.nodes, [v.node for v in outputs]),
         results={name: v.node for name, v in results.items()},
         metrics={name: v.node for name, v in metrics.items()},
+        xp=xp,
     )
+
+
+def _place(error: BaseException) -> str:
+    """Where in the network, loss or optimizer an error was raised: the last call outside of here."""
+    place, trace, here = "", error.__traceback__, Path(__file__).parent
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if Path(code.co_filename).parent != here:
+            of = trace.tb_frame.f_locals.get("self")
+            name = code.co_name if of is None else f"{type(of).__name__}.{code.co_name}"
+            place = f" ({name}, line {trace.tb_lineno} of {Path(code.co_filename).name})"
+        trace = trace.tb_next
+    return place
 
 
 def _needed(nodes: list[Node], outputs: list[Node]) -> list[Node]:

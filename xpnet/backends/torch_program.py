@@ -30,6 +30,10 @@ From there on PyTorch's own sum, which adds in pairs, is about as fast: 290 µs 
 
 _NAMES = {"equal": "eq", "not_equal": "ne"}
 
+_AS_THEY_ARE = ("isfinite", "isinf", "isnan", "sign", "reciprocal", "signbit", "round", "trunc")
+"""Functions of the namespace that are copied from: they take no ``out``, or not for all dtypes, or
+array-api-compat mends their NaN."""
+
 
 def _hold_to_one_thread() -> Callable[[], None]:
     before = torch.get_num_threads()
@@ -257,8 +261,17 @@ class TorchProgram(Program):
             return [self._elementwise(node)]
         if node.op == "concat":
             return self.concatenate(node)
+        if node.op == "stack":
+            arrays = ", ".join(self.name(self.array(arg)) for arg in node.nodes)
+            out = self.name(self.allocate(node))
+            return [f"{self._function('stack')}(({arrays},), {node.static['axis']}, out={out})"]
         a = self.array(node.args[0])
         source = self.name(a)
+        if node.op in ("flip", "roll"):
+            return [self._copied(node, source)]
+        if node.op == "cumulative_sum":
+            out, axis = self.name(self.allocate(node)), node.static["axis"]
+            return [f"{self._function('cumsum')}({source}, {axis}, out={out})"]
         if node.op == "matmul":
             b = self.array(node.args[1])
             return [self._product(a, b, self.allocate(node))]
@@ -280,11 +293,23 @@ class TorchProgram(Program):
                 raise Untraceable(f"{node.op} of {dtype} and a number")
             source, out = self.text(self.operand(first, dtype)), self.name(self.allocate(node))
             return f"{self._function(name)}({source}, {self._number(number, dtype)}, out={out})"
+        if node.op == "pow" and number is not None:
+            source, out = self.text(self.operand(first, dtype)), self.name(self.allocate(node))
+            return f"{self._function('pow')}({source}, {literal(number)}, out={out})"
         args = [self.text(self.operand(arg, dtype)) for arg in node.args]
+        if node.op in _AS_THEY_ARE:
+            return self._copied(node, *args)
         out = self.name(self.allocate(node))
         if node.op == "astype":
             return self.copy(out, args[0])
         return f"{self._function(_NAMES.get(node.op, node.op))}({', '.join(args)}, out={out})"
+
+    def _copied(self, node: Node, *args: str) -> str:
+        """The function of the namespace itself, whose result is copied."""
+        function = self.name(getattr(self.recording.xp, node.op))
+        static = [f"{name}={value!r}" for name, value in node.static.items()]
+        result = f"{function}({', '.join([*args, *static])})"
+        return self.copy(self.name(self.allocate(node)), result)
 
     def _root(self, node: Node) -> list[str]:
         """A square root as ``1 / (1 / √x)``.
@@ -325,11 +350,10 @@ class TorchProgram(Program):
         if node.op == "sum" or counts:
             sum_, dtype = self._function("sum"), self.name(node.dtype)
             return f"{sum_}({source}, {axis!r}, {keepdims}, dtype={dtype}, out={self.name(out)})"
-        if node.op == "max" and isinstance(axis, int):
-            return f"{self._function('amax')}({source}, {axis}, {keepdims}, out={self.name(out)})"
-        if node.op == "argmax":
-            return f"{self._function('argmax')}({source}, {axis}, {keepdims}, out={self.name(out)})"
-        raise Untraceable(f"{node.op} over axis {axis}")
+        name = {"max": "amax", "min": "amin"}.get(node.op, node.op)
+        if name in ("amax", "amin", "argmax", "argmin"):
+            return f"{self._function(name)}({source}, {axis}, {keepdims}, out={self.name(out)})"
+        return self._copied(node, source)
 
     def _ones(self, shape: tuple[int, ...], dtype: Any) -> Any:
         return self.globals[self.ones(shape, dtype)]

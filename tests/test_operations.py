@@ -1,0 +1,265 @@
+"""Every operation that is recorded gives what the library gives, whatever numbers and shapes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.test_programs import RECORDING, recording  # noqa: F401  (a fixture)
+from xpnet.backends.base import run_plainly
+
+
+@dataclass(frozen=True)
+class Once:
+    """A step that changes nothing and tells some function of the carry."""
+
+    xp: Any
+    function: Any
+
+    def __call__(self, carry: Any, batch: Any) -> Any:
+        theta, state = carry
+        return (theta * 1.0, state), {"out": self.function(self.xp, theta)}
+
+    def select(self, data: Any, rows: Any) -> Any:
+        return data
+
+
+def check(backend: Any, function: Any, values: np.ndarray, dtype: str, grown: float = 1.0) -> None:
+    """The program of ``function`` gives what the plain loop gives, in its dtype and shape."""
+    theta = backend.asarray(values, dtype)
+    step = Once(backend.xp, function)
+    data = (backend.asarray(np.zeros((1, 1)), dtype),)
+    results = []
+    runner = backend.runner(step)
+    with backend.context():
+        for run in (lambda *a: run_plainly(backend.xp, step, *a), runner):
+            carry = backend.xp.asarray(theta, copy=True), {}
+            _, metrics = run(carry, data, 2)
+            results.append(backend.to_host(metrics["out"]))
+    if recorded:
+        assert all(program is not None for _, program in runner.programs.values())
+    plain, replayed = results
+    assert replayed.dtype == plain.dtype
+    assert replayed.shape == plain.shape
+    # Sums of at most 60 terms in another order; a cubic, or a function of a sum, has a few more.
+    bound = min(128 * np.finfo(dtype).eps * grown, 1e-3)
+    finite = np.abs(values[np.isfinite(values)])
+    scale = max(1.0, finite.max(initial=0.0)) ** 2
+    np.testing.assert_allclose(replayed, plain, rtol=bound, atol=bound * scale)
+
+
+@pytest.fixture
+def recorder(recording: Any) -> Any:  # noqa: F811
+    if recording.name not in RECORDING:
+        pytest.skip(f"{recording.name} does not record its steps")
+    return recording
+
+
+def _write_where(xp: Any, x: Any) -> Any:
+    y = x * 2.0
+    y = xp.where(y > 1, y, x)
+    y += 1.0
+    return xp.where(x > 0, x, y)
+
+
+def _write_roll(xp: Any, x: Any) -> Any:
+    y = xp.roll(x, 1, axis=-1)
+    y *= 2.0
+    return y + x
+
+
+def _layer_norm(xp: Any, x: Any) -> Any:
+    mean, var = xp.mean(x, axis=-1, keepdims=True), xp.var(x, axis=-1, keepdims=True)
+    return (x - mean) / xp.sqrt(var + 1e-5)
+
+
+def _gelu(xp: Any, x: Any) -> Any:
+    return 0.5 * x * (1 + xp.tanh(0.7978845608 * (x + 0.044715 * x**3)))
+
+
+FUNCTIONS = {
+    **{f"x**{n}": (lambda xp, x, n=n: x**n) for n in (0, 1, 2, 3, 4, 5, -1, -2, 0.5, 1.5, -0.5)},
+    **{f"pow {n}": (lambda xp, x, n=n: xp.pow(x, n)) for n in (2, 3, 2.5)},
+    "pow of arrays": lambda xp, x: xp.abs(x) ** x,
+    "2**x": lambda xp, x: 2.0**x,
+    "augmented": lambda xp, x: _augmented(x * 1.0),
+    **{
+        name: (lambda xp, x, name=name: getattr(xp, name)(x))
+        for name in (
+            *("square", "sin", "cos", "tan", "atan", "sinh", "cosh", "asinh", "sign", "floor"),
+            *("ceil", "trunc", "round", "isfinite", "isinf", "isnan", "signbit", "reciprocal"),
+            *("abs", "exp", "expm1", "tanh"),
+        )
+    },
+    **{
+        name: (lambda xp, x, name=name: getattr(xp, name)(xp.abs(x)))
+        for name in ("log", "log1p", "log2", "log10", "sqrt")
+    },
+    "asin": lambda xp, x: xp.asin(x / 10) + xp.acos(x / 10) + xp.atanh(x / 10) + xp.acosh(x),
+    "atan2": lambda xp, x: xp.atan2(x, x * 2.0 - 1.0),
+    "hypot": lambda xp, x: xp.hypot(x, x + 1.0),
+    "copysign": lambda xp, x: xp.copysign(x, 1.0 - x),
+    "remainder": lambda xp, x: x % 0.7 + xp.remainder(x, x + 0.5),
+    "floor_divide": lambda xp, x: x // 0.7,
+    "where": lambda xp, x: xp.where(x > 0, x, x * 0.1),
+    "where number": lambda xp, x: xp.where(x > 0, x, 0.0) + xp.where(x > 1, -1.0, x),
+    "where not": lambda xp, x: xp.where(~(x > 0) ^ (x > 1), x, -x),
+    "where of where": lambda xp, x: xp.where(x > 0, xp.where(x > 1, x * x, x), xp.exp(x)),
+    "where of a row": lambda xp, x: xp.where(x[..., :1, :] > 0, x, x[..., :1]),
+    "where of bools": lambda xp, x: xp.where(x > 0, x > 1, x < -1),
+    "logical_not": lambda xp, x: xp.logical_not(x > 0) | xp.logical_xor(x > 0, x > 1),
+    "clip": lambda xp, x: xp.clip(x, -0.5, 0.5),
+    "clip below": lambda xp, x: xp.clip(x, min=0.25),
+    "clip above": lambda xp, x: xp.clip(x, max=0.25),
+    "flip": lambda xp, x: xp.flip(x, axis=-1) + xp.flip(x, axis=-2),
+    "flip all": lambda xp, x: xp.flip(x),
+    "roll": lambda xp, x: xp.roll(x, 2, axis=-1) - xp.roll(x, -1, axis=-2),
+    "cumulative_sum": lambda xp, x: xp.cumulative_sum(x, axis=-1) + xp.cumulative_sum(x, axis=-2),
+    "stack": lambda xp, x: xp.stack([x, x * 2.0], axis=0),
+    "stack last": lambda xp, x: xp.sum(xp.stack([x, -x, x * x], axis=-1), axis=-1),
+    "concat": lambda xp, x: xp.concat([x, x * 2.0], axis=-2),
+    "concat first": lambda xp, x: xp.concat([x, xp.sqrt(xp.abs(x))], axis=0),
+    "expand": lambda xp, x: xp.expand_dims(x, axis=-1) + xp.expand_dims(x, axis=-2),
+    "squeeze": lambda xp, x: xp.squeeze(xp.sum(x, axis=-1, keepdims=True), axis=-1),
+    "permute": lambda xp, x: xp.permute_dims(x, tuple(range(x.ndim))[::-1]) * 2.0,
+    "transpose": lambda xp, x: xp.matmul(xp.matrix_transpose(x), x),
+    "broadcast": lambda xp, x: xp.broadcast_to(x[..., :1], x.shape) + x,
+    "vecdot": lambda xp, x: xp.vecdot(x, x),
+    "constants": lambda xp, x: x + xp.ones((x.shape[-1],), dtype=x.dtype) * xp.pi,
+    "written where": _write_where,
+    "written roll": _write_roll,
+    "layer norm": _layer_norm,
+    "gelu": _gelu,
+    "std": lambda xp, x: xp.std(x, axis=-1) + xp.var(x, axis=-1, correction=1),
+    "maximum of cumulative_sum": lambda xp, x: xp.max(xp.cumulative_sum(x, axis=-1), axis=-1),
+}
+
+
+def _augmented(y: Any) -> Any:
+    y **= 2
+    y %= 3.0
+    y //= 0.5
+    return y
+
+
+ORDINARY = np.random.default_rng(3).normal(size=(3, 4, 5)) * 2
+AWKWARD = np.array([[math.nan, math.inf, -math.inf, 0.0], [-0.0, 1.0, -2.5, 0.5]])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_function_gives_what_the_library_gives(recorder: Any, name: str, dtype: str) -> None:
+    for values in (ORDINARY, ORDINARY[0], ORDINARY[:1, :1], AWKWARD):
+        check(recorder, FUNCTIONS[name], values, dtype)
+
+
+REDUCTIONS = ("sum", "prod", "max", "min", "any", "all", "argmax", "argmin", "mean", "var", "std")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("keepdims", [False, True])
+@pytest.mark.parametrize("name", REDUCTIONS)
+def test_every_reduction_over_any_axes(
+    recorder: Any, name: str, keepdims: bool, dtype: str
+) -> None:
+    for values in (ORDINARY, ORDINARY[0], AWKWARD):
+        axes: list[Any] = [None, -1, -2, 0, 1]
+        if not name.startswith("arg"):
+            axes += [(-2, -1), (0, 1), (0, -1)][: 3 if values.ndim == 3 else 2]
+        for axis in axes:
+            if name.startswith("arg") and axis is None and keepdims:
+                continue  # array-api-compat on PyTorch has no such argmax
+            function = _reduced(name, axis, keepdims)
+            check(recorder, function, values, dtype)
+
+
+def _reduced(name: str, axis: Any, keepdims: bool) -> Any:
+    def function(xp: Any, x: Any) -> Any:
+        a = (x > 0) if name in ("any", "all") else x
+        return getattr(xp, name)(a, axis=axis, keepdims=keepdims)
+
+    return function
+
+
+UNARY = ("square", "sin", "flip", "roll", "cumulative_sum", "tanh", "exp", "abs", "cube")
+BINARY = ("add", "multiply", "subtract", "maximum", "where", "stack", "concat", "mean")
+LINES = st.lists(
+    st.tuples(
+        st.sampled_from((*UNARY, *BINARY)),
+        st.integers(0, 20),
+        st.integers(0, 20),
+        st.sampled_from((None, "add", "multiply")),
+    ),
+    min_size=2,
+    max_size=10,
+)
+
+
+def _run(lines: Any, xp: Any, x: Any) -> Any:
+    """A program of such lines: each makes a value of earlier ones and may write into it."""
+    values = [x, xp.tanh(x)]
+    for name, i, j, then in lines:
+        a, b = values[i % len(values)], values[j % len(values)]
+        if name in ("flip", "roll", "cumulative_sum"):
+            more = {"shift": 1} if name == "roll" else {}
+            y = getattr(xp, name)(a, *more.values(), axis=-1 - j % 2)
+        elif name == "cube":
+            y = a**3
+        elif name in UNARY:
+            y = getattr(xp, name)(a)
+        elif name == "where":
+            y = xp.where(values[j % 2] > 0.1, a, b * 0.5)
+        elif name == "stack":
+            y = xp.stack([a, b], axis=-1)[..., i % 2]
+        elif name == "concat":
+            y = xp.concat([a, b], axis=-2)[..., 1 : 1 + x.shape[-2], :]
+        elif name == "mean":
+            y = a - xp.mean(b, axis=-1 - i % 2, keepdims=True)
+        else:
+            y = getattr(xp, name)(a, b)
+        y = xp.maximum(xp.minimum(y, 3.0), -3.0)
+        if then == "add":
+            y += a if name != "abs" else 1.0
+        elif then == "multiply":
+            y *= 0.5
+        values.append(y)
+    return sum(values[2:], values[1])
+
+
+@settings(max_examples=40)
+@given(lines=LINES, members=st.sampled_from([None, 3]))
+def test_random_programs_give_what_the_plain_loop_gives(
+    recorder: Any, lines: Any, members: int | None
+) -> None:
+    values = ORDINARY if members else ORDINARY[0]
+    # An error grows by 27 at most with each line, of a cube within [-3, 3].
+    check(recorder, lambda xp, x: _run(lines, xp, x), values, "float64", grown=27.0 ** len(lines))
+
+
+VIEWS = {
+    "flip": lambda xp, x: xp.flip(x, axis=-1),
+    "expand_dims": lambda xp, x: xp.expand_dims(x, axis=0),
+    "squeeze": lambda xp, x: xp.squeeze(x[..., :1], axis=-1),
+    "permute_dims": lambda xp, x: xp.permute_dims(x, (1, 0)),
+    "matrix_transpose": lambda xp, x: xp.matrix_transpose(x),
+}
+
+
+@pytest.mark.filterwarnings("ignore:A step runs operation by operation:RuntimeWarning")
+@pytest.mark.parametrize("name", VIEWS)
+def test_what_is_written_into_a_view_is_read_as_on_the_library(recorder: Any, name: str) -> None:
+    """Be it one, as NumPy's flip, or a copy, as PyTorch's."""
+
+    def function(xp: Any, x: Any) -> Any:
+        x = x * 1.0
+        view = VIEWS[name](xp, x)
+        view += 1.0
+        return xp.sum(view) + x
+
+    check(recorder, function, ORDINARY[0], "float64", recorded=None)
