@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.backends.base import Carry, Data, Metrics, cores
-from xpnet.backends.held import Held
+from xpnet.backends.held import Held, Setting
 from xpnet.backends.numpy_program import NumPyProgram
 from xpnet.backends.program import elementwise
 from xpnet.backends.tape import Node, Recording, Untraceable, record
@@ -53,19 +53,41 @@ def threads_for(carry: Carry, batch: int, wanted: int | None) -> int:
     return min(wanted or cores(), batch)
 
 
-@cache
-def _controller() -> Any:
-    # To look for the libraries takes longer than many an interval; NumPy's own was there first.
-    return importlib.import_module("threadpoolctl").ThreadpoolController()
+def _blas() -> list[Setting]:
+    """The settings of all BLAS libraries that are here by now; NumPy's own was here first.
+
+    To look for them takes longer than many an interval, and `threadpoolctl`'s limits ten times as
+    long as the library's own functions. Nor can they be used from several threads: one thread at a
+    time may set limits, and what the others ask for is ignored, to hold as to let go.
+    """
+    if not can_hold_blas():
+        return []
+    found = []
+    for library in importlib.import_module("threadpoolctl").ThreadpoolController().lib_controllers:
+        own = library.internal_api == "mkl" or getattr(library, "threading_layer", "") == "openmp"
+        if library.internal_api in ("openblas", "mkl"):
+            put = getattr(library, "_real_set_num_threads", library.set_num_threads)
+            found.append(Setting(library.get_num_threads, put, shared=not own))
+    return found
 
 
-def _hold_blas() -> Callable[[], None]:
-    limits = _controller().limit(limits=1, user_api="blas")
-    return lambda: limits.restore_original_limits()
+ONE_BLAS_THREAD = Held(_blas)
+"""``with ONE_BLAS_THREAD():`` BLAS computes on the thread that calls it."""
+
+ALONE = 1 << 13
+"""Up to how many multiplications OpenBLAS computes a product on the calling thread by itself; those
+of a matrix and a vector, as sums are, that is. MKL splits any."""
+
+LONE_PRODUCT = 1 << 22
+"""Up to how many multiplications a matrix product is not worth threads of BLAS, which then turn in
+circles, or are waited for where another program has the core."""
 
 
-ONE_BLAS_THREAD = Held(_hold_blas)
-"""While it is entered, BLAS computes on the thread that calls it."""
+def worth_holding(product: int) -> bool:
+    """Whether one thread of BLAS is best, by the multiplications of the largest matrix product."""
+    if product > LONE_PRODUCT or not can_hold_blas():
+        return False
+    return product > ALONE or any(not setting.shared for setting in ONE_BLAS_THREAD.settings)
 
 
 @dataclass(frozen=True)
@@ -209,7 +231,7 @@ class ThreadedProgram:
             rows = None if orders is None else orders[:, self.rows[i]]
             mine = gradient.carry["theta"], {"grad": gradient.carry["grad"]}
             try:
-                with np.errstate(all="ignore"):
+                with ONE_BLAS_THREAD(), np.errstate(all="ignore"):
                     _, metrics[i] = gradient.run(mine, n, rows, then)
             except threading.BrokenBarrierError:
                 pass
@@ -217,7 +239,7 @@ class ThreadedProgram:
                 meeting.abort()  # nobody waits for a thread that has failed
                 raise
 
-        with ONE_BLAS_THREAD, ThreadPoolExecutor(count - 1) as pool:
+        with ONE_BLAS_THREAD(), ThreadPoolExecutor(count - 1) as pool:
             try:
                 others = [pool.submit(work, i) for i in range(1, count)]
                 work(0)
