@@ -8,12 +8,14 @@ of all gradients. The shares are the same every time, and so is every digit for 
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import importlib.util
 import itertools
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -38,12 +40,6 @@ threads that find it taken sleep for longer than the cache saves.
 """
 
 
-@cache
-def can_hold_blas() -> bool:
-    """Whether threadpoolctl is there."""
-    return importlib.util.find_spec("threadpoolctl") is not None
-
-
 def threads_for(carry: Carry, batch: int, wanted: int | None) -> int:
     """How many threads a step is split over; 1 for an ensemble, which has its own way."""
     theta = carry[0]
@@ -54,13 +50,36 @@ def threads_for(carry: Carry, batch: int, wanted: int | None) -> int:
 
 
 def _blas() -> list[Setting]:
-    """The settings of all BLAS libraries that are here by now; NumPy's own was here first.
+    """How many threads NumPy's BLAS takes, by its own functions.
 
-    To look for them takes longer than many an interval, and `threadpoolctl`'s limits ten times as
-    long as the library's own functions. Nor can they be used from several threads: one thread at a
-    time may set limits, and what the others ask for is ignored, to hold as to let go.
+    `threadpoolctl`'s limits take ten times as long, and cannot be used from several threads: one at
+    a time may set them, and what the others ask for is ignored, to hold as to let go.
     """
-    if not can_hold_blas():
+    try:
+        library = ctypes.CDLL(importlib.import_module("numpy._core._multiarray_umath").__file__)
+    except (ImportError, OSError):
+        return []
+    for prefix, suffix in itertools.product(("scipy_", ""), ("64_", "_64", "")):
+        with suppress(AttributeError):  # functions are looked for in all that NumPy is linked to
+            get = library[f"{prefix}openblas_get_num_threads{suffix}"]
+            put = library[f"{prefix}openblas_set_num_threads{suffix}"]
+            if library[f"{prefix}openblas_get_parallel{suffix}"]() != OPENMP:
+                return [Setting(get, put, shared=True)]
+    with suppress(AttributeError):
+        get, put = library.MKL_Get_Max_Threads, library.MKL_Set_Num_Threads_Local
+        return [Setting(get, put, shared=False)]
+    with suppress(AttributeError):  # OpenBLAS on OpenMP, where each thread has its own number
+        return [Setting(library.omp_get_max_threads, library.omp_set_num_threads, shared=False)]
+    return _found_by_threadpoolctl()
+
+
+OPENMP = 2
+"""What OpenBLAS answers when asked for its kind of threads."""
+
+
+def _found_by_threadpoolctl() -> list[Setting]:
+    """The same where the system does not look for functions as above."""
+    if importlib.util.find_spec("threadpoolctl") is None:
         return []
     found = []
     for library in importlib.import_module("threadpoolctl").ThreadpoolController().lib_controllers:
@@ -73,6 +92,13 @@ def _blas() -> list[Setting]:
 
 ONE_BLAS_THREAD = Held(_blas)
 """``with ONE_BLAS_THREAD():`` BLAS computes on the thread that calls it."""
+
+
+@cache
+def can_hold_blas() -> bool:
+    """Whether BLAS's threads are out of the way of ours."""
+    return bool(ONE_BLAS_THREAD.settings)
+
 
 ALONE = 1 << 13
 """Up to how many multiplications OpenBLAS computes a product on the calling thread by itself; those
