@@ -728,25 +728,6 @@ def test_optimizers_of_users_compare_by_all_their_numbers() -> None:
     assert Lion(lr=1.0) != Lion(lr=2.0)
 
 
-def test_overlapping_holders_leave_the_setting_as_it_was() -> None:
-    from xpnet.backends.held import Held
-
-    setting = [4]
-
-    def hold() -> Any:
-        before = setting[0]
-        setting[0] = 1
-        return lambda: setting.__setitem__(0, before)
-
-    held = Held(hold)
-    held.__enter__()
-    held.__enter__()
-    held.__exit__()
-    assert setting == [1]
-    held.__exit__()
-    assert setting == [4]
-
-
 def test_a_program_is_freed_with_its_last_reference() -> None:
     import gc
     import weakref

@@ -11,7 +11,6 @@ import importlib
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -264,10 +263,14 @@ def _spread(values: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _quiet(reduce: Callable[..., Any], values: np.ndarray, *arguments: Any) -> Any:
-    with warnings.catch_warnings():
-        # Of an epoch at which no member was left all is NaN, and its mean rightly so.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return reduce(values, *arguments, axis=-1)
+    # Of an epoch at which no member was left all is NaN, and so is its mean: not asked for, since
+    # what it would warn of can only be silenced for all threads.
+    some = ~np.isnan(values).all(axis=-1)
+    with np.errstate(all="ignore"):
+        found = np.asarray(reduce(values[some], *arguments, axis=-1))
+    whole = np.full((*found.shape[:-1], len(values)), np.nan)
+    whole[..., some] = found
+    return whole
 
 
 def _bars_cleared() -> AbstractContextManager[Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
 
@@ -49,6 +51,12 @@ class Job:
     def training(self) -> bool:
         """Whether anybody is still trained."""
         return bool(self.population.alive.any())
+
+    def computing(self) -> AbstractContextManager[Any]:
+        """What to enter while an interval is trained."""
+        members = None if self.members is None else self.population.block
+        rows = self.batches.size or self.batches.samples
+        return self.backend.context(self.step.network.extent(members, rows))
 
     def interval(self, n: int, epoch: int, interrupted: Callable[[], bool]) -> int:
         """Train ``n`` epochs behind ``epoch`` and record them; return how many count."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from xpnet import _checks, backends
+from xpnet.backends.base import Size
 from xpnet.initializers import RNG, generator
 from xpnet.layers.base import Array, Backprop, Layer, Params
 from xpnet.losses import Loss, evaluate, prepare
@@ -65,6 +67,8 @@ class Sequential(Layer):
         )
         self.size = starts[-1]
         """The number of parameters of one network: the length of ``theta``."""
+        self._largest = max(map(math.prod, self._shapes.values()), default=0)
+        self._widest = max((shape[0] for shape in self._shapes.values() if shape), default=0)
 
     def _flatten(self) -> Iterator[Layer]:
         for layer in self.layers:
@@ -176,6 +180,15 @@ class Sequential(Layer):
         with backend.context():
             return xp.concat([xp.reshape(a, (*lead, -1)) for a in arrays], axis=-1)
 
+    def extent(self, members: int | None, samples: int) -> Size:
+        """How large it is to compute so many samples of them, for `Backend.context`."""
+        array = (members or 1) * max(samples * self._widest, self.size)
+        return Size(samples * self._largest, array)
+
+    def _context(self, backend: backends.Backend, theta: Array, x: Array) -> Any:
+        members = theta.shape[0] if len(theta.shape) > 1 else None
+        return backend.context(self.extent(members, x.shape[-2]))
+
     def _views(self, xp: Any, theta: Array) -> Params:
         lead = theta.shape[:-1]
         return tuple(xp.reshape(theta[..., span], (*lead, *shape)) for span, shape in self._slots)
@@ -244,7 +257,7 @@ class Sequential(Layer):
             TypeError, ValueError: if shapes, dtypes, libraries or devices do not fit.
         """
         backend = self._check(theta, x)
-        with backend.context():
+        with self._context(backend, theta, x):
             return self.apply(backend.xp, self._views(backend.xp, theta), x)
 
     # ---- the gradient
@@ -283,7 +296,7 @@ class Sequential(Layer):
         backend = self._check(theta, x, y, sample_weight)
         check_loss(loss)
         _checks.switch("input_grad", input_grad)
-        with backend.context():
+        with self._context(backend, theta, x):
             shape = (*theta.shape[:-1], x.shape[-2], self.out_features or x.shape[-1])
             target, weight = prepare(backend, loss, shape, y, sample_weight, theta.dtype, check)
             value, grad, _, dx = self.gradient(

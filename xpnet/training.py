@@ -88,7 +88,8 @@ class Run:
 
     @property
     def model(self) -> Model:
-        return self._job.model()
+        with self._job.backend.context():
+            return self._job.model()
 
 
 def fit(
@@ -201,7 +202,7 @@ def fit(
     if seed is not None and theta is not None:
         raise ValueError("seed must be None where theta is given, since nothing is drawn then.")
 
-    with backend.context():
+    with backend.context(network.extent(members, min(64, int(x.shape[-2])))):
         fresh = network.init(seed, like=x, members=members) if theta is None else theta
         if theta is not None:
             check_dtype(backend, theta, "theta", x, "x")
@@ -220,10 +221,11 @@ def fit(
             threads = _checks.whole("threads", threads)
         population = Population(backend, step, first, data, members, block, threads)
         job = Job(backend, step, population, batches, acc_goal, every_epoch)
-        _train(job, Run(job, x, y, epochs), epoch_checking, told)
-        if job.diverged.any():
-            warnings.warn(_what_diverged(job), RuntimeWarning, stacklevel=2)
-        return job.model()
+    run = Run(job, x, y, epochs)
+    _train(job, run, epoch_checking, told)
+    if job.diverged.any():
+        warnings.warn(_what_diverged(job), RuntimeWarning, stacklevel=2)
+    return run.model
 
 
 def _no_sequence(callbacks: Any) -> bool:
@@ -268,9 +270,9 @@ def _train(job: Job, run: Run, epoch_checking: int, callbacks: list[Callback]) -
             finishing.callback(callback.finish, run)
         with _interrupts() as interrupted:
             while run.epoch < run.epochs and job.training and not job.interrupted:
-                done = job.interval(
-                    min(epoch_checking, run.epochs - run.epoch), run.epoch, interrupted
-                )
+                n = min(epoch_checking, run.epochs - run.epoch)
+                with job.computing():  # callbacks have the process as it was
+                    done = job.interval(n, run.epoch, interrupted)
                 run.seen, run.epoch = run.epoch, run.epoch + done
                 job.interrupted = interrupted()
                 if done:
@@ -335,4 +337,5 @@ def _interrupts() -> Iterator[Callable[[], bool]]:
     try:
         yield pressed.is_set
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if signal.getsignal(signal.SIGINT) is press:  # and not what a callback has put there
+            signal.signal(signal.SIGINT, signal.default_int_handler)

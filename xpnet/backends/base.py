@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from types import ModuleType
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -48,6 +48,15 @@ class Runner(Protocol):
         orders: Array | None = None,
         interrupted: Callable[[], bool] = ...,
     ) -> tuple[Carry, Metrics]: ...
+
+
+class Size(NamedTuple):
+    """How large a computation is: by which it is told whether threads are worth it."""
+
+    product: int
+    """How many multiplications its largest matrix product takes, of one member."""
+    array: int
+    """How many elements its largest array has."""
 
 
 def never() -> bool:
@@ -193,8 +202,14 @@ class Backend(ABC):
     def prepare(self, dtype: str) -> None:
         """Make the *process* ready for ``dtype``; for programs, never called by the library."""
 
-    def context(self) -> AbstractContextManager[Any]:
-        """What must hold while the library computes: its current device, its warnings."""
+    def context(self, size: Size | None = None) -> AbstractContextManager[Any]:
+        """What must hold while the library computes: its current device, its warnings.
+
+        Args:
+            size: of what is computed; a library whose threads would wait for one another longer
+                than they compute is held to one, for as long. ``None`` for what has no matrix
+                products.
+        """
         return nullcontext()
 
     def elsewhere(self) -> Callable[[], AbstractContextManager[Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.base import Array, Backend, BackendUnavailable
+from xpnet.backends.base import Array, Backend, BackendUnavailable, Size
 
 
 class CuPyBackend(Backend):
@@ -55,7 +55,7 @@ class CuPyBackend(Backend):
         properties = self._import().cuda.runtime.getDeviceProperties(self.device.id)
         return f"{properties['name'].decode()} (cuda:{self.device.id})"
 
-    def context(self) -> AbstractContextManager[Any]:
+    def context(self, size: Size | None = None) -> AbstractContextManager[Any]:
         context: AbstractContextManager[Any] = self._import().cuda.Device(self.device.id)
         return context
 

@@ -1,36 +1,91 @@
-"""A setting of the process that is held for a while, by several threads at once."""
+"""Settings of a library's threads that are 1 for a while, and then what they were."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How many threads a library takes.
+
+    Args:
+        get, put: read and set it.
+        shared: whether all threads of the process share it; else each has its own.
+    """
+
+    get: Callable[[], int]
+    put: Callable[[int], object]
+    shared: bool
 
 
 class Held:
-    """While anybody is inside, a setting is 1; when the last one leaves, it is what it was.
+    """``with held():`` holds settings to 1, for any number of threads at once.
+
+    A thread's own setting is held and let go by each thread. A shared one is held by the first that
+    comes in, whichever it is, and let go by the last; if it is no longer 1 by then, somebody else
+    has set it meanwhile, and it is left as they want it.
+
+    Ctrl-C may come between any two steps of the way in or out. So a place inside is a ticket, to
+    give it back twice does no harm, and whoever is torn out of ``with`` gives it back when the
+    generator is collected.
 
     Args:
-        hold: sets it to 1 and returns a function that sets it back. Called by each thread that
-            comes in if ``each`` (some settings are a thread's own), else by the first alone.
+        find: the settings; called once, on first use.
     """
 
-    def __init__(self, hold: Callable[[], Callable[[], Any]], each: bool = False) -> None:
-        self._hold, self._each = hold, each
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._let_go: Callable[[], Any] = lambda: None
+    def __init__(self, find: Callable[[], list[Setting]]) -> None:
+        self._find = find
+        self._found: list[Setting] | None = None
+        # The same thread comes in again if a signal or the collector calls it from within.
+        self._lock = threading.RLock()
+        self._inside: set[object] = set()
+        self._before: list[tuple[Setting, int]] = []
 
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._inside == 0:
-                self._let_go = self._hold()
-            elif self._each:
-                self._hold()  # what to go back to is what the first one found
-            self._inside += 1
+    @property
+    def settings(self) -> list[Setting]:
+        """What is held."""
+        if self._found is None:
+            self._found = self._find()
+        return self._found
 
-    def __exit__(self, *error: object) -> None:
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        own: list[tuple[Setting, int]] = []
+        ticket = object()
+        try:
+            for setting in self.settings:
+                if not setting.shared:
+                    own.append((setting, setting.get()))
+                    setting.put(1)
+            self._come(ticket)
+            yield
+        finally:
+            try:
+                self._go(ticket, own)
+            except BaseException:
+                self._go(ticket, own)
+                raise
+
+    def _come(self, ticket: object) -> None:
         with self._lock:
-            self._inside -= 1
-            if self._inside == 0 or self._each:
-                self._let_go()
+            first = not self._inside
+            self._inside.add(ticket)
+            for setting in self.settings if first else ():
+                if setting.shared:
+                    self._before.append((setting, setting.get()))
+                    setting.put(1)
+
+    def _go(self, ticket: object, own: list[tuple[Setting, int]]) -> None:
+        for setting, before in own:
+            setting.put(before)
+        with self._lock:
+            self._inside.discard(ticket)
+            while self._before and not self._inside:
+                setting, before = self._before[-1]
+                if setting.get() == 1:
+                    setting.put(before)
+                self._before.pop()

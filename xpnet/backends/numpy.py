@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
 
-from xpnet.backends.base import Array, Backend, Carry, Data, Runner, Step, cores
+from xpnet.backends.base import Array, Backend, Carry, Data, Runner, Size, Step, cores
 from xpnet.backends.numpy_program import NumPyProgram
 from xpnet.backends.numpy_threads import (
     ONE_BLAS_THREAD,
     ThreadedProgram,
-    can_hold_blas,
     threads_for,
+    worth_holding,
 )
 from xpnet.backends.replay import Buffers, Replay
 from xpnet.backends.tape import Untraceable
-
-LONE_PRODUCT = 1 << 22
-"""Up to how many multiplications a matrix product is not worth threads of BLAS, which then turn in
-circles, or are waited for where another program has the core."""
 
 
 class NumPyBackend(Backend):
@@ -79,9 +76,12 @@ class NumPyBackend(Backend):
     def device_of(self, array: Array) -> Any:
         return "cpu"  # the scalars of NumPy 2.0 do not say so themselves
 
-    def context(self) -> AbstractContextManager[Any]:
+    def context(self, size: Size | None = None) -> AbstractContextManager[Any]:
         # exp(-x) of the sigmoid may overflow to infinity, whose inverse is the right answer, 0.
-        return np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore")
+        quiet = np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore")
+        if size is None or not worth_holding(size.product):
+            return quiet
+        return _alone(quiet)
 
     def workers(self, threads: int | None = None) -> int:
         return threads or cores()
@@ -127,6 +127,12 @@ for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul"
     setattr(Shown, f"__i{_name}__", _anew(f"__{_name}__"))
 
 
+@contextmanager
+def _alone(quiet: AbstractContextManager[Any]) -> Iterator[None]:
+    with ONE_BLAS_THREAD(), quiet:
+        yield
+
+
 class NumPyReplay(Replay):
     """Replays on NumPy: a large step on several threads.
 
@@ -147,14 +153,14 @@ class NumPyReplay(Replay):
             try:
                 # Already here: BLAS's own threads, once used, turn in circles for a tenth of a
                 # second, on the cores that the program's threads are to have.
-                with ONE_BLAS_THREAD:
+                with ONE_BLAS_THREAD():
                     program = ThreadedProgram(self.step, carry, data, orders, threads, given)
                 self.alone = True
                 return program
             except Untraceable:
                 pass  # then on one
         program = super().make(carry, data, orders, given)
-        if can_hold_blas() and (self.alone or program.largest_product() <= LONE_PRODUCT):
+        if self.alone or worth_holding(program.largest_product()):
             program.around = ONE_BLAS_THREAD
         return program
 

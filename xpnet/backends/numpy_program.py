@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,7 +70,7 @@ class NumPyProgram(Program):
         block_bytes: see `BLOCK_BYTES`.
 
     Attributes:
-        around: what is entered while steps run.
+        around: makes what is entered while steps run.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class NumPyProgram(Program):
         block_bytes: int = BLOCK_BYTES,
     ) -> None:
         self.block_bytes = block_bytes
-        self.around: AbstractContextManager[Any] = nullcontext()
+        self.around: Callable[[], AbstractContextManager[Any]] = nullcontext
         super().__init__(recording, given)
 
     def largest_product(self) -> int:
@@ -92,7 +93,7 @@ class NumPyProgram(Program):
         return max(sizes, default=0)
 
     def run(self, *args: Any) -> Any:
-        with self.around:
+        with self.around():
             return super().run(*args)
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:

@@ -8,12 +8,14 @@ of all gradients. The shares are the same every time, and so is every digit for 
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import importlib.util
 import itertools
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -21,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.backends.base import Carry, Data, Metrics, cores
-from xpnet.backends.held import Held
+from xpnet.backends.held import Held, Setting
 from xpnet.backends.numpy_program import NumPyProgram
 from xpnet.backends.program import elementwise
 from xpnet.backends.tape import Node, Recording, Untraceable, record
@@ -38,12 +40,6 @@ threads that find it taken sleep for longer than the cache saves.
 """
 
 
-@cache
-def can_hold_blas() -> bool:
-    """Whether threadpoolctl is there."""
-    return importlib.util.find_spec("threadpoolctl") is not None
-
-
 def threads_for(carry: Carry, batch: int, wanted: int | None) -> int:
     """How many threads a step is split over; 1 for an ensemble, which has its own way."""
     theta = carry[0]
@@ -53,19 +49,71 @@ def threads_for(carry: Carry, batch: int, wanted: int | None) -> int:
     return min(wanted or cores(), batch)
 
 
+def _blas() -> list[Setting]:
+    """How many threads NumPy's BLAS takes, by its own functions.
+
+    `threadpoolctl`'s limits take ten times as long, and cannot be used from several threads: one at
+    a time may set them, and what the others ask for is ignored, to hold as to let go.
+    """
+    try:
+        library = ctypes.CDLL(importlib.import_module("numpy._core._multiarray_umath").__file__)
+    except (ImportError, OSError):
+        return []
+    for prefix, suffix in itertools.product(("scipy_", ""), ("64_", "_64", "")):
+        with suppress(AttributeError):  # functions are looked for in all that NumPy is linked to
+            get = library[f"{prefix}openblas_get_num_threads{suffix}"]
+            put = library[f"{prefix}openblas_set_num_threads{suffix}"]
+            if library[f"{prefix}openblas_get_parallel{suffix}"]() != OPENMP:
+                return [Setting(get, put, shared=True)]
+    with suppress(AttributeError):
+        get, put = library.MKL_Get_Max_Threads, library.MKL_Set_Num_Threads_Local
+        return [Setting(get, put, shared=False)]
+    with suppress(AttributeError):  # OpenBLAS on OpenMP, where each thread has its own number
+        return [Setting(library.omp_get_max_threads, library.omp_set_num_threads, shared=False)]
+    return _found_by_threadpoolctl()
+
+
+OPENMP = 2
+"""What OpenBLAS answers when asked for its kind of threads."""
+
+
+def _found_by_threadpoolctl() -> list[Setting]:
+    """The same where the system does not look for functions as above."""
+    if importlib.util.find_spec("threadpoolctl") is None:
+        return []
+    found = []
+    for library in importlib.import_module("threadpoolctl").ThreadpoolController().lib_controllers:
+        own = library.internal_api == "mkl" or getattr(library, "threading_layer", "") == "openmp"
+        if library.internal_api in ("openblas", "mkl"):
+            put = getattr(library, "_real_set_num_threads", library.set_num_threads)
+            found.append(Setting(library.get_num_threads, put, shared=not own))
+    return found
+
+
+ONE_BLAS_THREAD = Held(_blas)
+"""``with ONE_BLAS_THREAD():`` BLAS computes on the thread that calls it."""
+
+
 @cache
-def _controller() -> Any:
-    # To look for the libraries takes longer than many an interval; NumPy's own was there first.
-    return importlib.import_module("threadpoolctl").ThreadpoolController()
+def can_hold_blas() -> bool:
+    """Whether BLAS's threads are out of the way of ours."""
+    return bool(ONE_BLAS_THREAD.settings)
 
 
-def _hold_blas() -> Callable[[], None]:
-    limits = _controller().limit(limits=1, user_api="blas")
-    return lambda: limits.restore_original_limits()
+ALONE = 1 << 13
+"""Up to how many multiplications OpenBLAS computes a product on the calling thread by itself; those
+of a matrix and a vector, as sums are, that is. MKL splits any."""
+
+LONE_PRODUCT = 1 << 22
+"""Up to how many multiplications a matrix product is not worth threads of BLAS, which then turn in
+circles, or are waited for where another program has the core."""
 
 
-ONE_BLAS_THREAD = Held(_hold_blas)
-"""While it is entered, BLAS computes on the thread that calls it."""
+def worth_holding(product: int) -> bool:
+    """Whether one thread of BLAS is best, by the multiplications of the largest matrix product."""
+    if product > LONE_PRODUCT or not can_hold_blas():
+        return False
+    return product > ALONE or any(not setting.shared for setting in ONE_BLAS_THREAD.settings)
 
 
 @dataclass(frozen=True)
@@ -207,7 +255,7 @@ class ThreadedProgram:
             rows = None if orders is None else orders[:, self.rows[i]]
             mine = gradient.carry["theta"], {"grad": gradient.carry["grad"]}
             try:
-                with np.errstate(all="ignore"):
+                with ONE_BLAS_THREAD(), np.errstate(all="ignore"):
                     _, metrics[i] = gradient.run(mine, n, rows, then)
             except threading.BrokenBarrierError:
                 pass
@@ -215,7 +263,7 @@ class ThreadedProgram:
                 meeting.abort()  # nobody waits for a thread that has failed
                 raise
 
-        with ONE_BLAS_THREAD, ThreadPoolExecutor(count - 1) as pool:
+        with ONE_BLAS_THREAD(), ThreadPoolExecutor(count - 1) as pool:
             try:
                 others = [pool.submit(work, i) for i in range(1, count)]
                 work(0)

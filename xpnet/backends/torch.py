@@ -2,15 +2,52 @@
 
 from __future__ import annotations
 
+import ctypes
+import importlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from xpnet.backends.base import Array, Backend, Runner, Step
+from xpnet.backends.base import Array, Backend, Runner, Size, Step
+from xpnet.backends.held import Held, Setting
 from xpnet.backends.replay import Replay
+
+WORTH = 1 << 15
+"""From how many elements on threads compute longer than they wait for one another."""
+
+
+def _threads() -> list[Setting]:
+    """How many threads PyTorch takes, as each thread's own numbers of OpenMP and of MKL.
+
+    Not by ``torch.set_num_threads``: a thread that meets PyTorch for the first time meanwhile would
+    have the 1 for good.
+    """
+    torch = importlib.import_module("torch")
+    setting = Setting(torch.get_num_threads, torch.set_num_threads, shared=False)
+    try:
+        library = ctypes.CDLL(torch._C.__file__)  # finds the functions of all that it is linked to
+        openmp = library.omp_set_num_threads
+    except (OSError, AttributeError):  # another system, where it must do
+        return [setting]
+    # To ask PyTorch is what makes it set up a thread's numbers, which it must not do later.
+    found = [Setting(torch.get_num_threads, openmp, shared=False)]
+    with suppress(AttributeError):
+        get, put = library.MKL_Get_Max_Threads, library.MKL_Set_Num_Threads_Local
+        found.append(Setting(get, put, shared=False))
+    return found
+
+
+ONE_THREAD = Held(_threads)
+"""``with ONE_THREAD():`` PyTorch computes on the thread that calls it."""
+
+
+@contextmanager
+def _alone(plain: AbstractContextManager[Any]) -> Iterator[None]:
+    with ONE_THREAD(), plain:
+        yield
 
 
 class TorchBackend(Backend):
@@ -95,14 +132,16 @@ class TorchBackend(Backend):
             return f"{self._import().cuda.get_device_name(self.device)} ({self.device})"
         return str(self.device)
 
-    def context(self) -> AbstractContextManager[Any]:
+    def context(self, size: Size | None = None) -> AbstractContextManager[Any]:
         # Gradients are ours: a tensor that asks for autograd must not grow a graph here.
         torch = self._import()
-        context: AbstractContextManager[Any] = torch.no_grad()
         usual = torch.empty(0).device
-        if usual.type == "cpu" or usual == self.device:
-            return context
-        return _by_itself(torch, self.device)
+        plain: AbstractContextManager[Any] = torch.no_grad()
+        if usual.type != "cpu" and usual != self.device:
+            plain = _by_itself(torch, self.device)
+        if size is None or self.device.type != "cpu" or size.array >= WORTH:
+            return plain
+        return _alone(plain)
 
     def to_host(self, array: Array) -> np.ndarray:
         return np.asarray(array.detach().cpu().numpy())

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
 import torch
 
-from xpnet.backends.held import Held
 from xpnet.backends.program import COMPARISONS, Program, elementwise, literal, root_of
 from xpnet.backends.tape import Node, Recording, Untraceable
+from xpnet.backends.torch import ONE_THREAD
 
 LARGE = 1 << 15
 """From how many elements on a pass over memory costs more than a Python number in a call."""
@@ -33,15 +32,6 @@ _NAMES = {"equal": "eq", "not_equal": "ne"}
 _AS_THEY_ARE = ("isfinite", "isinf", "isnan", "sign", "reciprocal", "signbit", "round", "trunc")
 """Functions of the namespace that are copied from: they take no ``out``, or not for all dtypes, or
 array-api-compat mends their NaN."""
-
-
-def _hold_to_one_thread() -> Callable[[], None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    return lambda: torch.set_num_threads(before)
-
-
-_ONE_THREAD = Held(_hold_to_one_thread, each=True)
 
 
 def _float32(number: float) -> float:
@@ -360,7 +350,7 @@ class TorchProgram(Program):
 
     def run(self, *args: Any) -> Any:
         # The buffers are plain tensors, made outside; within, nothing counts their versions.
-        with _ONE_THREAD if self.small else nullcontext(), torch.inference_mode():
+        with ONE_THREAD() if self.small else nullcontext(), torch.inference_mode():
             return super().run(*args)
 
     @property
