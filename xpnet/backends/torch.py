@@ -33,7 +33,8 @@ class TorchBackend(Backend):
     def _find_device(self, name: str | None) -> Any:
         torch = self._import()
         if name is None:
-            return torch.empty(0).device
+            usual = torch.empty(0).device
+            return torch.device("cpu") if usual.type == "meta" else usual  # which has no values
         full = f"cuda:{torch.cuda.current_device()}" if name == "cuda" and self._cuda() else name
         if full not in self.devices():
             raise self._no_device(name)
@@ -99,6 +100,9 @@ class TorchBackend(Backend):
         if usual.type == "cpu" or usual == self.device:
             return context
         return _by_itself(torch, self.device)
+
+    def _copy(self, array: Array) -> Array:
+        return array.detach().clone()  # asarray would hand on that it asks for autograd
 
     def to_host(self, array: Array) -> np.ndarray:
         return np.asarray(array.detach().cpu().numpy())
