@@ -1013,10 +1013,9 @@ def test_torch_maps_a_network_over_parameters_as_members_do():
 
 @pytest.mark.parametrize("loss", [xn.BCE(), xn.BCEWithLogits(), xn.CrossEntropy(), xn.MSE(),
                                   xn.Huber()], ids=repr)  # fmt: skip
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_what_torch_makes_by_default_and_where_is_nothing_to_a_run(loss, dtype):
+def test_what_torch_makes_by_default_and_where_is_nothing_to_a_run(loss):
     torch = library("torch")
-    x, y = (torch.as_tensor(a).to(getattr(torch, dtype)) for a in xn.datasets.xor())
+    x, y = (torch.as_tensor(a).to(torch.float32) for a in xn.datasets.xor())
     outputs = 3 if loss == xn.CrossEntropy() else 1
     target = y if outputs == 1 else y[:, 0].to(torch.int64)
     weight = torch.arange(1, 22)
@@ -1028,10 +1027,9 @@ def test_what_torch_makes_by_default_and_where_is_nothing_to_a_run(loss, dtype):
         made = []
         for optimizer, given, size in (
             (xn.SGD(momentum=0.9, dampening=0.1), None, None),
-            (xn.AdaGrad(lr_decay=0.1, initial_accumulator_value=0.1), weight, None),
-            (xn.RMSprop(centered=True), None, 5),
-            (xn.Adam(amsgrad=True), weight, 5),
-            (xn.AdamW(), None, None),
+            (xn.AdaGrad(lr_decay=0.1, initial_accumulator_value=0.1), weight, 5),
+            (xn.RMSprop(centered=True), None, None),
+            (xn.Adam(amsgrad=True), weight, None),
         ):
             model = xn.fit(net, x, target, loss=loss, optimizer=optimizer, epochs=2, seed=0,
                            sample_weight=given, batch_size=size)  # fmt: skip
