@@ -985,7 +985,8 @@ def test_what_torch_would_differentiate_as_a_constant_is_refused():
         lambda: torch.func.grad(lambda t: NET(t, x).sum())(theta),
         lambda: torch.func.grad(lambda t: NET.value_and_grad(t, x, y, xn.MSE())[0])(theta),
         lambda: torch.func.jacrev(lambda t: NET(t, x))(theta),
-        lambda: torch.func.jacfwd(lambda t: NET(t, x))(theta),
+        lambda: torch.func.grad(lambda t: NET(2 * t, x).sum())(theta),
+        lambda: torch.func.hessian(lambda t: NET(t, x).sum())(theta),
         lambda: torch.func.vmap(torch.func.grad(lambda t: NET(t, x).sum()))(theta[None]),
     ):
         raises(TypeError, said, call)
@@ -1000,6 +1001,19 @@ def test_what_torch_would_differentiate_as_a_constant_is_refused():
         trained = fit(x, y, theta=asks).theta
         assert torch.equal(trained, fit(x, y, theta=theta).theta)
         assert not trained.requires_grad
+
+
+def test_torch_differentiates_a_network_forward():
+    torch = library("torch")
+    x, y = (torch.as_tensor(a) for a in xn.datasets.xor())
+    theta, loss = NET.init(0, like=x), xn.MSE()
+    grad = NET.value_and_grad(theta, x, y, loss)[1]
+    along = torch.linspace(-1, 1, 13, dtype=x.dtype)
+    tangent = torch.func.jvp(lambda t: NET.value_and_grad(t, x, y, loss)[0], (theta,), (along,))[1]
+    # 13 parameters, each summed over 21 samples through ten operations, on numbers up to 10.
+    torch.testing.assert_close(tangent, grad @ along, rtol=0, atol=13 * 21 * 10 * 10 * 2.0**-52)
+    rows = torch.func.jacfwd(lambda t: NET.value_and_grad(t, x, y, loss)[0])(theta)
+    torch.testing.assert_close(rows, grad, rtol=0, atol=21 * 10 * 10 * 2.0**-52)
 
 
 def test_torch_maps_a_network_over_parameters_as_members_do():

@@ -70,8 +70,9 @@ class TorchBackend(Backend):
             raise TypeError(f"{name} must be of floats, not quantized; use {name}.dequantize().")
         wrapped = torch._C._functorch
         while wrapped.is_functorch_wrapped_tensor(array):
-            # xpnet computes outside of autograd, for which it would be a constant: gradient 0.
-            if wrapped.is_gradtrackingtensor(array):
+            # xpnet computes outside of autograd, for which it would be a constant: gradient 0. What
+            # goes forward (jvp, jacfwd) or is mapped alone (vmap) comes out right.
+            if wrapped.is_gradtrackingtensor(array) and array.requires_grad:
                 raise TypeError(
                     f"{name} must not be differentiated by torch.func, to which a network of xpnet "
                     "is a constant; use value_and_grad."
