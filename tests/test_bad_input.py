@@ -1,11 +1,13 @@
 """Bad input: one sentence that names the argument, its value and what would be right."""
 
+import tempfile
+
 import numpy as np
 import pytest
 
 import xpnet as xn
-from tests.helpers import arr, xor
-from xpnet import backends
+from tests.helpers import arr, assert_equal, host, library, xor
+from xpnet import _checks, backends, callbacks
 
 NET = xn.Sequential(xn.Linear(2, 3), xn.Tanh(), xn.Linear(3, 1))
 NAN, INF = float("nan"), float("inf")
@@ -630,3 +632,489 @@ def test_states_that_belong_to_others_are_named(backend):
         fit(x, y, state=xn.Adam().init(theta))
     with pytest.raises(TypeError, match="state must be a dict such as init makes, not None"):
         xn.Adam().update(theta, theta, None)
+
+
+# ---- how a value is shown, and a mistake cured
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("x", "'x'"),
+        ([1, 2], "[1, 2]"),
+        (list(range(250)), "a list of 250"),
+        (["a long word in a list"] * 9, "a list of 9"),
+        (range(10**9), "a range of 1000000000"),
+        ({i: i for i in range(250)}, "a dict of 250"),
+        (np.zeros(250), "an array of shape (250,)"),
+        (np.float64(2), "np.float64(2.0)"),
+        (10**5000, "an int"),
+        ("x" * 250, "'" + "x" * 58 + "…"),
+        (np.array(1.5), "array(1.5)"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_error_shows_a_value_in_a_few_words(value, text):
+    assert _checks.shown(value) == text
+    assert len(_checks.shown(value)) <= _checks.SHOWN
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: xn.Adam(lr=[0.1] * 250),
+        lambda: xn.Adam(betas=[0.1] * 250),
+        lambda: NET.init(np.arange(250), like=np.zeros(1), members=250),
+        lambda: NET.init(list(range(250)), like=np.zeros(1)),
+        lambda: NET.init({i: i for i in range(250)}, like=np.zeros(1)),
+        lambda: fit(*xn.datasets.xor(), epochs=np.arange(250)),
+        lambda: fit(*xn.datasets.xor(), loss=np.arange(250)),
+        lambda: fit(*xn.datasets.xor(), network=["layer"] * 250),
+        lambda: fit(*xn.datasets.xor(), callbacks=np.arange(250)),
+        lambda: xn.Linear(2, list(range(250))),
+        lambda: xn.Linear(2, 2, list(range(250))),
+        lambda: xn.datasets.linear(np.arange(250)),
+        lambda: backends.get(list(range(250))),
+        lambda: backends.get("numpy", list(range(250))),
+        lambda: xn.Adam().resume(np.zeros(3), list(range(250))),
+    ],
+)
+def test_no_error_prints_hundreds_of_numbers(call):
+    with pytest.raises((TypeError, ValueError)) as info:
+        call()
+    assert len(str(info.value)) < 200
+    assert "\n" not in str(info.value)
+
+
+class Frame:
+    """What a data frame has: no dtype of its own, and a way out."""
+
+    shape = (21, 2)
+
+    def to_numpy(self): ...
+
+
+class Sparse:
+    """What a sparse matrix of SciPy has."""
+
+    shape, dtype = (21, 2), np.dtype(float)
+
+    def toarray(self): ...
+
+
+class Units(np.ndarray):
+    """An array that may compute otherwise."""
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ([[0.0, 1.0]], "not list; use np.asarray(x)."),
+        (((0.0, 1.0),), "not tuple; use np.asarray(x)."),
+        (Frame(), "not Frame; use x.to_numpy()."),
+        (Sparse(), "not Sparse; use x.toarray()."),
+        ({"x": 1}, "not dict."),
+        (np.ndarray, "not type."),
+        (np.ma.array([[0.0, 1.0]], mask=[[0, 1]]),
+         ("not a masked one: fill in what is masked, x.filled(value), or leave those samples out")),
+        (np.zeros((21, 2)).view(Units), "x must be a plain array, not Units; use np.asarray(x)."),
+        (np.rec.array(np.zeros((21, 2))), "not recarray; use np.asarray(x)."),
+        (np.zeros((21, 2), ">f8"), 'not >f8; use x.astype("float64").'),
+        (np.zeros((21, 2), "float16"), 'not float16; use x.astype("float64").'),
+        (np.zeros((21, 2), object), 'not object; use x.astype("float64").'),
+        (np.zeros((21, 2), "<U3"), 'not <U3; use x.astype("float64").'),
+        (np.zeros((21, 2), complex), "not complex128; use x.real."),
+        (np.zeros(21, [("a", float), ("b", float)]), "use np.lib.recfunctions.structured_to_"),
+    ],
+    ids=lambda value: type(value).__name__,
+)  # fmt: skip
+def test_what_is_no_array_of_floats_is_told_its_cure(wrong, sentence):
+    _, y = xn.datasets.xor()
+    theta = np.zeros(13)
+    for call in (
+        lambda: fit(wrong, y),
+        lambda: NET(theta, wrong),
+        lambda: NET.value_and_grad(theta, wrong, y, xn.MSE()),
+        lambda: xn.Model(NET, theta).predict(wrong),
+    ):
+        raises(TypeError, ("x must", sentence), call)
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+def test_a_matrix_is_refused_since_it_multiplies_otherwise():
+    x, y = xn.datasets.xor()
+    raises(TypeError, "x must be a plain array, not matrix; use np.asarray(x).",
+           lambda: fit(np.matrix(x), y))  # fmt: skip
+
+
+def test_the_cures_of_real_data_frames_and_sparse_matrices_are_right():
+    x, y = xn.datasets.xor()
+    expected = fit(x, y, seed=0).theta
+    pandas, sparse = library("pandas"), library("scipy").sparse
+    raises(TypeError, "use x.to_numpy().", lambda: fit(pandas.DataFrame(x), y))
+    raises(TypeError, "use y.to_numpy().", lambda: fit(x, pandas.Series(y[:, 0])))
+    raises(TypeError, "use x.toarray().", lambda: fit(sparse.csr_array(x), y))
+    for cured in (pandas.DataFrame(x).to_numpy(), sparse.csr_array(x).toarray()):
+        np.testing.assert_array_equal(fit(cured, y, seed=0).theta, expected)
+
+
+def test_an_array_in_a_file_is_trained_on():
+    x, y = xn.datasets.xor()
+    with tempfile.NamedTemporaryFile() as file:
+        mapped = np.memmap(file.name, "float64", "w+", shape=x.shape)
+        mapped[:] = x
+        np.testing.assert_array_equal(fit(mapped, y, seed=0).theta, fit(x, y, seed=0).theta)
+
+
+def test_every_cure_of_a_dtype_is_what_the_library_takes(backend):
+    x, y = xn.datasets.xor()
+    for dtype in ("int64", "bool", "float32"):
+        wrong = arr(backend, x, dtype)
+        with pytest.raises(TypeError) as info:
+            NET(arr(backend, np.zeros(13)), wrong)
+        cure = str(info.value).rpartition("; use ")[2].removesuffix(".")
+        if dtype == "float32":  # the float64 of the parameters
+            assert cast(backend, "x").removesuffix(".") == cure
+        names = {"x": wrong, "xp": backend.xp, "torch": library("torch") if "torch" in cure else 0}
+        right = eval(cure, names)
+        assert backend.dtype_name(right) in ("float32", "float64")
+        fit(right, arr(backend, y))
+
+
+def test_float_classes_and_classes_for_binary_losses_are_told_their_cure(backend):
+    x, _ = xor(backend)
+    net = xn.Sequential(xn.Linear(2, 3))
+    classes = np.arange(21) % 3
+    floats = arr(backend, classes, "float64")
+    raises(ValueError, ("y must hold integer classes of shape (21,)",
+                        f"; use {cast(backend, 'y', 'int64')}"),
+           lambda: fit(x, floats, network=net, loss=xn.CrossEntropy()))  # fmt: skip
+    column = arr(backend, classes[:, None], "int64")
+    raises(ValueError, "of shape (21, 1); use y[..., 0].",
+           lambda: fit(x, column, network=net, loss=xn.CrossEntropy()))  # fmt: skip
+    ends = xn.Sequential(xn.Linear(2, 3), xn.Sigmoid())
+    for network, loss in ((net, xn.BCEWithLogits()), (ends, xn.BCE())):
+        raises(ValueError, ("y must have the shape (21, 3) of the network's output, not (21,); for "
+               "classes, one a sample, the loss is CrossEntropy()."),
+               lambda n=network, o=loss: fit(x, arr(backend, classes, "int64"), network=n, loss=o)
+               )  # fmt: skip
+    # A regression has no classes, and nothing better to offer.
+    raises(ValueError, "not (21,).", lambda: fit(x, floats, network=net, loss=xn.MSE()))
+
+
+def test_none_is_named_wherever_an_array_is_needed(backend):
+    x, y = xor(backend)
+    theta, loss = NET.init(0, like=x), xn.MSE()
+    state = xn.Adam().init(theta)
+    for name, call in (
+        ("theta", lambda: NET(None, x)),
+        ("x", lambda: NET(theta, None)),
+        ("x", lambda: NET.value_and_grad(theta, None, y, loss)),
+        ("y", lambda: NET.value_and_grad(theta, x, None, loss)),
+        ("theta", lambda: NET.unflatten(None)),
+        ("0.W", lambda: NET.flatten({**NET.unflatten(theta), "0.W": None})),
+        ("like", lambda: NET.init(0, like=None)),
+        ("output", lambda: loss(None, y)),
+        ("y", lambda: loss(y, None)),
+        ("theta", lambda: xn.Model(NET, None)),
+        ("x", lambda: xn.Model(NET, theta)(None)),
+        ("theta", lambda: xn.Adam().init(None)),
+        ("theta", lambda: xn.Adam().update(None, theta, state)),
+        ("grad", lambda: xn.Adam().update(theta, None, state)),
+    ):
+        raises(TypeError, f"{name} must be an array, not None.", call)
+
+
+def test_a_theta_that_no_optimizer_can_take_is_named(backend):
+    whole = arr(backend, np.zeros(3), "int64")
+    raises(TypeError, ("theta must have the dtype", cast(backend, "theta", FLOAT)),
+           lambda: xn.Adam().init(whole))  # fmt: skip
+    raises(TypeError, "theta must have the dtype", lambda: xn.SGD().update(whole, whole, {}))
+    for shape in ((), (1, 2, 3)):
+        raises(ValueError, f"theta must have the shape (size,) or (members, size), not {shape}.",
+               lambda s=shape: xn.Adam().init(arr(backend, np.zeros(s))))  # fmt: skip
+    theta = arr(backend, np.zeros(3))
+    single = arr(backend, np.zeros(3), "float32")
+    raises(TypeError, "grad must have the dtype float64 of theta, not float32; use "
+           + cast(backend, "grad"), lambda: xn.SGD().update(theta, single, {}))  # fmt: skip
+
+
+def test_parameters_to_flatten_are_a_dict_of_one_dtype_of_floats(backend):
+    theta = arr(backend, np.zeros(13))
+    named = NET.unflatten(theta)
+    raises(TypeError, "parameters must be a dict such as unflatten makes, not an array of shape",
+           lambda: NET.flatten(theta))  # fmt: skip
+    raises(TypeError, "0.b must have the dtype float64 of 0.W, not float32; use ",
+           lambda: NET.flatten({**named, "0.b": arr(backend, np.zeros((1, 3)), "float32")})
+           )  # fmt: skip
+    raises(TypeError, "2.b must have the dtype float32 or float64, not int64",
+           lambda: NET.flatten({**named, "2.b": arr(backend, np.zeros((1, 1)), "int64")})
+           )  # fmt: skip
+    raises(ValueError, "parameters must be named 0.W, 0.b, 2.W, 2.b, not none.",
+           lambda: NET.flatten({}))  # fmt: skip
+    raises(ValueError, "has no parameters to train", lambda: xn.Sequential(xn.Tanh()).flatten({}))
+
+
+@pytest.mark.parametrize("owner", [NET, xn.Model(NET, np.zeros(13))], ids=["network", "model"])
+def test_a_layer_that_is_not_there_is_named_with_those_that_are(owner):
+    for number in (3, 200, -4):
+        raises(IndexError, "the number of a layer must be from 0 to 2, or from -3 to -1, not "
+               f"{number}.", lambda n=number: owner[n])  # fmt: skip
+    for wrong in ("W", 1.0, None, slice(0, 2)):
+        raises(TypeError, ("a layer must be asked for by its number, from 0 to 2", repr(wrong)),
+               lambda w=wrong: owner[w])  # fmt: skip
+    assert repr(owner[-1]) == repr(owner[np.int64(2)]) == "<Linear W: (1, 3) b: (1, 1)>"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "call"),
+    [
+        ("Linear needs out_features, a whole number of at least 1, as in Linear(2, 4).",
+         lambda: xn.Linear(2)),
+        ("Linear needs in_features, a whole number of at least 1, as in Linear(2, 4).",
+         lambda: xn.Linear()),
+        ("layer 1 must be a layer such as Linear(2, 4), not <class 'xpnet.layers.activations.Tanh'>"
+         "; write Tanh().", lambda: xn.Sequential(xn.Linear(2, 1), xn.Tanh)),
+        ("the layers must be given one by one, as in Sequential(*layers).",
+         lambda: xn.Sequential([xn.Linear(2, 1)])),
+        ("weight_init must be an initializer such as HeNormal(), not <class "
+         "'xpnet.initializers.Zeros'>; write Zeros().", lambda: xn.Linear(2, 1, xn.Zeros)),
+        ("; write MSE().", lambda: fit(*xn.datasets.xor(), loss=xn.MSE)),
+        ("; write Adam().", lambda: fit(*xn.datasets.xor(), optimizer=xn.Adam)),
+        ("network must be a Sequential, not 'net'.", lambda: xn.Model("net", np.zeros(3))),
+        ("device must be a name such as 'cpu', not 3.", lambda: backends.get("numpy", 3)),
+        ("eps must be a finite number of at least 0, not np.True_.", lambda: xn.BCE(np.True_)),
+        ("lr must be a finite number of at least 0, not np.complex128(1+0j).",
+         lambda: xn.SGD(np.complex128(1))),
+        ("write must be a function of a line, such as print, not 'log'.",
+         lambda: callbacks.LogLines(write="log")),
+        ("path must be a path, not 3.", lambda: callbacks.writable_folder("path", 3)),
+    ],
+)  # fmt: skip
+def test_a_slip_in_a_description_is_told_its_cure(sentence, call):
+    raises(TypeError, sentence, call)
+
+
+# ---- a model that is set
+
+
+def test_only_another_theta_of_its_kind_is_set_in_a_model(backend):
+    x, _ = xor(backend)
+    theta = NET.init(0, like=x)
+    model = xn.Model(NET, theta)
+    makes = "; xpnet.Model(network, theta, loss) makes another model."
+    for shape in ((12,), (2, 13), ()):
+        raises(ValueError, f"theta must keep the shape (13,), not become {shape}{makes}",
+               lambda s=shape: setattr(model, "theta", arr(backend, np.zeros(s))))  # fmt: skip
+    raises(TypeError, f"theta must keep the dtype float64, not become float32{makes}",
+           lambda: setattr(model, "theta", arr(backend, np.zeros(13), "float32")))  # fmt: skip
+    other = backends.get("numpy" if backend.name != "numpy" else "strict")
+    raises(TypeError, f"theta is an array of {other.name} but the theta of this model one of",
+           lambda: setattr(model, "theta", other.asarray(np.zeros(13), "float64")))  # fmt: skip
+    for wrong in (None, "zeros", [0.0] * 13):
+        raises(TypeError, "theta must be an array", lambda w=wrong: setattr(model, "theta", w))
+    for bad in (NAN, INF):
+        values = np.zeros(13)
+        values[4] = bad
+        raises(ValueError, f"theta must hold finite numbers, but theta[4] is {bad}.",
+               lambda v=values: setattr(model, "theta", arr(backend, v)))  # fmt: skip
+    assert model.theta is theta
+    model.theta = arr(backend, np.ones(13))
+    assert_equal(backend, model(x), host(backend, NET(arr(backend, np.ones(13)), x)))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "sentence"),
+    [
+        ("text", TypeError, "W must be an array of real numbers, not of <U4, as 'text' is."),
+        ([["1", "2"]] * 3, TypeError, "W must be an array of real numbers, not of <U1"),
+        (None, TypeError, "W must be an array of real numbers, not of object, as None is."),
+        ([[1j, 0]] * 3, TypeError, "W must be an array of real numbers, not of complex128"),
+        ([[1, 2], [3]], TypeError, "W must be an array of real numbers, not [[1, 2], [3]]."),
+        ([[1, 2], [3, NAN], [5, 6]], ValueError, "W must hold finite numbers, but W[1, 1] is nan."),
+        (np.full((3, 2), -INF), ValueError, "W must hold finite numbers, but W[0, 0] is -inf."),
+        (np.ma.array(np.ones((3, 2))), TypeError, "W must be a plain array, not a masked one"),
+        (Sparse(), TypeError, "not Sparse; use W.toarray()."),
+        (1.0, ValueError, "W must have the shape (3, 2), not ()."),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_no_finite_parameter_is_not_set(backend, wrong, error, sentence):
+    model = xn.Model(NET, arr(backend, np.arange(13.0)))
+    raises(error, sentence, lambda: setattr(model[0], "W", wrong))
+    assert_equal(backend, model.theta, np.arange(13.0))
+
+
+def test_a_parameter_that_overflows_on_its_way_is_not_set(backend):
+    model = xn.Model(NET, arr(backend, np.arange(13.0), "float32"))
+    raises(ValueError, "W must hold finite numbers, but W[0, 0] is inf.",
+           lambda: setattr(model[0], "W", np.full((3, 2), 1e300)))  # fmt: skip
+
+
+# ---- arrays that a library has besides plain ones
+
+
+def test_jax_may_trace_all_but_fit():
+    jax = library("jax")
+    jnp = jax.numpy
+    x, y = (jnp.asarray(a) for a in xn.datasets.xor())
+    theta, loss, adam = NET.init(0, like=x), xn.MSE(), xn.Adam()
+    said = ("must hold values, not be traced: fit looks at them", "value_and_grad")
+    for name, call in (
+        ("x", lambda a: fit(a, y, loss=loss)),
+        ("y", lambda a: fit(x, a, loss=loss)),
+    ):
+        raises(TypeError, (f"{name} {said[0]}", said[1]),
+               lambda c=call, n=name: jax.jit(lambda a: c(a).theta)({"x": x, "y": y}[n])
+               )  # fmt: skip
+    raises(TypeError, said, lambda: jax.grad(lambda t: fit(x, y, theta=t).theta.sum())(theta))
+    raises(TypeError, said, lambda: jax.vmap(lambda a: fit(a, y).theta)(jnp.stack([x, x])))
+
+    def step(theta, state):
+        value, grad = NET.value_and_grad(theta, x, y, loss)
+        model = xn.Model(NET, theta)
+        model.theta = theta * 2  # whose values nobody can look at yet
+        model[0].W += 1
+        return *adam.update(theta, grad, state), value, NET(theta, x), model.theta
+
+    for traced, plain in zip(
+        jax.tree.leaves(jax.jit(step)(theta, adam.init(theta))),
+        jax.tree.leaves(step(theta, adam.init(theta))),
+        strict=True,
+    ):
+        # A fused operation rounds otherwise: some thirty operations on numbers up to 10.
+        np.testing.assert_allclose(traced, plain, rtol=0, atol=300 * 2.0**-52)
+
+
+def test_what_jax_has_besides_arrays_is_named():
+    jax = library("jax")
+    x, y = (jax.numpy.asarray(a) for a in xn.datasets.xor())
+    sparse = pytest.importorskip("jax.experimental.sparse", reason="JAX has no sparse arrays here")
+    raises(TypeError, "use x.todense().", lambda: fit(sparse.BCOO.fromdense(x), y))
+    shape = jax.ShapeDtypeStruct((21, 2), x.dtype)
+    raises(TypeError, "x must be an array of values, not ShapeDtypeStruct.", lambda: fit(shape, y))
+    raises(TypeError, "x must hold numbers, not key<", lambda: fit(jax.random.key(0), y))
+    gone = x + 1
+    gone.delete()
+    raises(TypeError, "x must hold values, not be deleted", lambda: fit(gone, y))
+
+
+def test_tensors_of_torch_that_are_not_dense_or_have_no_values_are_named():
+    torch = library("torch")
+    x, y = (torch.as_tensor(a) for a in xn.datasets.xor())
+    theta = NET.init(0, like=x)
+    for name, call in (
+        ("x", lambda a: fit(a, y)),
+        ("x", lambda a: NET(theta, a)),
+        ("y", lambda a: NET.value_and_grad(theta, x, a, xn.MSE())),
+        ("sample_weight", lambda a: fit(x, y, sample_weight=a)),
+        ("W", lambda a: setattr(xn.Model(NET, theta)[0], "W", a)),
+    ):
+        raises(TypeError, f"{name} must be a dense tensor, not sparse_coo; use {name}.to_dense().",
+               lambda c=call: c(x.to_sparse()))  # fmt: skip
+        raises(TypeError, (f"{name} must hold values, not lie on the device 'meta'", "='cpu'."),
+               lambda c=call: c(torch.empty_like(x, device="meta")))  # fmt: skip
+
+
+def test_what_torch_would_differentiate_as_a_constant_is_refused():
+    torch = library("torch")
+    x, y = (torch.as_tensor(a) for a in xn.datasets.xor())
+    theta = NET.init(0, like=x)
+    said = "theta must not be differentiated by torch.func, to which a network of xpnet is a const"
+    for call in (
+        lambda: torch.func.grad(lambda t: NET(t, x).sum())(theta),
+        lambda: torch.func.grad(lambda t: NET.value_and_grad(t, x, y, xn.MSE())[0])(theta),
+        lambda: torch.func.jacrev(lambda t: NET(t, x))(theta),
+        lambda: torch.func.grad(lambda t: NET(2 * t, x).sum())(theta),
+        lambda: torch.func.hessian(lambda t: NET(t, x).sum())(theta),
+        lambda: torch.func.vmap(torch.func.grad(lambda t: NET(t, x).sum()))(theta[None]),
+    ):
+        raises(TypeError, said, call)
+    raises(TypeError, "x must not be differentiated",
+           lambda: torch.func.grad(lambda a: NET(theta, a).sum())(x))  # fmt: skip
+    raises(TypeError, "x must hold values, not be traced",
+           lambda: torch.func.vmap(lambda a: fit(a, y).theta)(x[None]))  # fmt: skip
+    # Tensors that ask for autograd are taken: nothing comes back that would answer it.
+    for asks in (theta.clone().requires_grad_(), torch.nn.Parameter(theta)):
+        assert torch.equal(NET(asks, x), NET(theta, x))
+        assert not NET(asks, x).requires_grad
+        trained = fit(x, y, theta=asks).theta
+        assert torch.equal(trained, fit(x, y, theta=theta).theta)
+        assert not trained.requires_grad
+
+
+def test_torch_differentiates_a_network_forward():
+    torch = library("torch")
+    x, y = (torch.as_tensor(a) for a in xn.datasets.xor())
+    theta, loss = NET.init(0, like=x), xn.MSE()
+    grad = NET.value_and_grad(theta, x, y, loss)[1]
+    along = torch.linspace(-1, 1, 13, dtype=x.dtype)
+    tangent = torch.func.jvp(lambda t: NET.value_and_grad(t, x, y, loss)[0], (theta,), (along,))[1]
+    # 13 parameters, each summed over 21 samples through ten operations, on numbers up to 10.
+    torch.testing.assert_close(tangent, grad @ along, rtol=0, atol=13 * 21 * 10 * 10 * 2.0**-52)
+    rows = torch.func.jacfwd(lambda t: NET.value_and_grad(t, x, y, loss)[0])(theta)
+    torch.testing.assert_close(rows, grad, rtol=0, atol=21 * 10 * 10 * 2.0**-52)
+
+
+def test_torch_maps_a_network_over_parameters_as_members_do():
+    torch = library("torch")
+    x = torch.as_tensor(xn.datasets.xor()[0])
+    theta = NET.init(0, like=x, members=3)
+    mapped = torch.func.vmap(lambda t: NET(t, x))(theta)
+    # Products of two and three numbers, in whichever order, and a tanh.
+    torch.testing.assert_close(mapped, NET(theta, x), rtol=0, atol=32 * 2.0**-52)
+
+
+@pytest.mark.parametrize("loss", [xn.BCE(), xn.BCEWithLogits(), xn.CrossEntropy(), xn.MSE(),
+                                  xn.Huber()], ids=repr)  # fmt: skip
+def test_what_torch_makes_by_default_and_where_is_nothing_to_a_run(loss):
+    torch = library("torch")
+    x, y = (torch.as_tensor(a).to(torch.float32) for a in xn.datasets.xor())
+    outputs = 3 if loss == xn.CrossEntropy() else 1
+    target = y if outputs == 1 else y[:, 0].to(torch.int64)
+    weight = torch.arange(1, 22)
+    ends = [xn.Sigmoid()] if loss == xn.BCE() else []
+    net = xn.Sequential(xn.Linear(2, 3), xn.LeakyReLU(), xn.Linear(3, 3), xn.ReLU(),
+                        xn.Linear(3, 3), xn.Tanh(), xn.Linear(3, outputs), *ends)  # fmt: skip
+
+    def run():
+        made = []
+        for optimizer, given, size in (
+            (xn.SGD(momentum=0.9, dampening=0.1), None, None),
+            (xn.AdaGrad(lr_decay=0.1, initial_accumulator_value=0.1), weight, 5),
+            (xn.RMSprop(centered=True), None, None),
+            (xn.Adam(amsgrad=True), weight, None),
+        ):
+            model = xn.fit(net, x, target, loss=loss, optimizer=optimizer, epochs=2, seed=0,
+                           sample_weight=given, batch_size=size)  # fmt: skip
+            value, grad = net.value_and_grad(model.theta, x, target, loss, given)
+            theta, _ = optimizer.update(model.theta, grad, optimizer.init(model.theta))
+            made += [model.theta, value, grad, theta, model.predict(x)]
+            made += [loss(model(x), target, given)]
+            made += [model[0].W]
+        return made
+
+    usual = run()
+    default = torch.get_default_dtype()
+    within = []
+    with torch.device("meta"):
+        within.append(run())
+    torch.set_default_device("meta")
+    try:
+        within.append(run())
+        assert backends.get("torch", "cpu").probe() is None
+    finally:
+        torch.set_default_device(None)
+    for other in (torch.float64, torch.float16):
+        torch.set_default_dtype(other)
+        try:
+            within.append(run())
+        finally:
+            torch.set_default_dtype(default)
+    with torch.inference_mode():
+        within.append(run())
+    for made in within:
+        for here, there in zip(made, usual, strict=True):
+            assert here.device.type == "cpu"
+            assert here.dtype == there.dtype
+            assert torch.equal(here, there)

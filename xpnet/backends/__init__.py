@@ -124,9 +124,9 @@ def _library_of(array: Any, name: str) -> Backend:
 def _cure(array: Any, name: str) -> str:
     """How to make an array of what is none, by the methods that data frames and the like have."""
     for method in ("to_numpy", "toarray", "todense", "to_dense"):
-        if callable(getattr(array, method, None)) and not isinstance(array, type):
+        if callable(getattr(type(array), method, None)):
             return f"; use {name}.{method}()"
-    if isinstance(array, (list, tuple)) or hasattr(array, "__array__"):
+    if isinstance(array, (list, tuple)) or hasattr(type(array), "__array__"):
         return f"; use np.asarray({name})"
     return ""
 

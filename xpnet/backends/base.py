@@ -286,7 +286,10 @@ class Backend(ABC):
             return {name: self.copy(array) for name, array in arrays.items()}
         if isinstance(arrays, tuple):
             return tuple(self.copy(array) for array in arrays)
-        return self.xp.asarray(arrays, copy=True)
+        return self._copy(arrays)
+
+    def _copy(self, array: Array) -> Array:
+        return self.xp.asarray(array, copy=True)
 
     def frozen(self, array: Array) -> Array:
         """A copy to look at, which cannot be written into where the library knows such arrays."""

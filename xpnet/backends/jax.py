@@ -53,8 +53,7 @@ class JaxBackend(Backend):
     def check(cls, array: Array, name: str) -> None:
         jax = cls._import()
         if not isinstance(array, jax.Array):
-            hint = f"; use {name}.todense()" if hasattr(array, "todense") else ""
-            raise TypeError(f"{name} must be an array of values, not {type(array).__name__}{hint}.")
+            raise TypeError(f"{name} must be an array of values, not {type(array).__name__}.")
         if not isinstance(array.dtype, np.dtype):  # such as those of random keys
             raise TypeError(f"{name} must hold numbers, not {array.dtype}.")
         if not isinstance(array, jax.core.Tracer) and array.is_deleted():

@@ -70,7 +70,8 @@ class TorchBackend(Backend):
     def _find_device(self, name: str | None) -> Any:
         torch = self._import()
         if name is None:
-            return torch.empty(0).device
+            usual = torch.empty(0).device
+            return torch.device("cpu") if usual.type == "meta" else usual  # which has no values
         full = f"cuda:{torch.cuda.current_device()}" if name == "cuda" and self._cuda() else name
         if full not in self.devices():
             raise self._no_device(name)
@@ -110,8 +111,9 @@ class TorchBackend(Backend):
             raise TypeError(f"{name} must be of floats, not quantized; use {name}.dequantize().")
         wrapped = torch._C._functorch
         while wrapped.is_functorch_wrapped_tensor(array):
-            # xpnet computes outside of autograd, for which it would be a constant: gradient 0.
-            if wrapped.is_gradtrackingtensor(array):
+            # xpnet computes outside of autograd, for which it would be a constant: gradient 0. What
+            # goes forward (jvp, jacfwd) or is mapped alone (vmap) comes out right.
+            if wrapped.is_gradtrackingtensor(array) and array.requires_grad:
                 raise TypeError(
                     f"{name} must not be differentiated by torch.func, to which a network of xpnet "
                     "is a constant; use value_and_grad."
@@ -142,6 +144,9 @@ class TorchBackend(Backend):
         if size is None or self.device.type != "cpu" or size.array >= WORTH:
             return plain
         return _alone(plain)
+
+    def _copy(self, array: Array) -> Array:
+        return array.detach().clone()  # asarray would hand on that it asks for autograd
 
     def to_host(self, array: Array) -> np.ndarray:
         return np.asarray(array.detach().cpu().numpy())
