@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpnet.layers.base import Array
+from xpnet.layers.checked import named
 from xpnet.losses import Loss
-from xpnet.network import Sequential
+from xpnet.network import Sequential, note
 from xpnet.optimizers import Optimizer
 
 Carry = tuple[Array, dict[str, Array]]
@@ -55,7 +56,11 @@ class TrainingStep:
     def update(self, carry: Carry, grad: Array) -> Carry:
         """The second half: the optimizer's step."""
         theta, state = carry
-        return self.optimizer.step(self.xp, theta, grad, state)
+        try:
+            return self.optimizer.step(self.xp, theta, grad, state)
+        except Exception as error:
+            note(error, f"in the optimizer, {named(self.optimizer)}")
+            raise
 
     def select(self, data: Data, rows: Array) -> Data:
         x, target, weight = data

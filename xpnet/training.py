@@ -294,8 +294,9 @@ def _prepare(
             _check_finite(backend, name, array)
     _check_finite(backend, "theta", theta)
     loss.check_values(backend, shape, y)
+    few = x[..., : min(int(x.shape[-2]), 64), :]
+    network.check_layers(backend, theta, few)
     if not network.gives_probabilities:
-        few = x[..., : min(int(x.shape[-2]), 64), :]
         loss.check_output(backend, lambda: network.apply(xp, network._views(xp, theta), few))
     if weight is not None:
         if bool(xp.any(weight < 0)):
