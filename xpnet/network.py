@@ -10,7 +10,7 @@ import numpy as np
 from xpnet import _checks, backends
 from xpnet.initializers import RNG, generator
 from xpnet.layers.base import Array, Backprop, Layer, Params
-from xpnet.layers.checked import Checked, check_parameters, is_own, named, try_out
+from xpnet.layers.checked import Checked, check_parameters, is_own, named, note, try_out
 from xpnet.losses import Loss, prepare_weight
 
 FLOATS = ("float32", "float64")
@@ -380,12 +380,6 @@ def _is_plain(layer: Layer) -> TypeGuard[Sequential]:
         getattr(kind, name) is getattr(Sequential, name)
         for name in ("forward", "apply", "parameters", "draw")
     )
-
-
-def note(error: Exception, words: str) -> None:
-    """Add words to an error, which stay below its traceback; once."""
-    if words not in getattr(error, "__notes__", ()):
-        error.add_note(words)
 
 
 def check_loss(loss: Any) -> None:

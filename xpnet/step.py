@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpnet.layers.base import Array
-from xpnet.layers.checked import named
+from xpnet.layers.checked import named, note
 from xpnet.losses import Loss
-from xpnet.network import Sequential, note
+from xpnet.network import Sequential
 from xpnet.optimizers import Optimizer
 
 Carry = tuple[Array, dict[str, Array]]

@@ -28,6 +28,12 @@ def named(value: Any) -> str:
     return str(kind.__name__) if kind.__repr__ is object.__repr__ else repr(value)
 
 
+def note(error: Exception, words: str) -> None:
+    """Add words to an error, which stay below its traceback; once."""
+    if words not in getattr(error, "__notes__", ()):
+        error.add_note(words)
+
+
 def check_parameters(name: str, layer: Layer) -> None:
     """Raise unless the parameters of a layer are named, and of two axes each."""
     shapes = layer.parameters()
@@ -63,7 +69,7 @@ class Checked:
         self.layer, self.name = layer, name
 
     def draw(self, rng: RNG) -> list[np.ndarray]:
-        drawn, shapes = self.layer.draw(rng), self.layer.parameters()
+        drawn, shapes = self._ask(self.layer.draw, rng), self.layer.parameters()
         if not isinstance(drawn, (list, tuple)) or len(drawn) != len(shapes):
             raise ValueError(
                 f"{self.name}: draw must return a list of {len(shapes)} arrays, one a parameter, "
@@ -79,7 +85,7 @@ class Checked:
         return arrays
 
     def forward(self, xp: Any, params: Params, x: Array) -> tuple[Array, Backprop]:
-        result = self.layer.forward(xp, params, x)
+        result = self._ask(self.layer.forward, xp, params, x)
         if not isinstance(result, tuple) or len(result) != 2 or not callable(result[1]):
             raise TypeError(
                 f"{self.name}: forward must return the output and its backprop, "
@@ -99,17 +105,17 @@ class Checked:
                     f"{self.name}: backprop must return dx, of the shape {shape} of x, where "
                     f"need_dx is true, not {_kind(dx)}."
                 )
-            if tuple(dx.shape) != tuple(shape) or dx.dtype != x.dtype:
+            if tuple(dx.shape) != tuple(shape):
                 raise ValueError(
-                    f"{self.name}: backprop must return dx of the shape {tuple(shape)} and the "
-                    f"dtype {x.dtype} of x, not {tuple(dx.shape)} and {dx.dtype}."
+                    f"{self.name}: backprop must return dx of the shape {tuple(shape)} of x, "
+                    f"not {tuple(dx.shape)}."
                 )
             return dx, tuple(grads)
 
         return y, checked
 
     def apply(self, xp: Any, params: Params, x: Array) -> Array:
-        y = self.layer.apply(xp, params, x)
+        y = self._ask(self.layer.apply, xp, params, x)
         self._check_output("apply", params, x, y)
         return y
 
@@ -128,14 +134,17 @@ class Checked:
                 f"{(*before, x.shape[-2], features)} for x of {tuple(x.shape)}, "
                 f"not {tuple(y.shape)}{how}."
             )
-        if y.dtype != x.dtype:
-            raise TypeError(
-                f"{self.name}: {method} must return the dtype {x.dtype} of x, not {y.dtype}."
-            )
+
+    def _ask(self, method: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return method(*arguments)
+        except Exception as error:
+            note(error, f"in {self.name}")
+            raise
 
     def _call(self, backprop: Callable[..., Any], dy: Array, need_dx: bool) -> Any:
         try:
-            result = backprop(dy, need_dx)
+            result = self._ask(backprop, dy, need_dx)
         except TypeError as error:
             if _takes(backprop, dy, need_dx):
                 raise
