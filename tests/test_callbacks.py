@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import io
+import pickle
 import re
 import subprocess
 import sys
@@ -323,3 +325,41 @@ except ImportError as error:
     assert f"needs the package {package}, which could not be imported" in done.stdout
     assert done.stdout.endswith(f"install it with: pip install {extra}\n")
     assert list(tmp_path.iterdir()) == []
+
+
+# ---- copies
+
+
+@pytest.mark.parametrize("kind", ["lines", "bar", "bar in a file", "board", "picture"])
+@pytest.mark.parametrize("when", ["before a run", "after a run", "during a run"])
+def test_a_callback_can_be_pickled_and_copied_and_then_does_its_work(kind, when, tmp_path):
+    def make(folder: Path) -> xn.Callback:
+        if kind == "board":
+            pytest.importorskip("tensorboardX", reason="writes the log")
+            return TensorBoard(folder)
+        if kind == "picture":
+            pytest.importorskip("matplotlib", reason="draws the picture")
+            return Picture(folder / "picture.svg", title="a title")
+        if kind == "lines":
+            return LogLines(10)
+        return ProgressBar(sys.stdout if kind == "bar in a file" else None)
+
+    callback, twins = make(tmp_path), []
+
+    class Copies(xn.Callback):
+        def check(self, run: xn.Run) -> None:
+            twins.append(copy.deepcopy(callback))
+
+    if when == "after a run":
+        train(callback)
+    if when == "during a run":
+        train(callback, Copies())
+    twins.append(copy.deepcopy(callback))
+    if kind != "bar in a file":  # open files cannot be pickled
+        twins.append(pickle.loads(pickle.dumps(callback)))
+    for twin in twins:
+        for path in tmp_path.iterdir():
+            path.unlink()
+        assert type(twin) is type(callback)
+        train(twin)
+        assert len([*tmp_path.iterdir()]) == (kind in ("board", "picture"))

@@ -189,3 +189,318 @@ def test_networks_and_gradients_work_under_jax_jit():
     jitted = jax.jit(lambda t: NET.value_and_grad(t, x, y, xn.MSE()))(theta)
     assert_close(backend, jitted[0], host(backend, value), atol=rounding(50, 1))
     assert_close(backend, jitted[1], host(backend, grad), atol=rounding(50, host(backend, grad)))
+
+
+# ---- layers of somebody's own
+
+
+class Affine(xn.Layer):
+    """``a x + b``; the tests break it in one place at a time."""
+
+    def __init__(self, **broken):
+        vars(self).update(broken)
+
+    def parameters(self):
+        return {"a": (1, 3), "b": (1, 3)}
+
+    def draw(self, rng):
+        return [np.ones((1, 3)), rng.normal(size=(1, 3))]
+
+    def apply(self, xp, params, x):
+        a, b = params
+        return a * x + b
+
+    def forward(self, xp, params, x):
+        a, _ = params
+
+        def backprop(dy, need_dx=True):
+            own = xp.sum(dy * x, axis=-2, keepdims=True), xp.sum(dy, axis=-2, keepdims=True)
+            return (a * dy if need_dx else None), own
+
+        return Affine.apply(self, xp, params, x), backprop
+
+
+def _affine(change):
+    """A forward whose backprop gives what ``change`` makes of ``(dx, gradients)``."""
+
+    def forward(xp, params, x):
+        y, backprop = Affine().forward(xp, params, x)
+        return y, lambda dy, need_dx=True: change(xp, *backprop(dy, need_dx))
+
+    return forward
+
+
+def _before(write):
+    """A forward or apply that writes first."""
+
+    def call(method):
+        def broken(xp, params, x):
+            write(params, x)
+            return getattr(Affine(), method)(xp, params, x)
+
+        return broken
+
+    return call
+
+
+def _add(array):
+    array += 1
+
+
+BROKEN = {
+    "a gradient too few": (
+        {"forward": _affine(lambda xp, dx, grads: (dx, grads[:1]))},
+        "backprop must return a tuple of 2 gradients, one a parameter (a, b), not a tuple of 1.",
+    ),
+    "a gradient too many": (
+        {"forward": _affine(lambda xp, dx, grads: (dx, (*grads, grads[0])))},
+        "2 gradients, one a parameter (a, b), not a tuple of 3.",
+    ),
+    "dx alone": (
+        {"forward": _affine(lambda xp, dx, grads: dx)},
+        "backprop must return (dx, gradients), the gradients a tuple",
+    ),
+    "no dx": (
+        {"forward": _affine(lambda xp, dx, grads: (None, grads))},
+        "backprop must return dx, of the shape",
+    ),
+    "a gradient of another shape": (
+        {"forward": _affine(lambda xp, dx, grads: (dx, (grads[0][..., 0, :], grads[1])))},
+        "backprop must return a gradient of the shape",
+    ),
+    "a gradient alone": (
+        {"forward": _affine(lambda xp, dx, grads: (dx, grads[0]))},
+        "backprop must return a tuple of 2 gradients",
+    ),
+    "a gradient of another dtype": (
+        {"forward": _affine(lambda xp, dx, grads: (dx, (xp.astype(grads[0], xp.float32),
+                                                        grads[1])))},
+        "backprop must return a gradient of the dtype",
+    ),
+    "a dx of another shape": (
+        {"forward": _affine(lambda xp, dx, grads: (None if dx is None else dx[..., :1], grads))},
+        "backprop must return dx of the shape",
+    ),
+    "no need_dx": (
+        {"forward": lambda xp, params, x: (params[0] * x + params[1], lambda dy: (dy, params))},
+        "backprop must take two arguments, (dy, need_dx=True).",
+    ),
+    "the output alone": (
+        {"forward": lambda xp, params, x: x + 0},
+        "forward must return the output and its backprop, (y, backprop), not an array",
+    ),
+    "another number of features": (
+        {"apply": lambda xp, params, x: x[..., :2]},
+        "out_features says how many it gives.",
+    ),
+    "the features without their samples": (
+        {"apply": lambda xp, params, x: xp.sum(x, axis=-2)},
+        "apply must return an output of the shape",
+    ),
+    "no array": (
+        {"apply": lambda xp, params, x: [x]},
+        "apply must return an array, not a list of 1.",
+    ),
+}  # fmt: skip
+AT_ONCE = ["another number of features", "the features without their samples", "no array"]  # fmt: skip
+
+
+def _own_problem(backend, layer, members):
+    net = xn.Sequential(xn.Linear(2, 3), xn.Sequential(xn.Tanh(), layer), xn.Linear(3, 1))
+    rng = np.random.default_rng(0)
+    x, y = arr(backend, rng.normal(size=(5, 2))), arr(backend, rng.normal(size=(5, 1)))
+    return net, x, y
+
+
+def _fit_own(net, x, y, members=None, **more):
+    return xn.fit(net, x, y, loss=xn.MSE(), optimizer=xn.SGD(), epochs=2, members=members, **more)
+
+
+@pytest.mark.parametrize("members", [None, 3])
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_layer_that_is_not_as_a_layer_should_be_is_refused_by_name(backend, name, members):
+    broken, sentence = BROKEN[name]
+    net, x, y = _own_problem(backend, Affine(**broken), members)
+    theta = net.init(0, like=x, members=members)
+    calls = [lambda: _fit_own(net, x, y, members, seed=0)]
+    if name in AT_ONCE:
+        calls.append(lambda: net(theta, x))
+    else:
+        calls.append(lambda: net.value_and_grad(theta, x, y, xn.MSE(), input_grad=True))
+    for call in calls:
+        with pytest.raises((TypeError, ValueError)) as info:
+            call()
+        assert str(info.value).startswith("layer 1.1, Affine: ")
+        assert sentence in str(info.value)
+        assert "\n" not in str(info.value)
+
+
+def test_a_layer_that_is_as_it_should_be_trains_as_its_gradient_says(backend):
+    for members in (None, 3):
+        net, x, y = _own_problem(backend, Affine(), members)
+        theta = net.init(0, like=x, members=members)
+        model = _fit_own(net, x, y, members, theta=theta)
+        state, optimizer = {}, xn.SGD()
+        for _ in range(2):
+            _, grad = net.value_and_grad(theta, x, y, xn.MSE())
+            theta, state = optimizer.update(theta, grad, state)
+        assert_close(backend, model.theta, host(backend, theta), atol=rounding(100, 3))
+
+
+@pytest.mark.parametrize("members", [None, 3])
+def test_apply_unlike_forward_is_refused(backend, members):
+    layer = Affine(apply=lambda xp, params, x: params[0] * x + 1.001 * params[1])
+    net, x, y = _own_problem(backend, layer, members)
+    with pytest.raises(ValueError, match=r"layer 1\.1, Affine: apply must return what forward"):
+        _fit_own(net, x, y, members, seed=0)
+
+
+@pytest.mark.parametrize("members", [None, 3])
+@pytest.mark.parametrize("method", ["forward", "apply"])
+@pytest.mark.parametrize(
+    ("what", "write"),
+    [("x", lambda params, x: _add(x)), ("b", lambda params, x: _add(params[1]))],
+)
+def test_a_layer_that_writes_into_what_it_is_given_is_refused(
+    backend, what, write, method, members
+):
+    if backend.name == "jax":
+        pytest.skip("on JAX nothing can be written into")
+    layer = Affine(**{method: _before(write)(method)})
+    net, x, y = _own_problem(backend, layer, members)
+    theta = net.init(0, like=x, members=members)
+    before = host(backend, x).copy(), host(backend, theta).copy()
+    with pytest.raises(ValueError, match=rf"Affine: {method} must not write into {what}, which"):
+        _fit_own(net, x, y, members, theta=theta)
+    assert_equal(backend, x, before[0])
+    assert_equal(backend, theta, before[1])
+
+
+@pytest.mark.parametrize(
+    ("shape", "cure"),
+    [((3,), "such as (1, 3)"), ((), "such as (1, 1)"), ((2, 3, 4), "such as (6, 4), and reshape"),
+     ((0, 3), "both at least 1"), ("ab", "both at least 1"), (3, "both at least 1")],
+)  # fmt: skip
+def test_a_parameter_without_two_axes_is_refused_with_the_cure(shape, cure):
+    layer = Affine(parameters=lambda: {"scale": shape})
+    with pytest.raises(ValueError) as info:
+        xn.Sequential(xn.Linear(2, 3), xn.Sequential(xn.Tanh(), layer))
+    assert "Affine: parameter 'scale' must have two axes of its own, " in str(info.value)
+    assert cure in str(info.value) and repr(shape) in str(info.value)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "words"),
+    [([np.ones((1, 3))], "a list of 2 arrays, one a parameter, not a list of 1."),
+     (None, "a list of 2 arrays, one a parameter, not None."),
+     ([np.ones((1, 3)), np.ones(3)], "of the shape (1, 3) for 'b', not float64 of the shape (3,)"),
+     ([np.ones((1, 3)), np.array([list("abc")])], "draw must return real numbers")],
+)  # fmt: skip
+def test_a_draw_of_something_else_is_refused(backend, drawn, words):
+    net, x, y = _own_problem(backend, Affine(draw=lambda rng: drawn), None)
+    with pytest.raises(ValueError) as info:
+        net.init(0, like=x)
+    assert str(info.value).startswith("layer 1.1, Affine: draw must return")
+    assert words in str(info.value)
+
+
+@pytest.mark.parametrize("members", [None, 3])
+def test_an_error_within_a_layer_a_loss_or_an_optimizer_says_where(backend, members):
+    class Fails(xn.MSE):
+        def forward(self, xp, output, target, weight):
+            return output.there_is_no_such
+
+    class Stops(xn.SGD):
+        def step(self, xp, theta, grad, state):
+            return theta.there_is_no_such
+
+    def fails(xp, params, x):
+        return x.there_is_no_such
+
+    net, x, y = _own_problem(backend, Affine(forward=fails), members)
+    fine, *_ = _own_problem(backend, Affine(), members)
+    for network, parts, words in (
+        (net, {}, ("in layer 1.1, ", "Affine")),
+        (fine, {"loss": Fails()}, ("in the loss, ", "Fails()")),
+        (fine, {"optimizer": Stops()}, ("in the optimizer, ", "Stops(lr=0.01")),
+    ):
+        with pytest.raises(AttributeError, match="there_is_no_such") as info:
+            settings = {"loss": xn.MSE(), "optimizer": xn.SGD(), **parts}
+            xn.fit(network, x, y, epochs=2, seed=0, members=members, **settings)
+        (note,) = (note for note in info.value.__notes__ if "JAX has removed" not in note)
+        assert note.startswith(words[0]) and words[1] in note
+
+
+def test_a_loss_of_somebodys_own_gives_a_value_a_member_and_a_gradient_an_output(backend):
+    class Odd(xn.MSE):
+        def forward(self, xp, output, target, weight):
+            value, backprop = super().forward(xp, output, target, weight)
+            return value, lambda: xp.sum(backprop(), axis=-1, keepdims=True)
+
+    net = xn.Sequential(xn.Linear(2, 3))
+    x, y = arr(backend, np.ones((5, 2))), arr(backend, np.ones((5, 3)))
+    with pytest.raises(ValueError, match=r"Odd.*: forward must return a value of the shape \(\)"):
+        xn.fit(net, x, y, loss=Odd(), optimizer=xn.SGD(), epochs=1, seed=0)
+
+
+def test_a_network_of_somebodys_own_is_run_as_it_says(backend):
+    # Not as its layers one by one, which would pass over what it adds.
+    class Residual(xn.Sequential):
+        def apply(self, xp, params, x):
+            return x + super().apply(xp, params, x)
+
+        def forward(self, xp, params, x):
+            y, backprop = super().forward(xp, params, x)
+
+            def both(dy, need_dx=True):
+                dx, grads = backprop(dy, need_dx)
+                return (dy + dx if need_dx else None), grads
+
+            return x + y, both
+
+    net = xn.Sequential(xn.Linear(2, 3), Residual(xn.Linear(3, 3), xn.Tanh()), xn.Linear(3, 1))
+    plain = xn.Sequential(xn.Linear(2, 3), xn.Linear(3, 3), xn.Tanh(), xn.Linear(3, 1))
+    x, y = arr(backend, np.ones((5, 2))), arr(backend, np.ones((5, 1)))
+    theta = net.init(0, like=x)
+    assert net.size == plain.size
+    assert list(net.parameters()) == ["0.W", "0.b", "1.0.W", "1.0.b", "2.W", "2.b"]
+    named = net.unflatten(theta)
+    with backend.context():
+        h = x @ named["0.W"].mT + named["0.b"]
+        h = h + backend.xp.tanh(h @ named["1.0.W"].mT + named["1.0.b"])
+        expected = h @ named["2.W"].mT + named["2.b"]
+    assert_close(backend, net(theta, x), host(backend, expected), atol=rounding(50, 10))
+    model = xn.fit(net, x, y, loss=xn.MSE(), optimizer=xn.SGD(), epochs=2, theta=theta)
+    value, _ = net.value_and_grad(theta, x, y, xn.MSE())
+    assert model.history.loss[0] == pytest.approx(float(host(backend, value)), abs=1e-12)
+
+
+@pytest.mark.parametrize("members", [None, 3])
+def test_what_jax_cannot_compile_is_explained(members):
+    jax = library("jax")
+    backend = xn.backends.get("jax", "cpu")
+    kept = []
+
+    def keeps(xp, params, x):
+        y, backprop = Affine().forward(xp, params, x)
+        before = [array for array in kept if isinstance(array, jax.core.Tracer)]
+        kept.append(y)
+        return (y + before[0] if before else y), backprop
+
+    def looks(how):
+        def forward(xp, params, x):
+            how(xp.sum(x, axis=None) if how is not np.asarray else x)
+            return Affine().forward(xp, params, x)
+
+        return forward
+
+    cases = [(looks(how), "use xp.where in place of if") for how in (bool, float, int, np.asarray)]
+    for forward, words in [*cases, (keeps, "a step reads and writes nothing but")]:
+        net, x, y = _own_problem(backend, Affine(forward=forward), members)
+        settings = {"epochs": 5, "epoch_checking": 3, "seed": 0, "members": members}
+        settings |= {"loss": xn.MSE(), "optimizer": xn.SGD()}
+        with pytest.raises((TypeError, jax.errors.UnexpectedTracerError)) as info:
+            xn.fit(net, x, y, **settings)
+        notes = info.value.__notes__
+        assert any(words in note for note in notes), (notes, info.value)
+        assert len(notes) == len({*notes})

@@ -629,6 +629,8 @@ class WritingLayer(OwnLayer):
 class WritingWeights(OwnLayer):
     """Writes into its weights, and so into theta."""
 
+    out_features = 1
+
     def parameters(self) -> dict[str, tuple[int, ...]]:
         return {"W": (1, 4)}
 

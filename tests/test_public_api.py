@@ -39,6 +39,7 @@ NUMPY_ALLOWED = {
     "initializers.py": "the standard has no random numbers: values are drawn on the host",
     "job.py": "the epochs' metrics are looked at on the host",
     "layers/base.py": "the type of what a layer draws on the host",
+    "layers/checked.py": "what a layer draws, and two outputs to compare, are on the host",
     "layers/linear.py": "the type of what a layer draws on the host",
     "losses.py": "a mistake is told by labels that have come to the host",
     "network.py": "initial parameters are joined on the host",

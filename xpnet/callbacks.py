@@ -7,6 +7,7 @@ picture of what was done are kept.
 
 from __future__ import annotations
 
+import copy
 import importlib
 import sys
 import tempfile
@@ -79,12 +80,19 @@ class ProgressBar(Callback):
     """
 
     def __init__(self, file: TextIO | None = None, disable: bool | None = None) -> None:
-        self._tqdm = _optional("tqdm", "the progress bar")
+        _optional("tqdm", "the progress bar")
         self._options = {"file": file, "disable": disable, "unit": "it", "dynamic_ncols": True}
         self._bar: Any = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_bar": None}  # a terminal's, of the run that it was drawn for
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ProgressBar:
+        return copy.copy(self)  # the file is where to draw, and there is one
+
     def start(self, run: Run) -> None:
-        self._bar = self._tqdm.tqdm(total=run.epochs, **self._options)
+        tqdm = _optional("tqdm", "the progress bar")
+        self._bar = tqdm.tqdm(total=run.epochs, **self._options)
 
     def check(self, run: Run) -> None:
         if not self._bar.disable:
@@ -118,21 +126,23 @@ class TensorBoard(Callback):
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self._event, self._summary, self._files = (
-            _optional(f"tensorboardX.{module}", "the TensorBoard log")
-            for module in ("proto.event_pb2", "proto.summary_pb2", "event_file_writer")
-        )
+        _tensorboard()
         self.folder = writable_folder("folder", folder)
         self._writer: Any = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_writer": None}  # the file of a run
+
     def start(self, run: Run) -> None:
+        _, _, files = _tensorboard()
         # SummaryWriter sends each scalar through a queue between processes, which takes several
         # times as long as an epoch of a small network; the file beneath it takes a third of one.
-        self._writer = self._files.EventsWriter(str(self.folder / "events"))
+        self._writer = files.EventsWriter(str(self.folder / "events"))
 
     def check(self, run: Run) -> None:
         now = time.time()
-        value = self._summary.Summary.Value
+        event, summary, _ = _tensorboard()
+        value = summary.Summary.Value
         columns = {
             name + end: column.tolist()
             for name, values in run.latest.items()
@@ -140,8 +150,8 @@ class TensorBoard(Callback):
         }
         for epoch, row in enumerate(zip(*columns.values(), strict=True), run.seen + 1):
             scalars = [value(tag=t, simple_value=v) for t, v in zip(columns, row, strict=True)]
-            summary = self._summary.Summary(value=scalars)
-            self._writer.write_event(self._event.Event(wall_time=now, step=epoch, summary=summary))
+            row_of = summary.Summary(value=scalars)
+            self._writer.write_event(event.Event(wall_time=now, step=epoch, summary=row_of))
 
     def finish(self, run: Run) -> None:
         self._writer.close()
@@ -163,12 +173,8 @@ class Picture(Callback):
     """
 
     def __init__(self, path: str | Path, title: str = "") -> None:
-        _optional("matplotlib", "the picture")
-        from xpnet import pictures
-
-        self._pictures = pictures
         self.path, self.title = as_path("path", path), title
-        _checks.one_of("the suffix of path", self.path.suffix, pictures.suffixes())
+        _checks.one_of("the suffix of path", self.path.suffix, _pictures().suffixes())
         writable_folder("path", self.path.parent)
 
     def start(self, run: Run) -> None:
@@ -202,10 +208,10 @@ class Picture(Callback):
                 yield backend.to_host(some.predict_proba(where))[..., 0]
 
         if run.members is None:
-            figure = self._pictures.prediction(x, y, probability, self.title)
+            figure = _pictures().prediction(x, y, probability, self.title)
         else:
             stop = None if run.acc_goal is None else np.asarray(run.history.stop)
-            figure = self._pictures.ensemble(x, y, members, stop, run.epoch, self.title)
+            figure = _pictures().ensemble(x, y, members, stop, run.epoch, self.title)
         figure.savefig(self.path)
 
 
@@ -277,6 +283,22 @@ def _bars_cleared() -> AbstractContextManager[Any]:
     """Clear the bars of tqdm from the terminal while a line is written, if there are any."""
     tqdm = sys.modules.get("tqdm")
     return nullcontext() if tqdm is None else tqdm.tqdm.external_write_mode()
+
+
+# Modules are asked for when they are used, and kept by no callback: that could not be pickled.
+
+
+def _tensorboard() -> tuple[ModuleType, ModuleType, ModuleType]:
+    event, summary, files = (
+        _optional(f"tensorboardX.{module}", "the TensorBoard log")
+        for module in ("proto.event_pb2", "proto.summary_pb2", "event_file_writer")
+    )
+    return event, summary, files
+
+
+def _pictures() -> ModuleType:
+    _optional("matplotlib", "the picture")
+    return importlib.import_module("xpnet.pictures")
 
 
 def _optional(module: str, what: str) -> ModuleType:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from xpnet import _checks, backends
 from xpnet.backends.base import Size
 from xpnet.initializers import RNG, generator
 from xpnet.layers.base import Array, Backprop, Layer, Params
+from xpnet.layers.checked import Checked, check_parameters, is_own, named, note, try_out
 from xpnet.losses import Loss, evaluate, prepare
 
 FLOATS = ("float32", "float64")
@@ -53,6 +54,14 @@ class Sequential(Layer):
             if layer.out_features is not None:
                 self.out_features = layer.out_features
         self._leaves = tuple(self._flatten())
+        names = [f"layer {path}, {named(leaf)}" for path, leaf in self._walk("")]
+        for name, leaf in zip(names, self._leaves, strict=True):
+            check_parameters(name, leaf)
+        # What is not xpnet's own is looked at whenever it answers.
+        self._runs = tuple(
+            leaf if is_own(leaf) else Checked(leaf, name)
+            for name, leaf in zip(names, self._leaves, strict=True)
+        )
         counts = [len(leaf.parameters()) for leaf in self._leaves]
         ends = [sum(counts[: i + 1]) for i in range(len(counts))]
         self._spans = tuple(slice(end - n, end) for end, n in zip(ends, counts, strict=True))
@@ -72,7 +81,7 @@ class Sequential(Layer):
 
     def _flatten(self) -> Iterator[Layer]:
         for layer in self.layers:
-            if isinstance(layer, Sequential):
+            if _is_plain(layer):
                 yield from layer._leaves
             else:
                 yield layer
@@ -122,7 +131,7 @@ class Sequential(Layer):
 
     def _walk(self, prefix: str) -> Iterator[tuple[str, Layer]]:
         for i, layer in enumerate(self.layers):
-            if isinstance(layer, Sequential):
+            if _is_plain(layer):
                 yield from layer._walk(f"{prefix}{i}.")
             else:
                 yield f"{prefix}{i}", layer
@@ -194,7 +203,7 @@ class Sequential(Layer):
         return tuple(xp.reshape(theta[..., span], (*lead, *shape)) for span, shape in self._slots)
 
     def draw(self, rng: RNG) -> list[np.ndarray]:
-        return [values for leaf in self._leaves for values in leaf.draw(rng)]
+        return [values for leaf in self._runs for values in leaf.draw(rng)]
 
     def init(self, seed: Any = None, *, like: Array, members: int | None = None) -> Array:
         """Draw initial parameters: ``theta`` on the library, device and dtype of ``like``.
@@ -229,26 +238,62 @@ class Sequential(Layer):
     def forward(  # the layer's own form, so that networks nest
         self, xp: Any, params: Params, x: Array
     ) -> tuple[Array, Backprop]:
-        backprops = []
-        for leaf, span in zip(self._leaves, self._spans, strict=True):
-            x, backprop = leaf.forward(xp, params[span], x)
-            backprops.append(backprop)
+        backprops: list[Backprop] = []
+        try:
+            for leaf, span in zip(self._runs, self._spans, strict=True):
+                x, backprop = leaf.forward(xp, params[span], x)
+                backprops.append(backprop)
+        except Exception as error:
+            self._name(error, len(backprops))
+            raise
 
         def backprop_all(dy: Array, need_dx: bool = True) -> tuple[Array | None, Params]:
             grads: Params = ()
             for i in range(len(backprops) - 1, -1, -1):
                 if not need_dx and i < self._first:
                     return None, grads
-                dy, own = backprops[i](dy, need_dx or i > self._first)
+                try:
+                    dy, own = backprops[i](dy, need_dx or i > self._first)
+                except Exception as error:
+                    self._name(error, i)
+                    raise
                 grads = own + grads
             return dy, grads
 
         return x, backprop_all
 
     def apply(self, xp: Any, params: Params, x: Array) -> Array:
-        for leaf, span in zip(self._leaves, self._spans, strict=True):
-            x = leaf.apply(xp, params[span], x)
+        done = 0
+        try:
+            for leaf, span in zip(self._runs, self._spans, strict=True):
+                x = leaf.apply(xp, params[span], x)
+                done += 1
+        except Exception as error:
+            self._name(error, done)
+            raise
         return x
+
+    def _name(self, error: Exception, i: int) -> None:
+        """Say in the traceback which layer it was; what it says there itself stays as it is."""
+        path, leaf = list(self._walk(""))[i]
+        name = f"layer {path}, {named(leaf)}"
+        if name not in str(error):
+            note(error, f"in {name}")
+
+    def check_layers(self, backend: backends.Backend, theta: Array, x: Array) -> None:
+        """Try somebody's own layers out on samples ``x``, for two members of an ensemble.
+
+        Raises:
+            TypeError, ValueError: naming the layer, if it does not do as a layer should.
+        """
+        if not any(isinstance(leaf, Checked) for leaf in self._runs):
+            return
+        if len(theta.shape) == 2:
+            theta, x = theta[:2, :], x[:2, ...] if len(x.shape) == 3 else x
+        theta, x = backend.copy((theta, x))  # for those that write into them
+        params = self._views(backend.xp, theta)
+        layers = [(leaf, params[span]) for leaf, span in zip(self._runs, self._spans, strict=True)]
+        try_out(layers, backend.xp, x, backend.copy, backend.to_host)
 
     def __call__(self, theta: Array, x: Array) -> Array:
         """Return the output ``(..., samples, outputs)`` for ``x`` of ``(..., samples, features)``.
@@ -317,8 +362,19 @@ class Sequential(Layer):
         """The inside of `value_and_grad`, unchecked: loss, gradient, output, gradient of ``x``."""
         lead = theta.shape[:-1]
         output, backprop = self.forward(xp, self._views(xp, theta), x)
-        value, loss_backprop = evaluate(loss, xp, output, target, weight)
-        dx, grads = backprop(loss_backprop(), input_grad)
+        try:
+            value, loss_backprop = evaluate(loss, xp, output, target, weight)
+            dy = loss_backprop()
+            if value.shape != output.shape[:-2] or dy.shape != output.shape:
+                raise ValueError(
+                    f"{named(loss)}: forward must return a value of the shape "
+                    f"{tuple(output.shape[:-2])} and a gradient of the shape "
+                    f"{tuple(output.shape)}, not {tuple(value.shape)} and {tuple(dy.shape)}."
+                )
+        except Exception as error:
+            note(error, f"in the loss, {named(loss)}")
+            raise
+        dx, grads = backprop(dy, input_grad)
         grad = xp.concat([xp.reshape(g, (*lead, -1)) for g in grads], axis=-1)
         return value, grad, output, dx
 
@@ -347,6 +403,15 @@ class Sequential(Layer):
         check_dtype(backend, x, "x", theta, "theta")
         check_members(x, int(theta.shape[0]) if len(theta.shape) == 2 else None)
         return backend
+
+
+def _is_plain(layer: Layer) -> TypeGuard[Sequential]:
+    """Whether a layer is a network that runs its layers one after another, and nothing else."""
+    kind = type(layer)
+    return isinstance(layer, Sequential) and all(
+        getattr(kind, name) is getattr(Sequential, name)
+        for name in ("forward", "apply", "parameters", "draw")
+    )
 
 
 def check_loss(loss: Any) -> None:

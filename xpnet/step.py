@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from xpnet.layers.base import Array
+from xpnet.layers.checked import named, note
 from xpnet.losses import Loss
 from xpnet.network import Sequential
 from xpnet.optimizers import Optimizer
@@ -66,7 +67,11 @@ class TrainingStep:
     def update(self, carry: Carry, grad: Array) -> Carry:
         """The second half: the optimizer's step."""
         theta, state = carry
-        return self.optimizer.step(self.xp, theta, grad, state)
+        try:
+            return self.optimizer.step(self.xp, theta, grad, state)
+        except Exception as error:
+            note(error, f"in the optimizer, {named(self.optimizer)}")
+            raise
 
     def select(self, data: Data, rows: Array) -> Data:
         x, target, weight = data

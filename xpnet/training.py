@@ -309,8 +309,9 @@ def _prepare(
             backend.check_finite(name, array)
     backend.check_finite("theta", theta)
     target, weight = prepare(backend, loss, shape, y, sample_weight, theta.dtype, check=True)
+    few = x[..., : min(int(x.shape[-2]), 64), :]
+    network.check_layers(backend, theta, few)
     if not network.gives_probabilities:
-        few = x[..., : min(int(x.shape[-2]), 64), :]
         loss.check_output(backend, lambda: network.apply(xp, network._views(xp, theta), few))
     return x, target, weight
 

@@ -122,7 +122,39 @@ class JaxBackend(Backend):
             orders: Array | None = None,
             interrupted: Callable[[], bool] = never,
         ) -> tuple[Carry, Metrics]:
-            result: tuple[Carry, Metrics] = program(n, on_cpu, carry, data, orders)
+            try:
+                result: tuple[Carry, Metrics] = program(n, on_cpu, carry, data, orders)
+            except Exception as error:
+                _explain(error)
+                raise
             return result
 
         return run
+
+
+def _explain(error: Exception) -> None:
+    """Add to what JAX says of a step that it cannot compile what this means for a layer."""
+    errors = JaxBackend._import().errors
+    words = ""
+    if isinstance(error, errors.UnexpectedTracerError):
+        words = (
+            "A layer, loss or optimizer kept an array of one step and used it in another, or gave "
+            "it to somebody else: a step reads and writes nothing but what it is passed. Compute "
+            "it anew in each step, make it a parameter of the layer or state of the optimizer, or "
+            "keep it as a NumPy array made beforehand."
+        )
+    elif isinstance(
+        error,
+        (
+            errors.ConcretizationTypeError,
+            errors.TracerArrayConversionError,
+            errors.TracerIntegerConversionError,
+        ),
+    ):
+        words = (
+            "A layer, loss or optimizer asked for the value of an array (if, bool, float, int, or "
+            "a function of NumPy), which JAX does not know while it compiles: use xp.where in "
+            "place of if, and functions of xp."
+        )
+    if words and words not in getattr(error, "__notes__", ()):
+        error.add_note(words)

@@ -1,0 +1,267 @@
+"""A layer of somebody's own, held to what a layer is.
+
+xpnet's own layers do as `Layer` says, and are called as they are. Of others every answer is looked
+at: a gradient too few, or of another shape, would end in a wrong number without a word. It is
+Python alone that looks, at shapes and dtypes: once where a step is recorded or compiled.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from xpnet.initializers import RNG
+from xpnet.layers.base import Array, Backprop, Layer, Params
+
+
+def is_own(value: Any) -> bool:
+    """Whether an object is of one of xpnet's own classes."""
+    return type(value).__module__.partition(".")[0] == __name__.partition(".")[0]
+
+
+def named(value: Any) -> str:
+    """What to call an object in a sentence: its class's name where it has no better one."""
+    kind: Any = type(value)
+    return str(kind.__name__) if kind.__repr__ is object.__repr__ else repr(value)
+
+
+def note(error: Exception, words: str) -> None:
+    """Add words to an error, which stay below its traceback; once."""
+    if words not in getattr(error, "__notes__", ()):
+        error.add_note(words)
+
+
+def check_parameters(name: str, layer: Layer) -> None:
+    """Raise unless the parameters of a layer are named, and of two axes each."""
+    shapes = layer.parameters()
+    if not isinstance(shapes, dict):
+        raise TypeError(
+            f"{name}: parameters must return a dict of names and shapes, not {_kind(shapes)}."
+        )
+    for key, shape in shapes.items():
+        plain = isinstance(shape, (tuple, list)) and all(
+            isinstance(n, (int, np.integer)) and n > 0 for n in shape
+        )
+        if not isinstance(key, str) or not plain or len(shape) != 2:
+            cure = "(rows, columns), both at least 1"
+            if plain and len(shape) < 2:
+                cure = f"such as {(1, *shape, 1)[:2]}"
+            elif plain:
+                cure = f"such as {(int(np.prod(shape[:-1])), shape[-1])}, and reshape it in forward"
+            raise ValueError(
+                f"{name}: parameter {key!r} must have two axes of its own, {cure}, "
+                f"not the shape {shape!r}."
+            )
+
+
+class Checked:
+    """A layer whose every answer is checked.
+
+    Args:
+        layer: the layer.
+        name: what to call it, such as ``layer 1, Scale``.
+    """
+
+    def __init__(self, layer: Layer, name: str) -> None:
+        self.layer, self.name = layer, name
+
+    def draw(self, rng: RNG) -> list[np.ndarray]:
+        drawn, shapes = self._ask(self.layer.draw, rng), self.layer.parameters()
+        if not isinstance(drawn, (list, tuple)) or len(drawn) != len(shapes):
+            raise ValueError(
+                f"{self.name}: draw must return a list of {len(shapes)} arrays, one a parameter, "
+                f"not {_kind(drawn)}."
+            )
+        arrays = [np.asarray(values) for values in drawn]
+        for values, (key, shape) in zip(arrays, shapes.items(), strict=True):
+            if values.shape != tuple(shape) or values.dtype.kind not in "fiub":
+                raise ValueError(
+                    f"{self.name}: draw must return real numbers of the shape {tuple(shape)} for "
+                    f"{key!r}, not {values.dtype} of the shape {values.shape}."
+                )
+        return arrays
+
+    def forward(self, xp: Any, params: Params, x: Array) -> tuple[Array, Backprop]:
+        result = self._ask(self.layer.forward, xp, params, x)
+        if not isinstance(result, tuple) or len(result) != 2 or not callable(result[1]):
+            raise TypeError(
+                f"{self.name}: forward must return the output and its backprop, "
+                f"(y, backprop), not {_kind(result)}."
+            )
+        y, backprop = result
+        self._check_output("forward", params, x, y)
+
+        def checked(dy: Array, need_dx: bool = True) -> tuple[Array | None, Params]:
+            dx, grads = self._call(backprop, dy, need_dx)
+            self._check_gradients(params, grads)
+            if not need_dx:
+                return None, tuple(grads)
+            shape = (*dy.shape[:-1], x.shape[-1])
+            if not _is_array(dx):
+                raise TypeError(
+                    f"{self.name}: backprop must return dx, of the shape {shape} of x, where "
+                    f"need_dx is true, not {_kind(dx)}."
+                )
+            if tuple(dx.shape) != tuple(shape):
+                raise ValueError(
+                    f"{self.name}: backprop must return dx of the shape {tuple(shape)} of x, "
+                    f"not {tuple(dx.shape)}."
+                )
+            return dx, tuple(grads)
+
+        return y, checked
+
+    def apply(self, xp: Any, params: Params, x: Array) -> Array:
+        y = self._ask(self.layer.apply, xp, params, x)
+        self._check_output("apply", params, x, y)
+        return y
+
+    def _check_output(self, method: str, params: Params, x: Array, y: Any) -> None:
+        if not _is_array(y):
+            raise TypeError(f"{self.name}: {method} must return an array, not {_kind(y)}.")
+        lead = tuple(x.shape[:-2])
+        leads = {lead, *(tuple(p.shape[:-2]) for p in params if len(p.shape) > 2)}
+        features = self.layer.out_features or x.shape[-1]
+        fits = len(y.shape) >= 2 and tuple(y.shape[:-2]) in leads
+        if not fits or tuple(y.shape[-2:]) != (x.shape[-2], features):
+            before = max(leads, key=len)
+            how = "" if self.layer.out_features else "; out_features says how many it gives"
+            raise ValueError(
+                f"{self.name}: {method} must return an output of the shape "
+                f"{(*before, x.shape[-2], features)} for x of {tuple(x.shape)}, "
+                f"not {tuple(y.shape)}{how}."
+            )
+
+    def _ask(self, method: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return method(*arguments)
+        except Exception as error:
+            note(error, f"in {self.name}")
+            raise
+
+    def _call(self, backprop: Callable[..., Any], dy: Array, need_dx: bool) -> Any:
+        try:
+            result = self._ask(backprop, dy, need_dx)
+        except TypeError as error:
+            if _takes(backprop, dy, need_dx):
+                raise
+            raise TypeError(
+                f"{self.name}: backprop must take two arguments, (dy, need_dx=True)."
+            ) from error
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise TypeError(
+                f"{self.name}: backprop must return (dx, gradients), the gradients a tuple in the "
+                f"order of the parameters, () if there are none, not {_kind(result)}."
+            )
+        return result
+
+    def _check_gradients(self, params: Params, grads: Any) -> None:
+        shapes = self.layer.parameters()
+        if not isinstance(grads, (tuple, list)) or len(grads) != len(shapes):
+            raise ValueError(
+                f"{self.name}: backprop must return a tuple of {len(shapes)} gradients, one a "
+                f"parameter ({', '.join(shapes) or 'none'}), not {_kind(grads)}."
+            )
+        for key, param, grad in zip(shapes, params, grads, strict=True):
+            if not _is_array(grad) or tuple(grad.shape) != tuple(param.shape):
+                raise ValueError(
+                    f"{self.name}: backprop must return a gradient of the shape "
+                    f"{tuple(param.shape)} for {key!r}, not {_kind(grad)}."
+                )
+            if grad.dtype != param.dtype:
+                raise TypeError(
+                    f"{self.name}: backprop must return a gradient of the dtype {param.dtype} for "
+                    f"{key!r}, not {grad.dtype}."
+                )
+
+
+def try_out(
+    layers: list[tuple[Checked | Layer, Params]], xp: Any, x: Array, copy: Any, host: Any
+) -> None:
+    """Run layers on a few samples as training will, and compare what they do with what they say.
+
+    Args:
+        layers: with their parameters.
+        xp: the namespace.
+        x: the samples.
+        copy: copies an array.
+        host: brings one to the host.
+
+    Raises:
+        TypeError, ValueError: naming the layer, if its answers are not as `Layer` says, ``apply``
+            gives another output than ``forward``, or something is written into that is not its own.
+    """
+    backprops: list[tuple[Checked | Layer, list[Any], Backprop]] = []
+    for layer, params in layers:
+        if not isinstance(layer, Checked):
+            y, backprop = layer.forward(xp, params, x)
+            backprops.append((layer, [], backprop))
+            x = y
+            continue
+        given = [("x", x), *zip(layer.layer.parameters(), params, strict=True)]
+        kept = [(name, array, copy(array)) for name, array in given]
+        short = host(copy(layer.apply(xp, params, x)))
+        _unwritten(layer, "apply", kept, host)
+        y, backprop = layer.forward(xp, params, x)
+        _unwritten(layer, "forward", kept, host)
+        _alike(layer, short, host(y))
+        kept.append(("its output", y, copy(y)))
+        backprops.append((layer, kept, backprop))
+        x = y
+    dy: Array = xp.ones_like(x)
+    for layer, kept, backprop in reversed(backprops):
+        if isinstance(layer, Checked):
+            kept = [*kept, ("dy", dy, copy(dy))]
+        dy = backprop(dy, True)[0]
+        if isinstance(layer, Checked):
+            _unwritten(layer, "backprop", kept, host)
+
+
+def _unwritten(layer: Checked, method: str, kept: Any, host: Any) -> None:
+    for name, array, before in kept:
+        if not np.array_equal(host(array), host(before), equal_nan=True):
+            raise ValueError(
+                f"{layer.name}: {method} must not write into {name}, which is not its own; "
+                "make a new array, such as y = x + b for x += b."
+            )
+
+
+def _alike(layer: Checked, short: np.ndarray, long: np.ndarray) -> None:
+    """Raise unless both are one but for rounding: to half of the digits, of the largest number."""
+    finite = np.abs(long[np.isfinite(long)])
+    scale = float(np.max(finite, initial=0.0))
+    most = float(np.sqrt(np.finfo(long.dtype).eps)) * scale
+    if not np.allclose(short, long, rtol=0, atol=most, equal_nan=True):
+        where = tuple(
+            np.argwhere(~np.isclose(short, long, rtol=0, atol=most, equal_nan=True))[0].tolist()
+        )
+        raise ValueError(
+            f"{layer.name}: apply must return what forward does, but for one of the samples it "
+            f"gives {short[where]:.6g} where forward gives {long[where]:.6g}."
+        )
+
+
+def _takes(function: Callable[..., Any], *arguments: Any) -> bool:
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError:
+        return False
+    except ValueError:  # a function that does not say what it takes
+        pass
+    return True
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "shape") and hasattr(value, "dtype")
+
+
+def _kind(value: Any) -> str:
+    """What something is, in a few words."""
+    if _is_array(value):
+        return f"an array of the shape {tuple(value.shape)}"
+    if isinstance(value, (tuple, list)):
+        return f"a {type(value).__name__} of {len(value)}"
+    return "None" if value is None else f"a {type(value).__name__}"
