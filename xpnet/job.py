@@ -188,7 +188,7 @@ class Job:
         spoilt = ~self.population.finite() & which
         samples = self.batches.size or self.batches.samples
         spoilt[rows] |= ~np.isfinite(self.population.losses(rows, samples))
-        return spoilt
+        return np.asarray(spoilt)
 
     def _go_back(self, which: np.ndarray, limits: np.ndarray | None = None) -> None:
         """Set members aside as they were when their loss was last finite.

@@ -248,7 +248,7 @@ class Population:
         finite = np.isfinite(host(self.xp.sum(theta, axis=-1))).reshape(-1)
         if not finite.all():
             finite = host(self.xp.all(self.xp.isfinite(theta), axis=-1)).reshape(-1)
-        return finite
+        return np.asarray(finite)
 
     def losses(self, rows: np.ndarray, samples: int) -> np.ndarray:
         """What the losses of these members are now, on the first so many samples."""
