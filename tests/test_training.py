@@ -2,10 +2,12 @@
 
 import copy
 import dataclasses
+import gc
 import itertools
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -724,3 +726,146 @@ def test_a_history_is_copied_and_pickled_whole():
         assert repr(again.history) == repr(model.history)
         np.testing.assert_array_equal(again.history.loss, model.history.loss)
         np.testing.assert_array_equal(again.theta, model.theta)
+
+
+# ---- one training after another
+
+
+def again_and_again(backend, net, x, y, fits=3, **options):
+    """Fit, and go on with another fit, and another; return the last theta, on the host."""
+    options = {"loss": LOSS, "optimizer": ADAM, "epochs": 1, "seed": 0, **options}
+    model = xn.fit(net, x, y, **options)
+    del options["seed"]
+    for _ in range(1, fits):
+        model = xn.fit(net, x, y, theta=model.theta, state=model.state, **options)
+    return np.array(host(backend, model.theta))
+
+
+@pytest.fixture
+def recordings(monkeypatch):
+    """Every recording that is made while a test runs, by the form of theta."""
+    from xpnet.backends import replay
+
+    made, record = [], replay.record
+
+    def watched(*args, **options):
+        made.append(args[2][0].shape)
+        return record(*args, **options)
+
+    monkeypatch.setattr(replay, "record", watched)
+    return made
+
+
+def fresh():
+    return xn.Sequential(xn.Linear(2, 3), xn.Tanh(), xn.Linear(3, 1))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"members": 5, "block": 2, "threads": 2}, {"batch_size": 8}], ids=str
+)
+def test_a_training_that_goes_on_records_nothing_anew(backend, recordings, options):
+    x, y = xor(backend)
+    net = fresh()
+    options = {"shuffle_seed": 0, **options} if "batch_size" in options else options
+    one = again_and_again(backend, net, x, y, fits=1, **options)
+    first = len(recordings)
+    five = again_and_again(backend, net, x, y, fits=5, **options)
+    assert len(recordings) == first
+    if backend.name in ("numpy", "torch"):
+        assert first > 0
+    # … and nothing of it is seen: the digits are those of networks that were never trained before.
+    np.testing.assert_array_equal(one, again_and_again(backend, fresh(), x, y, fits=1, **options))
+    np.testing.assert_array_equal(five, again_and_again(backend, fresh(), x, y, fits=5, **options))
+
+
+def test_data_that_were_changed_in_place_are_seen_by_the_next_training(backend):
+    if backend.name not in ("numpy", "torch"):
+        pytest.skip("arrays of this library are not changed in place")
+    numbers = [np.array(a) for a in xn.datasets.xor()]
+    weights = np.ones(21)
+    for which in range(3):
+        net = fresh()
+        arrays = [backend.xp.asarray(a.copy()) for a in (*numbers, weights)]
+        for value in (0.0, 1.0, 0.0, -0.0, 1.0):
+            arrays[which][0] = value
+            x, y, w = arrays
+            for _ in range(2):
+                found = again_and_again(backend, net, x, y, fits=1, epochs=5, sample_weight=w)
+                true = again_and_again(backend, fresh(), x, y, fits=1, epochs=5, sample_weight=w)
+                np.testing.assert_array_equal(found, true)
+
+
+def test_what_differs_from_the_training_before_is_never_taken_from_it(backend):
+    x, y = xor(backend)
+    net = fresh()
+    other = arr(backend, np.flip(backend.to_host(x), axis=0).copy())
+    cases = [
+        {}, {"optimizer": xn.Adam(lr=0.02)}, {"optimizer": xn.Adam(lr=0.02, maximize=True)},
+        {"optimizer": SGD}, {"loss": xn.MSE()}, {"loss": xn.Huber(0.5)}, {"loss": xn.Huber(0.25)},
+        {"batch_size": 7}, {"members": 3}, {"members": 3, "block": 1}, {"members": 4}, {"x": other},
+        {"sample_weight": arr(backend, np.arange(21.0))}, {},
+    ]  # fmt: skip
+    for case in (*cases, *cases[::-1]):
+        options = {"epochs": 4, "fits": 1, **case}
+        data = options.pop("x", x), y
+        found = again_and_again(backend, net, *data, **options)
+        np.testing.assert_array_equal(found, again_and_again(backend, fresh(), *data, **options))
+
+
+def test_a_network_that_several_threads_train_at_once_is_trained_as_alone(backend):
+    x, y = xor(backend)
+    net = fresh()
+    alone = [again_and_again(backend, net, x, y, seed=k, epochs=20) for k in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [
+            pool.submit(again_and_again, backend, net, x, y, seed=k % 4, epochs=20)
+            for k in range(16)
+        ]
+        for k, job in enumerate(jobs):
+            np.testing.assert_array_equal(job.result(), alone[k % 4])
+
+
+def test_a_run_that_somebody_keeps_is_not_changed_by_the_next_training(backend):
+    x, y = xor(backend)
+    net, runs = fresh(), []
+
+    class Keep(xn.Callback):
+        def finish(self, run):
+            runs.append((run, np.array(host(backend, run.model.theta))))
+
+    for seed in range(3):
+        again_and_again(backend, net, x, y, fits=1, seed=seed, epochs=7, callbacks=[Keep()])
+    for run, theta in runs:
+        assert_equal(backend, run.model.theta, theta)
+
+
+def test_a_method_that_was_replaced_and_a_layer_of_ones_own_are_recorded_anew(
+    backend, recordings, monkeypatch
+):
+    x, y = xor(backend)
+    net = fresh()
+    again_and_again(backend, net, x, y)
+    value = xn.Tanh.value_and_slope
+    monkeypatch.setattr(xn.Tanh, "value_and_slope", lambda *args: value(*args))
+    before = len(recordings)
+    again_and_again(backend, net, x, y, fits=1)
+    assert len(recordings) > before or backend.name not in ("numpy", "torch")
+    own = xn.Sequential(xn.Linear(2, 1), Bounded())
+    for fits in (1, 2):
+        before = len(recordings)
+        again_and_again(backend, own, x, y, fits=fits, loss=xn.MSE())
+        assert len(recordings) - before in (0, fits)
+
+
+def test_nothing_is_kept_of_a_network_that_is_gone(backend):
+    from xpnet.backends import replay
+
+    x, y = xor(backend)
+    nets = [fresh() for _ in range(20)]
+    for net in nets:
+        again_and_again(backend, net, x, y, fits=2)
+    assert len(replay._SHELF) <= replay.NETWORKS
+    numbers = set(map(id, nets))
+    del net, nets
+    gc.collect()
+    assert not numbers & set(replay._SHELF)

@@ -269,6 +269,11 @@ class Population:
             found.append(self.backend.to_host(value).reshape(-1))
         return np.concatenate(found)[:count]
 
+    def release(self) -> None:
+        """Take the members out of the buffers of their runners, which others may use now."""
+        for block in self.blocks:
+            block.carry = self.backend.copy(block.carry)
+
     # ---- coming and going
 
     def leave(self, which: np.ndarray) -> None:

@@ -211,9 +211,17 @@ def fit(
         first = backend.copy(first)
         if threads is not None:
             threads = _checks.whole("threads", threads)
+        kept = backend.kept(step, data, members, block, threads)
+        if kept is not None:
+            data = kept.data
         population = Population(backend, step, first, data, members, block, threads)
+        if kept is not None:
+            kept.lend(population.runners)
         job = Job(backend, step, population, batches, acc_goal, every_epoch)
         _train(job, Run(job, x, y, epochs), epoch_checking, told)
+        if kept is not None:
+            population.release()
+            kept.put_back(network, population.runners)
         if job.diverged.any():
             warnings.warn(_what_diverged(job), RuntimeWarning, stacklevel=2)
         return job.model()

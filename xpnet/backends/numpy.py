@@ -15,7 +15,7 @@ from xpnet.backends.numpy_threads import (
     can_hold_blas,
     threads_for,
 )
-from xpnet.backends.replay import Buffers, Replay
+from xpnet.backends.replay import Buffers, Replay, kept
 from xpnet.backends.tape import Untraceable
 
 LONE_PRODUCT = 1 << 22
@@ -66,6 +66,9 @@ class NumPyBackend(Backend):
 
     def workers(self, threads: int | None = None) -> int:
         return threads or cores()
+
+    def kept(self, step: Step, data: Data, *also: Any) -> Any:
+        return kept(self, step, data, *also)
 
     def runner(self, step: Step, threads: int | None = None) -> Runner:
         return NumPyReplay(step, threads)

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.base import Array, Backend, Runner, Step
-from xpnet.backends.replay import Replay
+from xpnet.backends.base import Array, Backend, Data, Runner, Step
+from xpnet.backends.replay import Replay, kept
 
 
 class TorchBackend(Backend):
@@ -64,6 +64,11 @@ class TorchBackend(Backend):
 
     def to_host(self, array: Array) -> np.ndarray:
         return np.asarray(array.detach().cpu().numpy())
+
+    def kept(self, step: Step, data: Data, *also: Any) -> Any:
+        if self.device.type != "cpu":
+            return None
+        return kept(self, step, data, *also)
 
     def runner(self, step: Step, threads: int | None = None) -> Runner:
         if self.device.type != "cpu":  # recorded programs have not been run on a GPU yet
