@@ -869,3 +869,22 @@ def test_nothing_is_kept_of_a_network_that_is_gone(backend):
     del net, nets
     gc.collect()
     assert not numbers & set(replay._SHELF)
+
+
+@pytest.mark.parametrize("batch_size", [None, 8])
+def test_blocks_with_data_of_their_own_share_a_program(backend, recordings, batch_size):
+    x, y, weight = (arr(backend, np.concatenate([a, a, a[:3]])) for a in
+                    own_data(np.random.default_rng(1)))  # fmt: skip
+    options = {"loss": LOSS, "optimizer": xn.Adam(lr=5e-2), "epochs": 9, "seed": 0, "members": 13,
+               "sample_weight": weight, "batch_size": batch_size, "epoch_checking": 4}  # fmt: skip
+    # 13 in blocks of 4 and 3; each size has a program, of batches one for the last of 5 samples too
+    several = xn.fit(fresh(), x, y, block=4, threads=2, **options)
+    sizes = {shape[0] for shape in recordings}
+    if backend.name in ("numpy", "torch"):
+        assert sizes == {3, 4}
+        threads = 2 if backend.name == "numpy" else 1
+        assert len(recordings) <= 2 * threads * (1 if batch_size is None else 2)
+    whole = xn.fit(fresh(), x, y, block=13, **options)
+    atol = 1000 * drift(9 * 3)
+    assert_close(backend, several.theta, host(backend, whole.theta), atol=atol)
+    np.testing.assert_allclose(several.history.loss, whole.history.loss, rtol=0, atol=atol)

@@ -102,20 +102,18 @@ class Population:
         parts = self._parts(len(self.columns))
         everyone = np.concatenate(parts)
         self.alive = np.arange(len(everyone)) < len(self.columns)
+        # A runner that records may have computed with its data: not where each block has its own.
+        own = len(parts) > 1 and any(a is not None and len(a.shape) == 3 for a in data)
+        for runner in self.runners:
+            if hasattr(runner, "varies"):
+                runner.varies = own
         if len(parts) == 1 and len(everyone) == len(self.columns):
             self.blocks = [_Block(carry, data, self.runners[0])]
             return
         self.columns = self.columns[everyone]
-        # A runner that records may have computed with its data: blocks that share them share the
-        # runner too.
-        own = self.backend.eager and any(
-            array is not None and len(array.shape) == 3 for array in data
-        )
         self.blocks = []
         for rows in parts:
             runner = self.runners[len(self.blocks) % len(self.runners)]
-            if own:
-                runner = self.backend.runner(self.step, self.threads)
             piece = self._pick([carry], rows), self._pick_data(data, rows)
             self.blocks.append(_Block(*piece, runner))
 

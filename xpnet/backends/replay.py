@@ -23,6 +23,11 @@ class Replay:
         xp: the namespace.
         step: the step.
         write: makes a `Program` of a recording and buffers for the carry.
+
+    Attributes:
+        varies: whether data of one form come and go, as those of the blocks of an ensemble do: then
+            programs read them from buffers, into which they are copied when they change, and
+            nothing that follows from them is computed beforehand.
     """
 
     KEPT = 4
@@ -31,6 +36,8 @@ class Replay:
     def __init__(self, xp: Any, step: Any, write: Callable[[Recording, Buffers], Program]) -> None:
         self.xp, self.step, self.write = xp, step, write
         self.programs: dict[tuple[Any, ...], tuple[Data, Any]] = {}
+        self.varies = False
+        self.bound: dict[Any, tuple[Data, Data]] = {}
 
     def __call__(
         self,
@@ -40,11 +47,28 @@ class Replay:
         orders: Array | None = None,
         interrupted: Callable[[], bool] = never,
     ) -> tuple[Carry, Metrics]:
-        program = self.program(carry, data, orders)
+        program = self.program(carry, self.bind(data) if self.varies else data, orders)
         if program is None:
             return run_plainly(self.xp, self.step, carry, data, n, orders, interrupted)
         result: tuple[Carry, Metrics] = program.run(carry, n, orders, interrupted)
         return result
+
+    def bind(self, data: Data) -> Data:
+        """Copy data into the buffers of their form, if they are not there; what is shared stays."""
+        form = tuple(
+            id(a) if a is None or a.ndim < 3 else (tuple(a.shape), a.dtype) for a in data
+        )  # of what is shared, that very array
+        buffers, within = self.bound.get(form, (None, data))
+        if buffers is None:
+            buffers = tuple(
+                a if a is None or a.ndim < 3 else self.xp.asarray(a, copy=True) for a in data
+            )
+        elif any(a is not b for a, b in zip(data, within, strict=True)):
+            for buffer, array in zip(buffers, data, strict=True):
+                if buffer is not None and buffer is not array:
+                    buffer[...] = array
+        self.bound[form] = buffers, data
+        return buffers
 
     def program(self, carry: Carry, data: Data, orders: Array | None = None) -> Any:
         """The program for these shapes and these very data, which it has computed with."""
@@ -86,7 +110,8 @@ class Replay:
     def make(self, carry: Carry, data: Data, orders: Array | None, given: Buffers) -> Any:
         """Record and write a program, or raise `Untraceable`."""
         rows = None if orders is None else orders[0, ...]
-        return self.write(record(self.step, self.xp, carry, data, rows), given)
+        recording = record(self.step, self.xp, carry, data, rows, constant=not self.varies)
+        return self.write(recording, given)
 
 
 # ---- from one training to the next
@@ -122,6 +147,8 @@ class Kept:
 
     def put_back(self, network: Any, runners: Sequence[Runner]) -> None:
         """Take the programs from runners that are done, and keep them for the network."""
+        if any(runner.varies for runner in runners):  # type: ignore[attr-defined]
+            return  # they read other data than ours
         for runner in runners:
             known, runner.programs = runner.programs, {}  # type: ignore[attr-defined]
             self.programs.append({k: v for k, v in known.items() if isinstance(v[1], Program)})
