@@ -165,7 +165,7 @@ def test_of_more_epochs_than_memory_holds_the_checks_are_remembered(monkeypatch)
     assert lines[1].splitlines()[1].split() == ["stop", *["never"] * 5]
 
 
-def test_an_ensemble_that_was_interrupted_is_told_as_far_as_it_came():
+def test_an_ensemble_that_a_callback_stopped_is_told_as_far_as_it_came():
     class Stop(xn.Callback):
         def check(self, run: xn.Run) -> None:
             run.stop()
@@ -173,8 +173,8 @@ def test_an_ensemble_that_was_interrupted_is_told_as_far_as_it_came():
     lines: list[str] = []
     argv = ["--dataset", "xor", "--members", "4", *QUIET]
     outcome = cli.train(argv, write=lines.append, extra_callbacks=[Stop()])
-    assert outcome.model.history.interrupted
-    assert lines[0].startswith("[WARNING]: Interrupted: 0 of 4 members (0.0%) reach the accuracy")
+    assert outcome.model.history.stopped
+    assert lines[0].startswith("[WARNING]: Stopped: 0 of 4 members (0.0%) reach the accuracy")
     assert "within 100 epochs." in lines[0]
     assert lines[1].splitlines()[1].split() == ["stop", *["never"] * 5]
 

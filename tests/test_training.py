@@ -1,7 +1,13 @@
 """`fit`: epochs, batches, checks, stopping, members that come and go, and what callbacks see."""
 
+import copy
+import dataclasses
+import gc
+import itertools
+import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -334,28 +340,167 @@ def test_a_model_of_a_run_is_not_changed_by_the_next_run(backend):
 # ---- losses that become NaN
 
 
-def test_a_loss_that_becomes_infinite_ends_training_with_the_theta_of_the_check_before(backend):
+LINE = xn.Sequential(xn.Linear(2, 1))
+TRUNCATED = "became NaN or infinite"
+
+
+def before_the_end(backend, lr, *, rows=ALL, member=0, loss=None, dtype="float64"):
+    """Descend by hand; return the last theta with a finite loss, and how many steps it took.
+
+    ``rows`` of the samples step by step; each step is of the plain formula, in NumPy.
+    """
+    x, y = (np.asarray(a, dtype) for a in xn.datasets.xor())
+    theta = np.asarray(backend.to_host(LINE.init(member, like=arr(backend, x, dtype))))
+    rows = itertools.repeat(rows) if isinstance(rows, slice) else rows
+    thetas = []
+    with np.errstate(all="ignore"):
+        for these in rows:
+            value, grad = LINE.value_and_grad(theta, x[these], y[these], loss or xn.MSE())
+            if not (np.isfinite(value) and np.isfinite(theta).all()):
+                return thetas[-1], len(thetas) - 1
+            thetas.append(theta)
+            theta = theta - np.asarray(lr, dtype) * grad
+    raise AssertionError("it never diverged")
+
+
+def assert_is(backend, found, expected, steps, dtype="float64"):
+    """Equal to the rounding of so many steps, relative to parameters as large as 10¹⁴⁸."""
+    assert_close(backend, found, expected, atol=0, rtol=drift(steps + 1, dtype), dtype=dtype)
+
+
+@pytest.mark.parametrize("epoch_checking", [1, 2, 3, 100])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_is_handed_back_is_the_last_theta_with_a_finite_loss(backend, dtype, epoch_checking):
+    x, y = xor(backend, dtype)
+    for lr in (1e3, 1e12):
+        with pytest.warns(RuntimeWarning, match=r"at epoch \d+, which .* last whose"):
+            model = xn.fit(LINE, x, y, loss=xn.MSE(), optimizer=xn.Momentum(lr=lr), epochs=200,
+                           seed=0, epoch_checking=epoch_checking)  # fmt: skip
+        losses, epoch = model.history.loss, model.history.diverged
+        assert len(losses) == model.history.epochs == epoch
+        assert np.isfinite(losses[:-1]).all()
+        assert not np.isfinite(losses[-1])
+        assert model.history.stop == 0
+        assert losses[-2] == pytest.approx(float(host(backend, xn.MSE()(model(x), y))), rel=1e-5)
+        # … and the state is the one beside it: a run that ends there has both.
+        whole = xn.fit(LINE, x, y, loss=xn.MSE(), optimizer=xn.Momentum(lr=lr), seed=0,
+                       epochs=int(epoch) - 2, epoch_checking=epoch_checking)  # fmt: skip
+        assert_is(backend, model.theta, host(backend, whole.theta), epoch, dtype)
+        for name, value in whole.state.items():
+            assert_is(backend, model.state[name], host(backend, value), epoch, dtype)
+
+
+def test_the_loss_after_the_last_update_is_looked_at_too(backend):
     x, y = xor(backend)
-    net = xn.Sequential(xn.Linear(2, 1))
+    first = host(backend, LINE.init(0, like=x))
+    for lr, loss in ((1e308, xn.MSE()), (1e200, xn.MSE()), (1e308, xn.Huber())):
+        with pytest.warns(RuntimeWarning, match="with the last update, that of epoch 1, which"):
+            model = xn.fit(LINE, x, y, loss=loss, optimizer=xn.SGD(lr=lr), epochs=1, seed=0)
+        assert (model.history.epochs, model.history.diverged) == (1, 2)
+        assert np.isfinite(model.history.loss).all()
+        assert_equal(backend, model.theta, first)
 
-    def fit(epochs):
-        return xn.fit(net, x, y, loss=xn.MSE(), optimizer=xn.SGD(lr=1e12), epochs=epochs, seed=0,
-                      epoch_checking=5)  # fmt: skip
 
-    # Each step multiplies the error by about 10¹²: its square passes 10³⁰⁸ after a dozen.
-    with pytest.warns(RuntimeWarning, match=r"The loss became NaN or infinite at epoch \d+, which"):
-        model = fit(100)
-    losses, epoch = model.history.loss, model.history.diverged
-    assert 5 < epoch < 20
-    assert model.history.epochs == epoch
-    assert np.isfinite(losses[:-1]).all()
-    assert not np.isfinite(losses[-1])
-    assert model.history.stop == 0
-    check = (epoch - 1) // 5 * 5
-    found, expected = host(backend, model.theta), host(backend, fit(check).theta)
-    assert np.isfinite(found).all()
-    # drift, relative to parameters of 10¹²ᵏ
-    np.testing.assert_allclose(found, expected, rtol=drift(check), atol=0)
+@pytest.mark.parametrize("epoch_checking", [1, 2, 5])
+def test_in_batches_it_is_the_last_theta_whose_step_had_a_finite_loss(backend, epoch_checking):
+    x, y = xor(backend)
+    for rng in (np.random.default_rng, np.random.RandomState):
+        orders, mine = rng(3), []
+        for _ in range(20):
+            order = np.arange(21)
+            orders.shuffle(order)
+            mine += [order[:8], order[8:16], order[16:]]
+        expected, steps = before_the_end(backend, 1e12, rows=mine)
+        given = rng(3)
+        with pytest.warns(RuntimeWarning, match=TRUNCATED):
+            model = xn.fit(LINE, x, y, loss=xn.MSE(), optimizer=xn.SGD(lr=1e12), epochs=20,
+                           seed=0, batch_size=8, shuffle_seed=given,
+                           epoch_checking=epoch_checking)  # fmt: skip
+        assert model.history.diverged == (steps + 1) // 3 + 1
+        assert_is(backend, model.theta, expected, steps)
+        # The generator has gone on by the epochs of the intervals, as if nobody had gone back.
+        epochs = -(-int(model.history.diverged) // epoch_checking) * epoch_checking
+        fresh = rng(3)
+        for _ in range(epochs):
+            fresh.shuffle(np.arange(21))
+        assert (
+            given.integers(1 << 30) == fresh.integers(1 << 30)
+            if rng is np.random.default_rng
+            else given.randint(1 << 30) == fresh.randint(1 << 30)
+        )
+
+
+@pytest.mark.parametrize("block", [None, 2])
+@pytest.mark.parametrize("epoch_checking", [1, 3, 100])
+def test_each_member_is_handed_back_with_its_own_last_finite_loss(backend, block, epoch_checking):
+    x, y = xor(backend)
+    rates = [0.1, 1e12, 1e20, 0.05, 1e308, 1e12, 1e5]
+    lr = arr(backend, np.array(rates)[:, None])
+    with pytest.warns(RuntimeWarning, match="The loss of 5 of 7 members became NaN or infinite"):
+        model = xn.fit(LINE, x, y, loss=xn.MSE(), optimizer=xn.SGD(lr=lr), epochs=50, seed=0,
+                       members=7, block=block, epoch_checking=epoch_checking)  # fmt: skip
+    losses = host(backend, xn.MSE()(model(x), y))
+    assert np.isfinite(losses).all()
+    for i, rate in enumerate(rates):
+        if rate > 1:
+            expected, steps = before_the_end(backend, rate, member=i)
+            assert model.history.diverged[i] == steps + 2
+        else:
+            alone = xn.fit(LINE, x, y, loss=xn.MSE(), optimizer=xn.SGD(lr=rate), epochs=50, seed=i)
+            expected, steps = host(backend, alone.theta), 50
+            assert model.history.diverged[i] == 0
+        assert_is(backend, model.theta[i, ...], expected, steps)
+
+
+def test_a_member_with_data_of_its_own_goes_back_on_them(backend):
+    x, y = xn.datasets.xor()
+    scales = np.array([1.0, 1e3, 1e-3, 1e100])[:, None, None]
+    xs, ys = arr(backend, x * scales), arr(backend, np.broadcast_to(y, (4, *y.shape)).copy())
+    for block in (None, 2):
+        with pytest.warns(RuntimeWarning, match="The loss of 2 of 4 members"):
+            model = xn.fit(LINE, xs, ys, loss=xn.MSE(), optimizer=xn.SGD(lr=0.1), epochs=60, seed=0,
+                           members=4, block=block, epoch_checking=7)  # fmt: skip
+        assert list(model.history.diverged > 0) == [False, True, False, True]
+        assert np.isfinite(host(backend, xn.MSE()(model(xs), ys))).all()
+
+
+def test_a_member_whose_update_after_the_goal_is_infinite_keeps_the_theta_that_reached_it(backend):
+    x = arr(backend, [[1.0], [20.0]])
+    y = arr(backend, [[1.0], [1.0]])
+    net = xn.Sequential(xn.Linear(1, 1, xn.Constant(1), xn.Zeros()))
+    lr = arr(backend, [[1e-3], [1.7e308], [1e-3]])
+    with pytest.warns(RuntimeWarning, match="The loss of 1 of 3 members"):
+        model = xn.fit(net, x, y, loss=LOSS, optimizer=xn.Momentum(lr=lr, maximize=True), epochs=9,
+                       epoch_checking=1, seed=0, members=3, acc_goal=1.0)  # fmt: skip
+    # At the first check all have reached the goal, with the theta before the update.
+    assert list(model.history.stop) == [1, 1, 1]
+    assert list(model.history.diverged) == [0, 2, 0]
+    assert np.isfinite(host(backend, LOSS(model(x), y))).all()
+    assert_equal(backend, model.theta[1, ...], [1.0, 0.0])
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounded(xn.Layer):
+    """``sign x``-like: of an infinite input it makes a finite output, so that no loss tells."""
+
+    def apply(self, xp, params, x):
+        return xp.maximum(xp.minimum(x, 1.0), -1.0)
+
+    def forward(self, xp, params, x):
+        return self.apply(xp, params, x), lambda dy, need_dx=True: (dy, ())
+
+
+def test_parameters_that_become_infinite_where_no_loss_does_are_not_handed_back(backend):
+    x = arr(backend, np.ones((4, 2)))
+    y = arr(backend, -np.ones((4, 1)))
+    net = xn.Sequential(xn.Linear(2, 1, xn.Constant(0.25), xn.Zeros()), Bounded())
+    for members in (None, 2):
+        with pytest.warns(RuntimeWarning, match=TRUNCATED):
+            model = xn.fit(net, x, y, loss=xn.MSE(), optimizer=xn.SGD(lr=1e308), epochs=9, seed=0,
+                           members=members, epoch_checking=2)  # fmt: skip
+        assert np.isfinite(model.history.loss).all()
+        assert np.isfinite(host(backend, model.theta)).all()
+        assert np.all(model.history.diverged == 2) or np.all(model.history.diverged == 3)
 
 
 def test_a_loss_that_is_infinite_from_the_start_leaves_theta_as_it_was(backend):
@@ -542,7 +687,9 @@ def test_a_callback_can_end_the_run(backend):
     model = xn.fit(NET, x, y, loss=LOSS, optimizer=SGD, epochs=9, seed=0, epoch_checking=2,
                    callbacks=[Events("a", log, stop_at=4), Events("b", log)])  # fmt: skip
     assert model.history.epochs == 4
-    assert model.history.interrupted
+    assert model.history.stopped
+    assert not model.history.interrupted  # which is a person's doing
+    assert repr(model.history).endswith(", stopped)")
     assert [entry for entry in log if entry[0] == "b"][-1] == ("b", "finish", 2, 4)
 
 
@@ -579,6 +726,7 @@ options = dict(loss=xn.BCEWithLogits(), optimizer=xn.Momentum(lr=0.1), seed=0, e
 model = xn.fit(net, x, y, epochs=1000, callbacks=[CtrlC()], **options)
 epochs = model.history.epochs
 assert model.history.interrupted
+assert not model.history.stopped
 assert 6 < epochs <= 9, epochs  # the step in hand was done, or the interval where it is compiled
 assert finished == [epochs]
 assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -618,8 +766,9 @@ class CtrlC(xn.MSE):
 
 options = dict(optimizer=xn.SGD(), epochs=1000, seed=0, batch_size=7)
 model = xn.fit(net, x, y, loss=CtrlC(), **options)
-# Three steps an epoch: the fourteenth is in the fifth, and four are kept.
-assert len(calls) == 14, len(calls)
+# Three steps an epoch: the fourteenth is in the fifth, and four are kept; then what is handed back
+# is looked at.
+assert len(calls) == 15, len(calls)
 assert model.history.interrupted
 assert model.history.epochs == len(model.history.loss) == 4, model.history
 options["epochs"] = 4
@@ -667,3 +816,184 @@ def test_a_history_says_in_a_line_how_it_went():
     assert repr(many) == (
         f"History({many.epochs} epochs, 4 members, stop: {there} of them, diverged: 0 of them)"
     )
+
+
+def test_a_history_tells_of_no_stop_where_there_was_no_goal():
+    x, y = xn.datasets.xor()
+    for members in (None, 2):
+        for goal in (None, 1.0):
+            model = xn.fit(NET, x, y, loss=LOSS, optimizer=SGD, epochs=3, seed=0, members=members,
+                           acc_goal=goal)  # fmt: skip
+            assert model.history.acc_goal == goal
+            assert ("stop: 0" in repr(model.history)) == (goal is not None)
+
+
+def test_a_history_is_copied_and_pickled_whole():
+    x, y = xn.datasets.xor()
+    model = xn.fit(NET, x, y, loss=LOSS, optimizer=SGD, epochs=3, seed=0, acc_goal=1.0)
+    for again in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert repr(again.history) == repr(model.history)
+        np.testing.assert_array_equal(again.history.loss, model.history.loss)
+        np.testing.assert_array_equal(again.theta, model.theta)
+
+
+# ---- one training after another
+
+
+def again_and_again(backend, net, x, y, fits=3, **options):
+    """Fit, and go on with another fit, and another; return the last theta, on the host."""
+    options = {"loss": LOSS, "optimizer": ADAM, "epochs": 1, "seed": 0, **options}
+    model = xn.fit(net, x, y, **options)
+    del options["seed"]
+    for _ in range(1, fits):
+        model = xn.fit(net, x, y, theta=model.theta, state=model.state, **options)
+    return np.array(host(backend, model.theta))
+
+
+@pytest.fixture
+def recordings(monkeypatch):
+    """Every recording that is made while a test runs, by the form of theta."""
+    from xpnet.backends import replay
+
+    made, record = [], replay.record
+
+    def watched(*args, **options):
+        made.append(args[2][0].shape)
+        return record(*args, **options)
+
+    monkeypatch.setattr(replay, "record", watched)
+    return made
+
+
+def fresh():
+    return xn.Sequential(xn.Linear(2, 3), xn.Tanh(), xn.Linear(3, 1))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"members": 5, "block": 2, "threads": 2}, {"batch_size": 8}], ids=str
+)
+def test_a_training_that_goes_on_records_nothing_anew(backend, recordings, options):
+    x, y = xor(backend)
+    net = fresh()
+    options = {"shuffle_seed": 0, **options} if "batch_size" in options else options
+    one = again_and_again(backend, net, x, y, fits=1, **options)
+    first = len(recordings)
+    five = again_and_again(backend, net, x, y, fits=5, **options)
+    assert len(recordings) == first
+    if backend.name in ("numpy", "torch"):
+        assert first > 0
+    # … and nothing of it is seen: the digits are those of networks that were never trained before.
+    np.testing.assert_array_equal(one, again_and_again(backend, fresh(), x, y, fits=1, **options))
+    np.testing.assert_array_equal(five, again_and_again(backend, fresh(), x, y, fits=5, **options))
+
+
+def test_data_that_were_changed_in_place_are_seen_by_the_next_training(backend):
+    if backend.name not in ("numpy", "torch"):
+        pytest.skip("arrays of this library are not changed in place")
+    numbers = [np.array(a) for a in xn.datasets.xor()]
+    weights = np.ones(21)
+    for which in range(3):
+        net = fresh()
+        arrays = [backend.xp.asarray(a.copy()) for a in (*numbers, weights)]
+        for value in (0.0, 1.0, 0.0, -0.0, 1.0):
+            arrays[which][0] = value
+            x, y, w = arrays
+            for _ in range(2):
+                found = again_and_again(backend, net, x, y, fits=1, epochs=5, sample_weight=w)
+                true = again_and_again(backend, fresh(), x, y, fits=1, epochs=5, sample_weight=w)
+                np.testing.assert_array_equal(found, true)
+
+
+def test_what_differs_from_the_training_before_is_never_taken_from_it(backend):
+    x, y = xor(backend)
+    net = fresh()
+    other = arr(backend, np.flip(backend.to_host(x), axis=0).copy())
+    cases = [
+        {}, {"optimizer": xn.Adam(lr=0.02)}, {"optimizer": xn.Adam(lr=0.02, maximize=True)},
+        {"optimizer": SGD}, {"loss": xn.MSE()}, {"loss": xn.Huber(0.5)}, {"loss": xn.Huber(0.25)},
+        {"batch_size": 7}, {"members": 3}, {"members": 3, "block": 1}, {"members": 4}, {"x": other},
+        {"sample_weight": arr(backend, np.arange(21.0))}, {},
+    ]  # fmt: skip
+    for case in (*cases, *cases[::-1]):
+        options = {"epochs": 4, "fits": 1, **case}
+        data = options.pop("x", x), y
+        found = again_and_again(backend, net, *data, **options)
+        np.testing.assert_array_equal(found, again_and_again(backend, fresh(), *data, **options))
+
+
+def test_a_network_that_several_threads_train_at_once_is_trained_as_alone(backend):
+    x, y = xor(backend)
+    net = fresh()
+    alone = [again_and_again(backend, net, x, y, seed=k, epochs=20) for k in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [
+            pool.submit(again_and_again, backend, net, x, y, seed=k % 4, epochs=20)
+            for k in range(16)
+        ]
+        for k, job in enumerate(jobs):
+            np.testing.assert_array_equal(job.result(), alone[k % 4])
+
+
+def test_a_run_that_somebody_keeps_is_not_changed_by_the_next_training(backend):
+    x, y = xor(backend)
+    net, runs = fresh(), []
+
+    class Keep(xn.Callback):
+        def finish(self, run):
+            runs.append((run, np.array(host(backend, run.model.theta))))
+
+    for seed in range(3):
+        again_and_again(backend, net, x, y, fits=1, seed=seed, epochs=7, callbacks=[Keep()])
+    for run, theta in runs:
+        assert_equal(backend, run.model.theta, theta)
+
+
+def test_a_method_that_was_replaced_and_a_layer_of_ones_own_are_recorded_anew(
+    backend, recordings, monkeypatch
+):
+    x, y = xor(backend)
+    net = fresh()
+    again_and_again(backend, net, x, y)
+    value = xn.Tanh.value_and_slope
+    monkeypatch.setattr(xn.Tanh, "value_and_slope", lambda *args: value(*args))
+    before = len(recordings)
+    again_and_again(backend, net, x, y, fits=1)
+    assert len(recordings) > before or backend.name not in ("numpy", "torch")
+    own = xn.Sequential(xn.Linear(2, 1), Bounded())
+    for fits in (1, 2):
+        before = len(recordings)
+        again_and_again(backend, own, x, y, fits=fits, loss=xn.MSE())
+        assert len(recordings) - before in (0, fits)
+
+
+def test_nothing_is_kept_of_a_network_that_is_gone(backend):
+    from xpnet.backends import replay
+
+    x, y = xor(backend)
+    nets = [fresh() for _ in range(20)]
+    for net in nets:
+        again_and_again(backend, net, x, y, fits=2)
+    assert len(replay._SHELF) <= replay.NETWORKS
+    numbers = set(map(id, nets))
+    del net, nets
+    gc.collect()
+    assert not numbers & set(replay._SHELF)
+
+
+@pytest.mark.parametrize("batch_size", [None, 8])
+def test_blocks_with_data_of_their_own_share_a_program(backend, recordings, batch_size):
+    x, y, weight = (arr(backend, np.concatenate([a, a, a[:3]])) for a in
+                    own_data(np.random.default_rng(1)))  # fmt: skip
+    options = {"loss": LOSS, "optimizer": xn.Adam(lr=5e-2), "epochs": 9, "seed": 0, "members": 13,
+               "sample_weight": weight, "batch_size": batch_size, "epoch_checking": 4}  # fmt: skip
+    # 13 in blocks of 4 and 3; each size has a program, of batches one for the last of 5 samples too
+    several = xn.fit(fresh(), x, y, block=4, threads=2, **options)
+    sizes = {shape[0] for shape in recordings}
+    if backend.name in ("numpy", "torch"):
+        assert sizes == {3, 4}
+        threads = 2 if backend.name == "numpy" else 1
+        assert len(recordings) <= 2 * threads * (1 if batch_size is None else 2)
+    whole = xn.fit(fresh(), x, y, block=13, **options)
+    atol = 1000 * drift(9 * 3)
+    assert_close(backend, several.theta, host(backend, whole.theta), atol=atol)
+    np.testing.assert_allclose(several.history.loss, whole.history.loss, rtol=0, atol=atol)

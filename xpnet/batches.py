@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +33,47 @@ class Batches:
             )
         self.backend, self.samples, self.size = backend, samples, batch_size
         self.shuffle, self.rng = shuffle, generator(seed, "shuffle_seed")
+
+    @property
+    def steps(self) -> int:
+        """How many steps an epoch has."""
+        return 1 if self.size is None else -(-self.samples // self.size)
+
+    def drawn(self) -> Any:
+        """How far orders have been drawn, for `again`."""
+        if self.size is None or not self.shuffle:
+            return None
+        rng = self.rng
+        return (
+            rng.get_state() if isinstance(rng, np.random.RandomState) else rng.bit_generator.state
+        )
+
+    @contextmanager
+    def again(self, drawn: Any, epochs: int) -> Iterator[Callable[[], Iterator[Array]] | None]:
+        """Draw once more, as often as is asked, what was drawn from there on; then go on.
+
+        It gives the rows of the steps, ``(steps, batch)`` by ``(steps, batch)``; ``None`` if all
+        samples are in every step.
+        """
+        now = self.drawn()
+
+        def rows() -> Iterator[Array]:
+            self._set(drawn)
+            for _, parts in self.orders(epochs):
+                yield from parts
+
+        try:
+            yield None if self.size is None else rows
+        finally:
+            self._set(now)
+
+    def _set(self, drawn: Any) -> None:
+        if drawn is None:
+            return
+        if isinstance(self.rng, np.random.RandomState):
+            self.rng.set_state(drawn)
+        else:
+            self.rng.bit_generator.state = drawn
 
     def orders(self, epochs: int) -> Iterator[tuple[int, list[Array]]]:
         """Yield ``(epochs, rows)``: arrays of ``(steps, batch)`` that these epochs run through."""

@@ -18,11 +18,14 @@ class History:
     Attributes:
         loss: ``(epochs,)`` or ``(epochs, members)``.
         accuracy: the same, or ``None`` for a loss that does not tell classes apart.
-        stop: the epoch at which the goal was seen to be reached, 0 for never;
-            an int, or an int array ``(members,)``.
-        diverged: the first epoch whose loss was not finite, 0 for never; as ``stop``.
-        interrupted: whether a person or a callback ended the run.
+        stop: the epoch at which the goal was seen to be reached, 0 for never (and where there was
+            none, ``acc_goal=None``); an int, or an int array ``(members,)``.
+        diverged: the first epoch whose loss was not finite, 0 for never; as ``stop``. It is one
+            more than were trained where the last update of all made it so, which is looked at too.
+        interrupted: whether a person ended the run, with Ctrl-C.
         epochs: how many epochs were trained.
+        stopped: whether a callback ended it, with ``run.stop()``.
+        acc_goal: the goal, or ``None``.
     """
 
     loss: np.ndarray
@@ -32,21 +35,26 @@ class History:
     interrupted: bool = False
 
     epochs: int = 0
+    stopped: bool = False
+    acc_goal: float | None = None
 
     def __repr__(self) -> str:
         """In a line, for a prompt: how long, from where to where, and how it ended."""
         parts = [f"{self.epochs} epochs"]
+        goal = ["stop"] * (self.acc_goal is not None)  # where there was none, nobody reached it
         if self.loss.ndim == 2:
             parts.append(f"{self.loss.shape[1]} members")
-            for name in ("stop", "diverged"):
+            for name in (*goal, "diverged"):
                 parts.append(f"{name}: {np.count_nonzero(getattr(self, name))} of them")
         else:
             for name in ("loss", "accuracy"):
                 values = getattr(self, name)
                 if values is not None and len(values):
                     parts.append(f"{name}: {values[0]:.6g} to {values[-1]:.6g}")
-            parts += [f"stop: {self.stop}", *[f"diverged: {self.diverged}"] * bool(self.diverged)]
-        return f"History({', '.join([*parts, *['interrupted'] * self.interrupted])})"
+            ends = [*goal, *["diverged"] * bool(self.diverged)]
+            parts += [f"{name}: {getattr(self, name)}" for name in ends]
+        ended = [name for name in ("interrupted", "stopped") if getattr(self, name)]
+        return f"History({', '.join([*parts, *ended])})"
 
 
 @dataclass

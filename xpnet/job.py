@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,25 @@ from xpnet.batches import Batches
 from xpnet.history import History, Recorder
 from xpnet.layers.base import Array
 from xpnet.model import Model
-from xpnet.population import Population
-from xpnet.step import Carry, TrainingStep
+from xpnet.population import Moment, Population
+from xpnet.step import TrainingStep
+
+
+@dataclass
+class Interval:
+    """A checking interval, kept until it is certain that nobody goes back into it.
+
+    Attributes:
+        start: the members at its beginning.
+        drawn: how far the orders of the batches had been drawn.
+        epochs: how many it was to have.
+        steps: how many steps were done.
+    """
+
+    start: Moment
+    drawn: Any
+    epochs: int
+    steps: int = 0
 
 
 class Job:
@@ -45,7 +63,8 @@ class Job:
         self.epochs = 0
         self.stop = np.zeros(self.members or 1, dtype=np.int64)
         self.diverged = np.zeros(self.members or 1, dtype=np.int64)
-        self.interrupted = False
+        self.interrupted = self.stopped = False
+        self.recent: list[Interval] = []  # the last, and the one before it
 
     @property
     def training(self) -> bool:
@@ -60,22 +79,40 @@ class Job:
 
     def interval(self, n: int, epoch: int, interrupted: Callable[[], bool]) -> int:
         """Train ``n`` epochs behind ``epoch`` and record them; return how many count."""
-        before = self.population.snapshot()
-        metrics = self._train(n, interrupted)
+        interval = Interval(self.population.snapshot(), self.batches.drawn(), n)
+        metrics = self._train(interval, interrupted)
         if metrics is None:
-            self.population.restore(before)
+            self.population.restore(interval.start)
             return 0
-        return self._record(metrics, epoch, before, complete=len(metrics["loss"]) == n)
+        self.recent = [*self.recent[-1:], interval]
+        return self._record(metrics, epoch, complete=len(metrics["loss"]) == n)
 
-    def _train(self, n: int, interrupted: Callable[[], bool]) -> dict[str, np.ndarray] | None:
-        """Return the metrics of ``n`` epochs on the host, or ``None`` if none of them counts."""
-        run, host = self.population.run, self.backend.to_host
+    def finish(self) -> None:
+        """Look once at the losses that the last update of all has left behind."""
+        if self.recent and self.training:
+            spoilt = self._spoilt(self.population.alive)
+            self.diverged[self.population.columns[spoilt]] = self.epochs + 1
+            self._go_back(spoilt)
+
+    def _train(
+        self, interval: Interval, interrupted: Callable[[], bool]
+    ) -> dict[str, np.ndarray] | None:
+        """Return the metrics of its epochs on the host, or ``None`` if none of them counts."""
+        host = self.backend.to_host
+
+        def run(
+            n: int, order: Array | None, interrupted: Callable[[], bool]
+        ) -> dict[str, Array] | None:
+            metrics = self.population.run(n, order, interrupted)
+            interval.steps += 0 if metrics is None else metrics["loss"].shape[0]
+            return metrics
+
         if self.batches.size is None:
-            metrics = run(n, None, interrupted)
+            metrics = run(interval.epochs, None, interrupted)
             # By names, not as they come: JAX sorts a dict.
             return metrics and {name: host(metrics[name]) for name in self._names(metrics)}
         parts: list[dict[str, Array]] = []
-        for epochs, orders in self.batches.orders(n):
+        for epochs, orders in self.batches.orders(interval.epochs):
             rows = []
             for order in orders:
                 metrics = run(order.shape[0], order, interrupted)
@@ -119,9 +156,7 @@ class Job:
 
     # ---- the check
 
-    def _record(
-        self, metrics: dict[str, np.ndarray], epoch: int, before: list[Carry], complete: bool
-    ) -> int:
+    def _record(self, metrics: dict[str, np.ndarray], epoch: int, complete: bool) -> int:
         """Record an interval that began after ``epoch``; return how many of its epochs count."""
         loss = metrics["loss"].reshape(len(metrics["loss"]), -1)
         alive, columns = self.population.alive, self.population.columns
@@ -132,21 +167,57 @@ class Job:
             reached = (last >= self.acc_goal - 16 * np.finfo(last.dtype).eps) & alive
         bad = None if np.isfinite(loss).all() else ~np.isfinite(loss) & alive
         count = len(loss)
+        failed = np.zeros_like(alive)
         if bad is not None and bad.any():
             failed, first_bad = bad.any(axis=0), bad.argmax(axis=0)
             count = int(first_bad[0]) + 1 if self.members is None else count
             self._keep(metrics, count, failed, first_bad)
             self.diverged[columns[failed]] = epoch + first_bad[failed] + 1
-            self.population.leave(failed, before)
-            reached &= ~failed
+            self._go_back(failed, (first_bad + 1) * self.batches.steps)
         else:
             self._keep(metrics, count)
-        if reached.any():
-            self.stop[columns[reached]] = epoch + count
-            self.population.leave(reached)
+        # A parameter may be infinite where no loss is: behind a tanh, beside a feature of zeros.
+        spoilt = ~self.population.finite() & alive & ~failed
+        if (reached & ~failed & ~spoilt).any():
+            spoilt |= self._spoilt(reached & ~failed & ~spoilt)
+        self.diverged[columns[spoilt]] = epoch + count + 1
+        self._go_back(spoilt)
+        reached &= ~failed
+        self.stop[columns[reached]] = epoch + count
+        self.population.leave(reached & ~spoilt)
         self.population.close_ranks()
         self.epochs += count
         return count
+
+    def _spoilt(self, which: np.ndarray) -> np.ndarray:
+        """Those among ``which`` whose loss is not finite after the last update."""
+        rows = np.flatnonzero(which)
+        spoilt = ~self.population.finite() & which
+        samples = self.batches.size or self.batches.samples
+        spoilt[rows] |= ~np.isfinite(self.population.losses(rows, samples))
+        return np.asarray(spoilt)
+
+    def _go_back(self, which: np.ndarray, limits: np.ndarray | None = None) -> None:
+        """Set members aside as they were when their loss was last finite.
+
+        Args:
+            which: those of the last interval that this is not true of at its end.
+            limits: after how many steps of it at the latest that was so; all of them, if ``None``.
+        """
+        if not which.any():
+            return
+        population, missing = self.population, self.population.columns[which]
+        known = None if limits is None else limits[which]
+        for interval in reversed(self.recent):
+            most = np.full(len(missing), interval.steps) if known is None else known
+            with self.batches.again(interval.drawn, interval.epochs) as orders:
+                found = population.last_good(interval.start, missing, most, orders)
+            missing, known = missing[~found], None
+            if not len(missing):
+                break
+        for block, rows, among in self.recent[0].start.holding(missing):  # as they were given
+            population.put_aside(missing[among], [block.carry], rows)
+        population.alive &= ~which
 
     def _keep(
         self,
@@ -181,6 +252,8 @@ class Job:
             diverged=int(diverged[0]) if self.members is None else diverged,
             interrupted=self.interrupted,
             epochs=self.epochs,
+            stopped=self.stopped,
+            acc_goal=self.acc_goal,
         )
 
     def model(self) -> Model:

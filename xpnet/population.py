@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 import numpy as np
@@ -23,6 +23,32 @@ class _Block:
     carry: Carry
     data: Data
     run: Runner
+
+
+@dataclass
+class Moment:
+    """The members as they were, to come back to, and to go on from once more.
+
+    Attributes:
+        columns: their numbers, block by block.
+        blocks: what they were computed in, with copies of the carry.
+    """
+
+    columns: np.ndarray
+    blocks: list[_Block]
+
+    def holding(self, columns: np.ndarray) -> Iterator[tuple[_Block, np.ndarray, np.ndarray]]:
+        """Each block with some of these members: where they are in it, and among ``columns``."""
+        start = 0
+        place = {int(column): i for i, column in reversed(list(enumerate(self.columns)))}
+        places = np.array([place[int(column)] for column in columns], dtype=int)
+        for block in self.blocks:
+            theta = block.carry[0]
+            stop = start + (theta.shape[0] if theta.ndim == 2 else 1)
+            among = np.flatnonzero((start <= places) & (places < stop))
+            if len(among):
+                yield block, places[among] - start, among
+            start = stop
 
 
 class Population:
@@ -76,20 +102,18 @@ class Population:
         parts = self._parts(len(self.columns))
         everyone = np.concatenate(parts)
         self.alive = np.arange(len(everyone)) < len(self.columns)
+        # A runner that records may have computed with its data: not where each block has its own.
+        own = len(parts) > 1 and any(a is not None and len(a.shape) == 3 for a in data)
+        for runner in self.runners:
+            if hasattr(runner, "varies"):
+                runner.varies = own
         if len(parts) == 1 and len(everyone) == len(self.columns):
             self.blocks = [_Block(carry, data, self.runners[0])]
             return
         self.columns = self.columns[everyone]
-        # A runner that records may have computed with its data: blocks that share them share the
-        # runner too.
-        own = self.backend.eager and any(
-            array is not None and len(array.shape) == 3 for array in data
-        )
         self.blocks = []
         for rows in parts:
             runner = self.runners[len(self.blocks) % len(self.runners)]
-            if own:
-                runner = self.backend.runner(self.step, self.threads)
             piece = self._pick([carry], rows), self._pick_data(data, rows)
             self.blocks.append(_Block(*piece, runner))
 
@@ -151,29 +175,119 @@ class Population:
             return None
         return {name: self.xp.concat([p[name] for p in parts], axis=1) for name in parts[0]}
 
-    def snapshot(self) -> list[Carry]:
-        """Copies of all that is trained, to come back to."""
-        return [self.backend.copy(block.carry) for block in self.blocks]
+    def snapshot(self) -> Moment:
+        """All that is trained as it is now."""
+        copy = self.backend.copy
+        return Moment(self.columns, [replace(b, carry=copy(b.carry)) for b in self.blocks])
 
-    def restore(self, snapshot: list[Carry]) -> None:
-        """Come back to a snapshot."""
-        for block, carry in zip(self.blocks, snapshot, strict=True):
-            block.carry = carry
+    def restore(self, moment: Moment) -> None:
+        """Come back to a moment since which nobody has closed ranks."""
+        for block, kept in zip(self.blocks, moment.blocks, strict=True):
+            block.carry = kept.carry
+
+    def last_good(
+        self,
+        moment: Moment,
+        columns: np.ndarray,
+        limits: np.ndarray,
+        orders: Callable[[], Iterator[Array]] | None,
+    ) -> np.ndarray:
+        """Put members aside as they last were before a loss, or a parameter, was not finite.
+
+        They are run again from ``moment``, a step at a time: by what computed them the first time,
+        so that the digits are the same (but for those of JAX, whose programs are one a number of
+        steps; so it is looked at what is computed now, not at what was).
+
+        Args:
+            moment: from when on.
+            columns: which members.
+            limits: of each, how many of its steps count.
+            orders: gives the samples of the steps, ``(steps, batch)`` by ``(steps, batch)``.
+
+        Returns:
+            Which of ``columns`` were put aside; the others were not good at ``moment`` itself.
+        """
+        found = np.ones(len(columns), dtype=bool)
+        if len(self.blocks) == 1:  # whose carry lies in the buffers of the runner that runs again
+            self.blocks[0].carry = self.backend.copy(self.blocks[0].carry)
+        for block, rows, among in moment.holding(columns):
+            carry = self.backend.copy(block.carry)
+            earlier, before = None, self._rows([carry], rows)
+            for done, batch in enumerate(_one_by_one(orders), 1):
+                carry, metrics = block.run(carry, block.data, 1, batch)
+                loss = self.backend.to_host(metrics["loss"]).reshape(-1)[rows]
+                good = np.isfinite(loss) & self._finite(before[0])
+                enough = done >= limits[among]
+                if not good.all():
+                    if earlier is None:
+                        found[among[~good]] = False
+                    else:
+                        self.put_aside(columns[among[~good]], [earlier], np.flatnonzero(~good))
+                if (good & enough).any():
+                    which = np.flatnonzero(good & enough)
+                    self.put_aside(columns[among[which]], [before], which)
+                on = np.flatnonzero(good & ~enough)
+                if not len(on):
+                    break
+                earlier = before if len(on) == len(rows) else self._rows([before], on)
+                rows, among = rows[on], among[on]
+                before = self._rows([carry], rows)
+        return found
+
+    # ---- whether they are still good
+
+    def finite(self) -> np.ndarray:
+        """Whether all parameters of each member are finite."""
+        return np.concatenate([self._finite(block.carry[0]) for block in self.blocks])
+
+    def _finite(self, theta: Array) -> np.ndarray:
+        host = self.backend.to_host
+        # One operation where all is well: a sum that is finite has none but finite terms.
+        finite = np.isfinite(host(self.xp.sum(theta, axis=-1))).reshape(-1)
+        if not finite.all():
+            finite = host(self.xp.all(self.xp.isfinite(theta), axis=-1)).reshape(-1)
+        return np.asarray(finite)
+
+    def losses(self, rows: np.ndarray, samples: int) -> np.ndarray:
+        """What the losses of these members are now, on the first so many samples."""
+        network, loss, size, found = self.step.network, self.step.loss, self.block, []
+        theta, count = self.blocks[0].carry[0], len(rows)
+        if not self.backend.eager:  # every size is compiled for
+            rows = np.pad(rows, (0, -count % size), mode="edge")
+        if self.members is not None:
+            thetas = [block.carry[0] for block in self.blocks]
+            theta = self._take(thetas, self.backend.asarray(rows, "int64"))
+        for start in range(0, len(rows), size):  # all at once may not fit in memory
+            some, data = slice(start, min(start + size, len(rows))), self.data
+            if self.members is not None:
+                data = self._pick_data(data, rows[some])
+            x, target, weight = (a if a is None else a[..., :samples, :] for a in data)
+            views = network._views(self.xp, theta if self.members is None else theta[some, :])
+            value = loss.forward(self.xp, network.apply(self.xp, views, x), target, weight)[0]
+            found.append(self.backend.to_host(value).reshape(-1))
+        return np.concatenate(found)[:count]
+
+    def release(self) -> None:
+        """Take the members out of the buffers of their runners, which others may use now."""
+        for block in self.blocks:
+            block.carry = self.backend.copy(block.carry)
 
     # ---- coming and going
 
-    def leave(self, which: np.ndarray, snapshot: list[Carry] | None = None) -> None:
-        """Set members aside as they are now, or as they were in ``snapshot``."""
+    def leave(self, which: np.ndarray) -> None:
+        """Set members aside as they are now."""
         if which.any():
             rows = np.flatnonzero(which)
-            columns = self.columns[rows]
-            if not self.backend.eager:  # every new number of them is compiled for: powers of two
-                spare = (1 << (len(rows) - 1).bit_length()) - len(rows)
-                rows = np.pad(rows, (0, spare))
-                columns = np.pad(columns, (0, spare), constant_values=-1)
-            carries = snapshot or [block.carry for block in self.blocks]
-            self.left.append((columns, self._rows(carries, rows)))
+            self.put_aside(self.columns[rows], [block.carry for block in self.blocks], rows)
             self.alive &= ~which
+
+    def put_aside(self, columns: np.ndarray, carries: list[Carry], rows: np.ndarray) -> None:
+        """Keep rows of carries as what is returned of these members."""
+        if not self.backend.eager:  # every new number of them is compiled for: powers of two
+            spare = (1 << (len(rows) - 1).bit_length()) - len(rows)
+            rows = np.pad(rows, (0, spare))
+            columns = np.pad(columns, (0, spare), constant_values=-1)
+        self.left.append((columns, self._rows(carries, rows)))
 
     def close_ranks(self) -> None:
         """Go on with those members alone that are still trained, once that is worth it."""
@@ -223,13 +337,17 @@ class Population:
         def pick(arrays: list[Array]) -> Array:
             if arrays[0].ndim != 2:  # a counter, which the members share: the latest
                 return self.xp.asarray(arrays[-1], copy=True)
-            whole = self.xp.concat(arrays, axis=0) if len(arrays) > 1 else arrays[0]
-            return self.xp.take(whole, index, axis=0)
+            return self._take(arrays, index)
 
         states = [state for _, state in carries]
         return pick([theta for theta, _ in carries]), {
             name: pick([state[name] for state in states]) for name in states[0]
         }
+
+    def _take(self, arrays: list[Array], index: Array) -> Array:
+        """Rows of arrays that are laid one behind the other."""
+        whole = self.xp.concat(arrays, axis=0) if len(arrays) > 1 else arrays[0]
+        return self.xp.take(whole, index, axis=0)
 
     def _pick_data(self, data: Data, rows: np.ndarray) -> Data:
         """The data of these members; what all share as it is."""
@@ -241,3 +359,13 @@ class Population:
             for array in data
         )
         return x, target, weight
+
+
+def _one_by_one(orders: Callable[[], Iterator[Array]] | None) -> Iterator[Array | None]:
+    """The samples of one step after the other, each as a runner takes them."""
+    if orders is None:
+        while True:
+            yield None
+    for part in orders():
+        for k in range(part.shape[0]):
+            yield part[k : k + 1, ...]

@@ -154,8 +154,9 @@ def fit(
 
     Returns:
         The `Model`, with its `History`. If the loss became NaN or infinite, training stopped there
-        (``history.diverged``), ``theta`` is that of the check before, and a ``RuntimeWarning`` says
-        so.
+        (``history.diverged``), ``theta`` and ``state`` are the last whose loss was finite, and a
+        ``RuntimeWarning`` says so. In batches that is the loss of a step; after the last step of
+        all, that of the first ``batch_size`` samples.
 
     Raises:
         TypeError, ValueError: if an argument is not as described; before anything is trained.
@@ -219,10 +220,19 @@ def fit(
         first = backend.copy(first)
         if threads is not None:
             threads = _checks.whole("threads", threads)
+        kept = backend.kept(step, data, members, block, threads)
+        if kept is not None:
+            data = kept.data
         population = Population(backend, step, first, data, members, block, threads)
+        if kept is not None:
+            kept.lend(population.runners)
         job = Job(backend, step, population, batches, acc_goal, every_epoch)
     run = Run(job, x, y, epochs)
     _train(job, run, epoch_checking, told)
+    if kept is not None:
+        with job.computing():
+            population.release()
+        kept.put_back(network, population.runners)
     if job.diverged.any():
         warnings.warn(_what_diverged(job), RuntimeWarning, stacklevel=2)
     return run.model
@@ -252,9 +262,12 @@ def _members(members: Any, theta: Array | None) -> int | None:
 
 def _what_diverged(job: Job) -> str:
     if job.members is None:
+        when = f"at epoch {job.diverged[0]}, which ended the training"
+        if job.diverged[0] > job.epochs:
+            when = f"with the last update, that of epoch {job.epochs}, which ended the training"
         return (
-            f"The loss became NaN or infinite at epoch {job.diverged[0]}, which ended the "
-            "training; theta is that of the check before. A smaller lr may help."
+            f"The loss became NaN or infinite {when}; theta is the last whose loss was finite. A "
+            "smaller lr may help."
         )
     return (
         f"The loss of {np.count_nonzero(job.diverged)} of {job.members} members became NaN or "
@@ -269,7 +282,7 @@ def _train(job: Job, run: Run, epoch_checking: int, callbacks: list[Callback]) -
             callback.start(run)
             finishing.callback(callback.finish, run)
         with _interrupts() as interrupted:
-            while run.epoch < run.epochs and job.training and not job.interrupted:
+            while run.epoch < run.epochs and job.training and not (job.interrupted or job.stopped):
                 n = min(epoch_checking, run.epochs - run.epoch)
                 with job.computing():  # callbacks have the process as it was
                     done = job.interval(n, run.epoch, interrupted)
@@ -278,7 +291,9 @@ def _train(job: Job, run: Run, epoch_checking: int, callbacks: list[Callback]) -
                 if done:
                     for callback in callbacks:
                         callback.check(run)
-                job.interrupted |= run.stopping
+                job.stopped = run.stopping
+            with job.computing():
+                job.finish()
 
 
 def _block(

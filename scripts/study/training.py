@@ -70,7 +70,7 @@ def train(
     tell: Tell = lambda share: None,
     unwanted: Callable[[], bool] = lambda: False,
 ) -> Result | None:
-    """Train a piece; ``None`` if it was interrupted.
+    """Train a piece; ``None`` if it was ended before its end.
 
     Args:
         piece: which networks.
@@ -104,7 +104,7 @@ def train(
     )
     history = model.history
     assert history is not None  # a model that was trained has one
-    if history.interrupted:
+    if history.interrupted or history.stopped:
         return None
     shape = (len(piece.cells), piece.count)
     # When everybody has arrived nothing is trained: of epochs after that there is nothing.

@@ -314,6 +314,10 @@ class Backend(ABC):
         """
         return partial(run_plainly, self.xp, step)
 
+    def kept(self, step: Step, data: Data, *also: Any) -> Any:
+        """What an earlier training left for one that does the same; ``None`` where nothing is."""
+        return None
+
     def workers(self, threads: int | None = None) -> int:
         """How many threads independent runs are spread over: one where the library has its own."""
         return 1

@@ -16,7 +16,7 @@ from xpnet.backends.numpy_threads import (
     threads_for,
     worth_holding,
 )
-from xpnet.backends.replay import Buffers, Replay
+from xpnet.backends.replay import Buffers, Replay, kept
 from xpnet.backends.tape import Untraceable
 
 
@@ -85,6 +85,9 @@ class NumPyBackend(Backend):
 
     def workers(self, threads: int | None = None) -> int:
         return threads or cores()
+
+    def kept(self, step: Step, data: Data, *also: Any) -> Any:
+        return kept(self, step, data, *also)
 
     def runner(self, step: Step, threads: int | None = None) -> Runner:
         return NumPyReplay(step, threads)

@@ -508,6 +508,12 @@ class Program(ABC):
         exec(compile(self.source, "<xpnet step>", "exec"), self.globals)
         self._run = self.globals.pop("run")  # or it would keep its own globals, and the buffers
 
+    @property
+    def nbytes(self) -> int:
+        """How much memory it holds, at most: views of an array count as arrays of their own."""
+        sizes = [getattr(value, "nbytes", 0) for value in self.globals.values()]
+        return sum(size for size in sizes if isinstance(size, int))
+
     def run(
         self, carry: Any, n: int, orders: Array | None, interrupted: Callable[[], bool]
     ) -> tuple[Any, dict[str, Array]]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+import threading
 import warnings
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from xpnet.backends.base import Array, Carry, Data, Metrics, never, run_plainly
+from xpnet.backends.base import Array, Backend, Carry, Data, Metrics, Runner, never, run_plainly
 from xpnet.backends.program import Program
+from xpnet.backends.snapshot import ByIdentity, snapshot
 from xpnet.backends.tape import Recording, Untraceable, record
 
 Buffers = dict[str, Array]
@@ -43,6 +47,11 @@ class Replay:
         xp: the namespace.
         step: the step.
         write: makes a `Program` of a recording and buffers for the carry.
+
+    Attributes:
+        varies: whether data of one form come and go, as those of the blocks of an ensemble do: then
+            programs read them from buffers, into which they are copied when they change, and
+            nothing that follows from them is computed beforehand.
     """
 
     KEPT = 4
@@ -52,6 +61,8 @@ class Replay:
         self.xp, self.step, self.write = xp, step, write
         self.programs: dict[tuple[Any, ...], tuple[Data, Any]] = {}
         self.refused = ""
+        self.varies = False
+        self.bound: dict[Any, tuple[Data, Data]] = {}
 
     def __call__(
         self,
@@ -61,7 +72,7 @@ class Replay:
         orders: Array | None = None,
         interrupted: Callable[[], bool] = never,
     ) -> tuple[Carry, Metrics]:
-        program = self.program(carry, data, orders)
+        program = self.program(carry, self.bind(data) if self.varies else data, orders)
         result: tuple[Carry, Metrics]
         if program is None:
             # Told afterwards: where the step is wrong in itself, its error is what matters.
@@ -70,6 +81,23 @@ class Replay:
             return result
         result = program.run(carry, n, orders, interrupted)
         return result
+
+    def bind(self, data: Data) -> Data:
+        """Copy data into the buffers of their form, if they are not there; what is shared stays."""
+        form = tuple(
+            id(a) if a is None or a.ndim < 3 else (tuple(a.shape), a.dtype) for a in data
+        )  # of what is shared, that very array
+        buffers, within = self.bound.get(form, (None, data))
+        if buffers is None:
+            buffers = tuple(
+                a if a is None or a.ndim < 3 else self.xp.asarray(a, copy=True) for a in data
+            )
+        elif any(a is not b for a, b in zip(data, within, strict=True)):
+            for buffer, array in zip(buffers, data, strict=True):
+                if buffer is not None and buffer is not array:
+                    buffer[...] = array
+        self.bound[form] = buffers, data
+        return buffers
 
     def program(self, carry: Carry, data: Data, orders: Array | None = None) -> Any:
         """The program for these shapes and these very data, which it has computed with."""
@@ -111,4 +139,119 @@ class Replay:
     def make(self, carry: Carry, data: Data, orders: Array | None, given: Buffers) -> Any:
         """Record and write a program, or raise `Untraceable`."""
         rows = None if orders is None else orders[0, ...]
-        return self.write(record(self.step, self.xp, carry, data, rows), given)
+        recording = record(self.step, self.xp, carry, data, rows, constant=not self.varies)
+        return self.write(recording, given)
+
+
+# ---- from one training to the next
+
+DATA_BYTES, PROGRAM_BYTES = 1 << 20, 1 << 22
+"""How large the data, and all buffers of the programs, may be that are kept: what is larger takes
+longer to train on than to record."""
+
+NETWORKS, PER_NETWORK = 8, 2
+"""Of how many networks programs are kept, and of each for how many steps or data."""
+
+
+@dataclass(eq=False)
+class Kept:
+    """What a training may leave to the next one of the same network that does the same.
+
+    Attributes:
+        says: what must be equal: the step, where, in which shapes.
+        data: copies that nobody else has, which the programs have computed with.
+        programs: those of each runner; empty before there are any.
+    """
+
+    says: Any
+    data: Data
+    programs: list[dict[tuple[Any, ...], tuple[Data, Any]]] = field(default_factory=list)
+
+    def lend(self, runners: Sequence[Runner]) -> None:
+        """Give the programs to new runners."""
+        if len(self.programs) == len(runners):
+            for runner, programs in zip(runners, self.programs, strict=True):
+                runner.programs = programs  # type: ignore[attr-defined]
+        self.programs = []
+
+    def put_back(self, network: Any, runners: Sequence[Runner]) -> None:
+        """Take the programs from runners that are done, and keep them for the network."""
+        if any(runner.varies for runner in runners):  # type: ignore[attr-defined]
+            return  # they read other data than ours
+        for runner in runners:
+            known, runner.programs = runner.programs, {}  # type: ignore[attr-defined]
+            self.programs.append({k: v for k, v in known.items() if isinstance(v[1], Program)})
+        made = [program for known in self.programs for _, program in known.values()]
+        if made and sum(program.nbytes for program in made) <= PROGRAM_BYTES:
+            with _LOCK:
+                ref, entries = _SHELF.pop(id(network), (None, []))
+                if ref is None or ref() is not network:
+                    number = id(network)
+                    ref, entries = weakref.ref(network, lambda _: _SHELF.pop(number, None)), []
+                _SHELF[id(network)] = ref, [*entries, self][-PER_NETWORK:]
+                while len(_SHELF) > NETWORKS:
+                    _SHELF.pop(next(iter(_SHELF)), None)
+
+
+_LOCK = threading.RLock()
+_SHELF: dict[int, tuple[Any, list[Kept]]] = {}
+
+
+def kept(backend: Backend, step: Any, data: Data, *also: Any) -> Kept | None:
+    """What an earlier training of this network has left, or room for what this one will leave.
+
+    It is nobody else's as long as it is lent. What the step says is compared by value, and so are
+    the data, bit by bit: an array that was changed in between is another. Layers, losses and
+    optimizers that are not of xpnet may do what cannot be compared, such as drawing numbers while
+    they are recorded; they are recorded anew for each training.
+
+    Args:
+        backend: where it is trained.
+        step: the `TrainingStep`.
+        data: the prepared data.
+        also: what else must be the same.
+
+    Returns:
+        ``None`` if nothing can be kept: where the library records nothing, or it cannot be told
+        whether the step is the same, or the data are large.
+    """
+    arrays = [a for a in data if a is not None]
+    parts = [*step.network._leaves, step.network, step.loss, step.optimizer]
+    if sum(_nbytes(backend, a) for a in arrays) > DATA_BYTES or not all(map(_is_ours, parts)):
+        return None
+    try:
+        said = snapshot(step, {id(array) for array in step.carried})
+    except ByIdentity:
+        return None
+    # What is defined in a class may be replaced, too, as a patch does.
+    classes = [tuple(vars(c).items()) for part in parts for c in type(part).__mro__]
+    shapes = [None if a is None else _form(backend, a) for a in data]
+    says = (said, classes, backend.name, str(backend.device), shapes, also)
+    with _LOCK:
+        ref, entries = _SHELF.get(id(step.network), (None, []))
+        if ref is not None and ref() is step.network:
+            for entry in entries:
+                if entry.says == says and all(
+                    a is b is None or _bits(backend, a) == _bits(backend, b)
+                    for a, b in zip(entry.data, data, strict=True)
+                ):
+                    entries.remove(entry)
+                    return entry
+    return Kept(says, tuple(None if a is None else backend.copy(a) for a in data))
+
+
+def _is_ours(part: Any) -> bool:
+    return type(part).__module__.partition(".")[0] == "xpnet"
+
+
+def _nbytes(backend: Backend, array: Array) -> int:
+    return int(backend.to_host(array).nbytes)
+
+
+def _form(backend: Backend, array: Array) -> tuple[Any, ...]:
+    """Shape, dtype, and how it lies in memory, on which the last digits may depend."""
+    return tuple(array.shape), str(array.dtype), backend.to_host(array).strides
+
+
+def _bits(backend: Backend, array: Array) -> bytes:
+    return backend.to_host(array).tobytes()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.base import Array, Runner, Step, run_plainly
+from xpnet.backends.base import Array, Data, Runner, Step, run_plainly
 from xpnet.backends.numpy import NumPyBackend
 
 
@@ -61,6 +61,9 @@ class StrictBackend(NumPyBackend):
 
     def frozen(self, array: Array) -> Array:
         return self.copy(array)
+
+    def kept(self, step: Step, data: Data, *also: Any) -> Any:
+        return None
 
     def runner(self, step: Step, threads: int | None = None) -> Runner:
         # The conscience: every operation goes through the standard's door, every time.

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.base import Array, Backend, Runner, Size, Step
+from xpnet.backends.base import Array, Backend, Data, Runner, Size, Step
 from xpnet.backends.held import Held, Setting
-from xpnet.backends.replay import Replay
+from xpnet.backends.replay import Replay, kept
 
 WORTH = 1 << 15
 """From how many elements on threads compute longer than they wait for one another."""
@@ -150,6 +150,11 @@ class TorchBackend(Backend):
 
     def to_host(self, array: Array) -> np.ndarray:
         return np.asarray(array.detach().cpu().numpy())
+
+    def kept(self, step: Step, data: Data, *also: Any) -> Any:
+        if self.device.type != "cpu":
+            return None
+        return kept(self, step, data, *also)
 
     def runner(self, step: Step, threads: int | None = None) -> Runner:
         if self.device.type != "cpu":  # recorded programs have not been run on a GPU yet

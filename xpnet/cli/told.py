@@ -16,9 +16,12 @@ def ending(goal: float, history: xn.History) -> str:
         )
     last = "none" if history.accuracy is None else f"{history.accuracy[-1]:.6f}"
     if history.diverged:
-        why = f"The loss is {history.loss[-1]} at epoch {history.diverged}, where training stops"
-    elif history.interrupted:
-        why = f"Interrupted after epoch {history.epochs}"
+        value = f"is {history.loss[-1]}"
+        if history.diverged > history.epochs:  # with the last update, which no loss is recorded of
+            value = "became NaN or infinite"
+        why = f"The loss {value} at epoch {history.diverged}, where training stops"
+    elif history.interrupted or history.stopped:
+        why = f"{'Interrupted' if history.interrupted else 'Stopped'} after epoch {history.epochs}"
     else:
         why = f"The goal of {goal} is not reached in {history.epochs} epochs"
     return f"[WARNING]: {why}. Last accuracy: {last}. Final prediction:"
@@ -28,8 +31,9 @@ def summary(goal: float, history: xn.History) -> str:
     """The first line of the end of an ensemble."""
     stop, diverged = np.asarray(history.stop), np.asarray(history.diverged)
     arrived, lost = np.count_nonzero(stop), np.count_nonzero(diverged)
+    ended = "Interrupted: " if history.interrupted else "Stopped: " if history.stopped else ""
     text = (
-        f"{'Interrupted: ' if history.interrupted else ''}{arrived} of {len(stop)} members "
+        f"{ended}{arrived} of {len(stop)} members "
         f"({arrived / len(stop):.1%}) reach the accuracy {goal} within {history.epochs} epochs."
     )
     if lost:
