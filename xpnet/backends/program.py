@@ -418,6 +418,10 @@ class Program(ABC):
     def write_host(self, node: Node) -> None:
         """Write arithmetic on counters, as Python does it."""
         args = [self.scalar_text(arg) for arg in node.args]
+        if any(isinstance(arg, float) and abs(arg) >= 1 << 53 for arg in node.args) and any(
+            self.is_whole(arg.dtype) for arg in node.nodes
+        ):
+            raise Untraceable("a number beyond those that floats tell apart, among integers")
         whole = node.op in WHOLE and all(
             self.is_whole(arg.dtype) if isinstance(arg, Node) else type(arg) is int
             for arg in node.args
