@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.helpers import arr, host
+import xpnet as xn
+from tests.helpers import arr, host, library
 from xpnet import backends
 
 ROOT = Path(__file__).parents[1]
@@ -199,3 +200,33 @@ for outputs, loss in ((1, xn.BCEWithLogits()), (2, xn.CrossEntropy())):
 many = xn.fit(net, x, target, loss=loss, optimizer=xn.Adam(), epochs=3, seed=0, members=2)
 """
     )
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("jax_numpy_rank_promotion", "raise"), ("jax_numpy_dtype_promotion", "strict")],
+)
+@pytest.mark.parametrize("loss", ["BCE", "BCEWithLogits", "CrossEntropy", "MSE", "Huber"])
+def test_what_jax_is_told_to_refuse_in_a_users_code_is_not_refused_in_ours(setting, value, loss):
+    jax = library("jax")
+    backend = xn.backends.get("jax", "cpu")
+    before = getattr(jax.config, setting)
+    jax.config.update(setting, value)
+    try:
+        outputs = 2 if loss == "CrossEntropy" else 1
+        net = xn.Sequential(xn.Linear(2, 4), xn.LeakyReLU(), xn.Linear(4, outputs), xn.Sigmoid())
+        rng = np.random.default_rng(0)
+        x, weight = arr(backend, rng.normal(size=(6, 2))), arr(backend, rng.uniform(1, 2, 6))
+        labels = rng.integers(0, 2, (6,) if outputs == 2 else (6, 1))
+        y = arr(backend, labels, "int64" if outputs == 2 else "float64")
+        found = getattr(xn, loss)()
+        for members in (None, 3):
+            theta = net.init(0, like=x, members=members)
+            net.value_and_grad(theta, x, y, found, weight, input_grad=True)
+            settings = {"optimizer": xn.AdamW(), "epochs": 2, "theta": theta, "batch_size": 4}
+            settings |= {"block": 2} if members else {}  # on two threads
+            model = xn.fit(net, x, y, loss=found, sample_weight=weight, **settings)
+            model.predict(x)
+        assert getattr(jax.config, setting) == value
+    finally:
+        jax.config.update(setting, before)

@@ -302,7 +302,7 @@ BROKEN = {
         "apply must return an array, not a list of 1.",
     ),
 }  # fmt: skip
-AT_ONCE = ["another number of features", "the features without their samples", "no array"]  # fmt: skip
+AT_ONCE = ["another number of features", "the features without their samples", "no array"]
 
 
 def _own_problem(backend, layer, members):

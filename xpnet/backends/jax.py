@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -79,11 +78,29 @@ class JaxBackend(Backend):
 
     def elsewhere(self) -> Callable[[], AbstractContextManager[Any]]:
         jax = self._import()
-        # `with jax.enable_x64(True)` holds for the thread that says so alone.
+        # `with jax.enable_x64(True)` holds for the thread that says so alone, as do the settings
+        # of `context`.
         enable = getattr(jax, "enable_x64", None)
         if enable is None:  # in earlier versions of JAX
             enable = importlib.import_module("jax.experimental").enable_x64
-        return partial(enable, bool(jax.config.jax_enable_x64))
+        wide = bool(jax.config.jax_enable_x64)
+
+        @contextmanager
+        def here() -> Iterator[None]:
+            with enable(wide), self.context():
+                yield
+
+        return here
+
+    def context(self) -> AbstractContextManager[Any]:
+        # Both are for the user's own code; members and promotion by NumPy's rules are ours.
+        jax = self._import()
+        ours = ExitStack()
+        if jax.config.jax_numpy_rank_promotion != "allow":
+            ours.enter_context(jax.numpy_rank_promotion("allow"))
+        if jax.config.jax_numpy_dtype_promotion != "standard":
+            ours.enter_context(jax.numpy_dtype_promotion("standard"))
+        return ours
 
     def prepare(self, dtype: str) -> None:
         # JAX's switch is one for the process, and so a program's to throw, not a library's.

@@ -25,6 +25,11 @@ class Layer(ABC):
     Shapes: ``x`` is ``(..., samples, features)``; a parameter has two axes of its own behind the
     member axes. Every reduction therefore names its axes from the end.
 
+    What is not as described is refused in one sentence that names the layer (`checked.py`): number
+    and shapes of gradients, ``apply`` that gives another output than ``forward``, which `fit` tries
+    out on a few samples. What a layer reads elsewhere (a class attribute, a global) it may read
+    when `fit` begins and never again: within one training the step stays what it was.
+
     Only an array that the layer has made itself may be written into (``y += b``), and only the name
     that this has bound be read from then on: on JAX it is another array, elsewhere the same.
     """
