@@ -108,6 +108,7 @@ def train(backend, *called, **options):
 
 OPTIONS = {
     "an ensemble": {},
+    "an ensemble looked at often": {"epochs": 40, "epoch_checking": 1},
     "a network": {"members": None, "block": None},
     "a network on threads": {"members": None, "block": None, "threads": 2},
     "batches": {"batch_size": 25},
@@ -132,7 +133,8 @@ def test_after_fit_the_process_is_as_before(backend, before, options):
 def test_a_callback_has_the_process_as_it_was(backend, before, options):
     seen = []
     train(backend, lambda run: seen.append(within(process())), **OPTIONS[options])
-    assert seen == [within(before)] * 2
+    assert seen == [within(before)] * len(seen)
+    assert seen
 
 
 def test_a_callback_may_train_with_the_librarys_own_gradients():
@@ -344,7 +346,7 @@ def test_another_threads_own_limits_work_after_a_fit_and_beside_one():
             within = set(blas().values())
         return within, blas()
 
-    train(numpy)
+    train(numpy, members=None, block=None)
     assert elsewhere(limited) == ({1}, start)
     train(numpy, lambda run: elsewhere(limited))
     assert elsewhere(limited) == ({1}, start)

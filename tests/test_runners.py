@@ -174,7 +174,6 @@ def test_batches_of_two_sizes_go_on_from_one_another(backend: Any, threads: int)
 @pytest.mark.parametrize("batches", [False, True])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_threads_change_nothing_but_the_order_of_sums(optimizer: str, batches: bool) -> None:
-    pytest.importorskip("threadpoolctl", reason="a batch is split with threadpoolctl alone")
     backend = xn.backends.get("numpy")
     net, theta, loss, data = problem(backend, "CrossEntropy", xn.ReLU(), None, "float64")
     rows = np.random.default_rng(1).integers(0, 12, (6, 7)) if batches else None

@@ -147,9 +147,9 @@ def fit(
         block: how many members are computed together; ``None`` for as many as suit the cache or
             the memory of the device.
         threads: over how many threads NumPy, and JAX on a CPU, spread an ensemble, or NumPy splits
-            a large batch (which needs threadpoolctl, and on whose number the last digits then
-            depend); ``None`` for one a core where that pays, 1 for none. For the rest, libraries
-            have threads of their own.
+            a large batch (if its BLAS can be held to one thread; the last digits then depend on
+            their number); ``None`` for one a core where that pays, 1 for none. For the rest,
+            libraries have threads of their own.
         callbacks: told of the run at every check.
 
     Returns:
