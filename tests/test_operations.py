@@ -30,7 +30,14 @@ class Once:
         return data
 
 
-def check(backend: Any, function: Any, values: np.ndarray, dtype: str, grown: float = 1.0) -> None:
+def check(
+    backend: Any,
+    function: Any,
+    values: np.ndarray,
+    dtype: str,
+    grown: float = 1.0,
+    recorded: bool | None = True,
+) -> None:
     """The program of ``function`` gives what the plain loop gives, in its dtype and shape."""
     theta = backend.asarray(values, dtype)
     step = Once(backend.xp, function)

@@ -662,7 +662,7 @@ def record(
 
 
 def _place(error: BaseException) -> str:
-    """Where in the network, loss or optimizer an error was raised: the last call outside of here."""
+    """Where in the network, loss or optimizer an error was raised."""
     place, trace, here = "", error.__traceback__, Path(__file__).parent
     while trace is not None:
         code = trace.tb_frame.f_code
