@@ -292,6 +292,52 @@ def test_a_method_beyond_the_standard_is_named(backend: Any, name: str) -> None:
         record(step, backend.xp, (theta, {}), ())
 
 
+class Changing(xn.Layer):
+    """A layer that counts its calls, keeps a running mean or draws noise."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind, self.calls, self.mean = kind, 0, 0.0
+        self.rng = np.random.default_rng(0)
+        rng = np.random.RandomState(0)
+        self.noise = lambda: rng.normal()
+        self.kept: Any = None
+
+    def apply(self, xp: Any, params: Any, x: Any) -> Any:
+        return x
+
+    def forward(self, xp: Any, params: Any, x: Any) -> Any:
+        self.kept = x * 1.0
+        if self.kind == "calls":
+            self.calls += 1
+        if self.kind == "mean":
+            self.mean = self.mean * 0.9 + xp.mean(x) * 0.1
+        more = {"rng": self.rng.normal, "noise": self.noise}.get(self.kind, lambda: 0.0)()
+        return x + float(more), lambda dy, need_dx=True: (dy + 0 * self.kept, ())
+
+
+@pytest.mark.parametrize("kind", ["calls", "mean", "rng", "noise"])
+def test_a_layer_that_changes_itself_is_refused_where_it_is_recorded(
+    backend: Any, kind: str
+) -> None:
+    if backend.name not in RECORDING:
+        pytest.skip(f"{backend.name} does not record its steps")
+    x = backend.asarray(np.ones((4, 2)), "float64")
+    net = xn.Sequential(xn.Linear(2, 2), xn.Sequential(Changing(kind)))
+    with pytest.raises(TypeError, match=rf"^Changing\.{kind}.* is changed by a training step"):
+        xn.fit(net, x, x, loss=xn.MSE(), optimizer=xn.SGD(lr=0.1), epochs=3, seed=0)
+
+
+def test_a_layer_may_keep_its_input_for_its_backprop(backend: Any) -> None:
+    x = backend.asarray(np.ones((4, 2)), "float64")
+    net = xn.Sequential(xn.Linear(2, 2), Changing("nothing"))
+    if backend.name == "jax":
+        pytest.skip("JAX has its own way with what leaves a traced function")
+    theta = net.init(0, like=x)
+    for _ in range(2):
+        xn.fit(net, x, x, loss=xn.MSE(), optimizer=xn.SGD(lr=0.1), epochs=3, seed=0)
+        net.value_and_grad(theta, x, x, xn.MSE())
+
+
 VIEWS = {
     "flip": lambda xp, x: xp.flip(x, axis=-1),
     "expand_dims": lambda xp, x: xp.expand_dims(x, axis=0),
