@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import xpnet as xn
 from tests.test_programs import RECORDING, recording  # noqa: F401  (a fixture)
 from xpnet.backends.base import run_plainly
+from xpnet.backends.tape import Untraceable, record
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,14 @@ class Once:
         return data
 
 
-def check(backend: Any, function: Any, values: np.ndarray, dtype: str, grown: float = 1.0) -> None:
+def check(
+    backend: Any,
+    function: Any,
+    values: np.ndarray,
+    dtype: str,
+    grown: float = 1.0,
+    recorded: bool | None = True,
+) -> None:
     """The program of ``function`` gives what the plain loop gives, in its dtype and shape."""
     theta = backend.asarray(values, dtype)
     step = Once(backend.xp, function)
@@ -240,6 +250,92 @@ def test_random_programs_give_what_the_plain_loop_gives(
     values = ORDINARY if members else ORDINARY[0]
     # An error grows by 27 at most with each line, of a cube within [-3, 3].
     check(recorder, lambda xp, x: _run(lines, xp, x), values, "float64", grown=27.0 ** len(lines))
+
+
+@dataclass(frozen=True)
+class Sorted(xn.Layer):
+    """A layer of an operation that no program has."""
+
+    def apply(self, xp: Any, params: Any, x: Any) -> Any:
+        return self.forward(xp, params, x)[0]
+
+    def forward(self, xp: Any, params: Any, x: Any) -> Any:
+        return xp.sort(x, axis=-1), lambda dy, need_dx=True: (dy, ())
+
+
+@pytest.mark.parametrize("members", [None, 40])
+def test_a_fit_that_runs_plainly_says_so_once_and_where(backend: Any, members: Any) -> None:
+    """Where a program is what one gets otherwise: NumPy and PyTorch."""
+    x = backend.asarray(np.ones((4, 2)), "float64")
+    net = xn.Sequential(xn.Linear(2, 3), Sorted(), xn.Linear(3, 2))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        xn.fit(
+            net, x, x, loss=xn.MSE(), optimizer=xn.SGD(lr=0.1), epochs=3, seed=0, epoch_checking=1,
+            members=members, block=None if members is None else 10,
+        )  # fmt: skip
+    told = [w for w in told if "operation by operation" in str(w.message)]
+    assert len(told) == (backend.name in RECORDING)
+    for warning in told:
+        assert warning.category is RuntimeWarning
+        assert "xp.sort is not recorded (Sorted.forward, line " in str(warning.message)
+        assert members is not None or warning.filename == __file__
+
+
+@pytest.mark.parametrize("name", ["x.sum", "x.mean"])
+def test_a_method_beyond_the_standard_is_named(backend: Any, name: str) -> None:
+    if backend.name not in RECORDING:
+        pytest.skip(f"{backend.name} does not record its steps")
+    step = Once(backend.xp, lambda xp, x: x + getattr(x, name[2:])())
+    theta = backend.asarray(ORDINARY[0], "float64")
+    with pytest.raises(Untraceable, match=f"{name} is not recorded: arrays of the standard"):
+        record(step, backend.xp, (theta, {}), ())
+
+
+class Changing(xn.Layer):
+    """A layer that counts its calls, keeps a running mean or draws noise."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind, self.calls, self.mean = kind, 0, 0.0
+        self.rng = np.random.default_rng(0)
+        rng = np.random.RandomState(0)
+        self.noise = lambda: rng.normal()
+        self.kept: Any = None
+
+    def apply(self, xp: Any, params: Any, x: Any) -> Any:
+        return x
+
+    def forward(self, xp: Any, params: Any, x: Any) -> Any:
+        self.kept = x * 1.0
+        if self.kind == "calls":
+            self.calls += 1
+        if self.kind == "mean":
+            self.mean = self.mean * 0.9 + xp.mean(x) * 0.1
+        more = {"rng": self.rng.normal, "noise": self.noise}.get(self.kind, lambda: 0.0)()
+        return x + float(more), lambda dy, need_dx=True: (dy + 0 * self.kept, ())
+
+
+@pytest.mark.parametrize("kind", ["calls", "mean", "rng", "noise"])
+def test_a_layer_that_changes_itself_is_refused_where_it_is_recorded(
+    backend: Any, kind: str
+) -> None:
+    if backend.name not in RECORDING:
+        pytest.skip(f"{backend.name} does not record its steps")
+    x = backend.asarray(np.ones((4, 2)), "float64")
+    net = xn.Sequential(xn.Linear(2, 2), xn.Sequential(Changing(kind)))
+    with pytest.raises(TypeError, match=rf"^Changing\.{kind}.* is changed by a training step"):
+        xn.fit(net, x, x, loss=xn.MSE(), optimizer=xn.SGD(lr=0.1), epochs=3, seed=0)
+
+
+def test_a_layer_may_keep_its_input_for_its_backprop(backend: Any) -> None:
+    x = backend.asarray(np.ones((4, 2)), "float64")
+    net = xn.Sequential(xn.Linear(2, 2), Changing("nothing"))
+    if backend.name == "jax":
+        pytest.skip("JAX has its own way with what leaves a traced function")
+    theta = net.init(0, like=x)
+    for _ in range(2):
+        xn.fit(net, x, x, loss=xn.MSE(), optimizer=xn.SGD(lr=0.1), epochs=3, seed=0)
+        net.value_and_grad(theta, x, x, xn.MSE())
 
 
 VIEWS = {

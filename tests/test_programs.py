@@ -153,7 +153,7 @@ class Stacked(OwnLayer):
 
 @dataclass(frozen=True)
 class Squared(OwnLayer):
-    """An operator that stand-ins do not know."""
+    """A power."""
 
     def forward(self, xp: Any, params: Any, x: Any) -> Any:
         return x**2, lambda dy, need_dx=True: (2 * x * dy, ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import warnings
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -63,7 +64,9 @@ def both(
     """``theta`` and metrics after ``n`` steps: by the plain loop, and by the library's runner."""
     results = []
     runner = backend.runner(step, threads)
-    with backend.context():
+    with backend.context(), warnings.catch_warnings():
+        if recorded is not True:
+            warnings.filterwarnings("ignore", "A step runs operation by operation")
         for run in (lambda *a: run_plainly(backend.xp, step, *a), runner):
             copy = backend.xp.asarray(theta, copy=True)
             carry, histories = (copy, step.optimizer.init(copy)), []

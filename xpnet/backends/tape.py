@@ -26,6 +26,8 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.backends.pure import Kept, look, require_unchanged
+
 Array = Any
 
 
@@ -220,6 +222,11 @@ class Tape:
     def apply(self, op: str, args: Iterable[Any], **static: Any) -> Traced:
         """Write an operation down; do it, if it is of constants alone."""
         args = list(args)
+        if any(isinstance(arg, Traced) and arg.tape is not self for arg in args):
+            raise Kept(
+                "A layer, loss or optimizer uses an array kept from the step before, such "
+                "as a running mean: a step must be pure; keep it in an optimizer's state."
+            )
         if any(isinstance(arg, Traced) and arg.spent for arg in args):
             raise Untraceable("an array is used under a name from before it was written into")
         operands = tuple(self._operand(arg) for arg in args)
@@ -609,14 +616,17 @@ def record(
     data: Any,
     rows: Array | None = None,
     constant: bool = True,
+    again: bool = False,
 ) -> Recording:
     """Run ``step`` once on stand-ins; ``carry`` is not changed.
 
     Without ``rows`` every step sees the same ``data``, and what follows from it alone is computed
-    here, once, unless they are not ``constant``.
+    here, once, unless they are not ``constant``. A step that keeps an array is recorded ``again``,
+    which shows whether the next one uses it.
 
     Raises:
         Untraceable: if the step cannot be recorded.
+        TypeError: if it has changed what it is made of, such as a counter.
     """
     theta, state = carry
     if "theta" in state:
@@ -631,15 +641,20 @@ def record(
         None if a is None else tape.input(a, constant=constant and rows is None) for a in data
     )
     row_input = None if rows is None else tape.input(rows)
+    before = look(step)
     try:
         if row_input is not None:
             batch = recorded.select(batch, row_input)
         (new_theta, new_state), metrics = recorded(
             (inputs["theta"], {name: inputs[name] for name in state}), batch
         )
+    except Kept:
+        raise
     except Exception as error:  # if it is no fault of the stand-ins, the plain loop raises it again
         what = "" if isinstance(error, Untraceable) else f"{type(error).__name__}: "
         raise Untraceable(f"{what}{error}{_place(error)}") from error
+    if require_unchanged(step, before) and not again:
+        return record(step, xp, carry, data, rows, constant, again=True)
     results = {"theta": new_theta, **new_state}
     outputs = *results.values(), *metrics.values()
     if set(results) != set(inputs) or not all(isinstance(v, Traced) for v in outputs):
@@ -664,7 +679,7 @@ def record(
 
 
 def _place(error: BaseException) -> str:
-    """Where in the network, loss or optimizer an error was raised: the last call outside of here."""
+    """Where in the network, loss or optimizer an error was raised."""
     place, trace, here = "", error.__traceback__, Path(__file__).parent
     while trace is not None:
         code = trace.tb_frame.f_code

@@ -1,0 +1,93 @@
+"""Whether a step that is recorded is pure: what it is made of must be as it was before."""
+
+from __future__ import annotations
+
+import pickle
+import random
+from contextlib import suppress
+from functools import partial
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+LOOKED_AT = 4096
+"""Up to how many elements an array of the host is compared by."""
+
+
+def look(step: Any) -> dict[str, Any]:
+    """What a step is made of, by the names of classes and attributes: numbers, arrays, generators.
+
+    A number is kept as it is, a generator as its state, an array of the host with its values.
+    """
+    found: dict[str, Any] = {}
+    for name, part in vars(step).items():
+        if name != "xp":
+            _walk(part, type(part).__name__, found, set())
+    return found
+
+
+def _walk(value: Any, place: str, found: dict[str, Any], seen: set[int]) -> None:
+    if isinstance(value, (bool, int, float, str)):
+        found[place] = repr(value)
+    elif isinstance(value, np.random.Generator):
+        found[place] = pickle.dumps(value.bit_generator.state)
+    elif isinstance(value, (np.random.RandomState, random.Random)):
+        found[place] = pickle.dumps(value)
+    elif isinstance(value, np.ndarray):
+        found[place] = value.tobytes() if value.size <= LOOKED_AT else value
+    elif id(value) in seen:
+        return
+    elif isinstance(value, (tuple, list)):
+        seen.add(id(value))
+        for item in value:
+            # Layers of one class are told apart by their place, which nobody needs to read.
+            _walk(item, _named(item, place), found, seen)
+    elif isinstance(value, dict):
+        seen.add(id(value))
+        for key, item in value.items():
+            _walk(item, f"{place}[{key!r}]", found, seen)
+    elif isinstance(value, partial):
+        _walk((value.func, value.args, value.keywords), place, found, seen)
+    elif isinstance(value, FunctionType):
+        for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
+            with suppress(ValueError):  # of one that is not yet filled
+                _walk(cell.cell_contents, f"{place}'s {name}", found, seen)
+    elif hasattr(value, "shape"):
+        found[place] = value
+    elif hasattr(value, "__dict__") and not isinstance(value, type):
+        seen.add(id(value))
+        for name, item in vars(value).items():
+            _walk(item, f"{place}.{name}", found, seen)
+
+
+def _named(item: Any, place: str) -> str:
+    own = hasattr(item, "__dict__") and not isinstance(item, FunctionType)
+    return f"{type(item).__name__}#{id(item)}" if own else f"{place}#{id(item)}"
+
+
+class Kept(TypeError):
+    """A step uses an array that it has kept from the one before."""
+
+
+def require_unchanged(step: Any, before: dict[str, Any]) -> bool:
+    """Return whether a step has kept an array of its own where there was another.
+
+    That may be for its backprop; used in the next step it is `Kept`.
+
+    Raises:
+        TypeError: if a number or a generator is another than ``before``.
+    """
+    after, kept = look(step), False
+    for place, value in before.items():
+        now = after.get(place)
+        if hasattr(value, "tape") or (hasattr(now, "tape") and not isinstance(value, str)):
+            kept |= now is not value
+        elif not (now is value or (type(now) is type(value) in (bytes, str) and now == value)):
+            name = "".join(part.lstrip("0123456789") for part in place.split("#"))
+            raise TypeError(
+                f"{name} is changed by a training step, which is recorded once and would never "
+                "change it again: a step must be pure, without counters, running values or random "
+                "numbers of its own; keep them in an optimizer's state, or in the data."
+            )
+    return kept
