@@ -140,3 +140,24 @@ def test_threads_compute_in_the_precision_that_jax_has_where_fit_is_called() -> 
         [sys.executable, "-c", X64_HERE], cwd=ROOT, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("samples", "width", "block"), [(200, 100, 8), (21, 4, 195), (1000, 100, 2), (1000, 1000, 1)]
+)
+def test_a_block_has_a_few_members_however_wide_they_are(
+    samples: int, width: int, block: int
+) -> None:
+    seen: list[int] = []
+
+    class Look(xn.Callback):
+        def start(self, run: xn.Run) -> None:
+            seen.append(run.block)
+
+    x = np.linspace(0, 1, samples)[:, None]
+    net = xn.Sequential(xn.Linear(1, width), xn.ReLU(), xn.Linear(width, 1))
+    dtype = "float32" if width == 100 and samples == 200 else "float64"
+    x = x.astype(dtype)
+    xn.fit(net, x, x, loss=xn.MSE(), optimizer=xn.SGD(), epochs=1, seed=0, members=200 if width < 9
+           else 9, callbacks=[Look()])  # fmt: skip
+    assert seen == [block]

@@ -55,6 +55,7 @@ class Run:
         seen: how many were done at the check before.
         acc_goal: the goal, or ``None``.
         members: the number of members, or ``None`` for a single network.
+        block: how many of them at most are computed together.
         history: the `History` up to now.
         model: the `Model` as it is now.
     """
@@ -64,6 +65,7 @@ class Run:
         self.network, self.loss = job.step.network, job.step.loss
         self.x, self.y = x, y
         self.acc_goal, self.members = job.acc_goal, job.members
+        self.block = min(job.population.block, job.members or 1)
         self.epochs = epochs
         self.epoch = self.seen = 0
         self.stopping = False
@@ -296,14 +298,22 @@ def _train(job: Job, run: Run, epoch_checking: int, callbacks: list[Callback]) -
                 job.finish()
 
 
+FEW, FEW_BYTES = 8, 1 << 21
+"""How few members a block has at the least, unless the outputs of their layers are larger."""
+
+
 def _block(
     backend: backends.Backend, network: Sequential, x: Array, batches: Batches
 ) -> int | None:
-    """How many members at once suit the cache or memory: so that the widest layer's outputs do."""
+    """How many members at once suit the cache or memory: so that the widest layer's outputs do.
+
+    Where steps run call by call, a few all the same: what calls cost besides is then shared.
+    """
     widths = [shape[-1] for shape in network.parameters().values()]
     itemsize = 8 if backend.dtype_name(x) == "float64" else 4
     member = (batches.size or batches.samples) * max(widths) * itemsize
-    return max(1, backend.block_bytes // member)
+    few = min(FEW, FEW_BYTES // member) if backend.eager else 1
+    return max(1, backend.block_bytes // member, few)
 
 
 def _prepare(
