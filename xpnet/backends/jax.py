@@ -9,7 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.base import Array, Backend, Carry, Data, Metrics, Runner, Step, cores, never
+from xpnet.backends.base import (
+    Array,
+    Backend,
+    Carry,
+    Data,
+    Metrics,
+    Runner,
+    Size,
+    Step,
+    cores,
+    never,
+)
 
 
 class JaxBackend(Backend):
@@ -92,7 +103,7 @@ class JaxBackend(Backend):
 
         return here
 
-    def context(self) -> AbstractContextManager[Any]:
+    def context(self, size: Size | None = None) -> AbstractContextManager[Any]:
         # Both are for the user's own code; members and promotion by NumPy's rules are ours.
         jax = self._import()
         ours = ExitStack()

@@ -664,9 +664,9 @@ def record(
     places = [v.memory for v in results.values()]
     if any(inputs[k].memory.writes and places.count(v.memory) > 1 for k, v in results.items()):
         raise Untraceable("two names of the carry for an array that the next step writes into")
-    for name, before in inputs.items():
+    for name, given in inputs.items():
         after = results[name]
-        if after.shape != before.shape or after.dtype != before.dtype:
+        if after.shape != given.shape or after.dtype != given.dtype:
             raise Untraceable(f"{name} changed its shape or dtype")
     return Recording(
         carry={name: v.node for name, v in inputs.items()},
