@@ -288,8 +288,8 @@ def check_peer(case: Case, true: Truth, tally: Tally) -> None:
     thetas, losses = train_peer(case)
     if case.optimizer[1].get("centered"):  # torch takes the root of a variance rounded below 0
         last = next((k for k, theta in enumerate(thetas) if np.isnan(theta).any()), len(thetas))
-        true = replace(true, theta=true.theta[:last], loss=true.loss[:last])
-        thetas, losses = thetas[:last], losses[:last]
+        true = replace(true, theta=true.theta[:last], loss=true.loss[: last - 1])
+        thetas, losses = thetas[:last], losses[: last - 1]
     if case.optimizer[0] == "Adam" and case.dtype == "float64":
         true = truth(case, by_powers=True)
     for epoch, (found, ball) in enumerate(zip(thetas, true.theta, strict=True)):
