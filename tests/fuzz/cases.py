@@ -184,7 +184,7 @@ def make(seed: int, number: int, repeat: int = 1, large: bool = True) -> Case:
     weighted = shape.one_of(None, None, "any", "scaled", "zeros", "wild", "integers")
 
     lead = {name: (members,) if is_own else () for name, is_own in own.items()}
-    features, scale = layers_in(layers), 1.0
+    features, scale = next(layer[1] for layer in layers if layer[0] == "linear"), 1.0
     if value.chance(0.2):
         scale = value.scale(-20, 18) if value.chance(0.5) else value.scale(-3, 3)
     x = value.rng.normal(size=(*lead["x"], samples, features)) * scale
@@ -205,10 +205,6 @@ def make(seed: int, number: int, repeat: int = 1, large: bool = True) -> Case:
     if start is not None:
         case.theta = case.network().init(start, like=case.x, members=members)
     return case
-
-
-def layers_in(layers: list[tuple[Any, ...]]) -> int:
-    return int(next(layer[1] for layer in layers if layer[0] == "linear"))
 
 
 def _layers(dice: _Dice, big: bool, outputs: int, final: bool) -> list[tuple[Any, ...]]:
