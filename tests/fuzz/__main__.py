@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--keep-going", action="store_true", help="do not end at a difference")
     parser.add_argument("--without-peer", action="store_true", help="do not train by torch.optim")
+    parser.add_argument("--small", action="store_true", help="no case of large arrays")
     args = parser.parse_args(argv)
     seed = secrets.randbelow(1 << 31) if args.seed is None else args.seed
     first, count = (args.first, args.cases) if args.case is None else (args.case, 1)
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     done, start = dict.fromkeys(tallies, 0), time.perf_counter()
     wrong = dict.fromkeys(tallies, 0)
     for number in range(first, first + count):
-        case = make(seed, number, args.repeat)
+        case = make(seed, number, args.repeat, large=not args.small)
         if args.case is not None:
             print(case, flush=True)
         true = compare.truth(case)
@@ -66,10 +67,13 @@ def main(argv: Sequence[str] | None = None) -> int:
                 if not isinstance(error, compare.Difference) and args.case is not None:
                     traceback.print_exc()
                 again = f"--seed {seed} --case {number} --repeat {args.repeat} --backend {name}"
+                again += " --small" * args.small
                 print(f"{name}: {type(error).__name__}: {error}\n  {case}", flush=True)
                 print(f"  again: python -m tests.fuzz {again}", flush=True)
         if any(wrong.values()) and not args.keep_going:
             break
+        if (number + 1 - first) % 1000 == 0:
+            print(f"{number + 1 - first} cases, {sum(wrong.values())} differences", flush=True)
     for name, tally in tallies.items():
         print(f"{name}: {done[name]} cases, {wrong[name]} with a difference; {tally}")
     print(f"{time.perf_counter() - start:.0f} s")

@@ -65,9 +65,8 @@ class Case:
             built = [*built[:a], xn.Sequential(*built[a:b]), *built[b:]]
         return xn.Sequential(*built)
 
-    def criterion(self) -> xn.Loss:
-        found: xn.Loss = getattr(xn, self.loss[0])(*self.loss[1:])
-        return found
+    def criterion(self) -> Any:
+        return getattr(xn, self.loss[0])(*self.loss[1:])
 
     # ---- as the references have it: float64, with an axis of members
 
@@ -83,8 +82,7 @@ class Case:
         return x.astype(np.float64), y.astype(np.float64), w
 
     def theta64(self) -> np.ndarray:
-        theta = self.theta if self.theta.ndim == 2 else self.theta[None]
-        return theta.astype(np.float64)
+        return np.atleast_2d(self.theta).astype(np.float64)
 
     def orders(self) -> list[list[np.ndarray]]:
         """The rows of every step of every epoch."""
@@ -95,21 +93,21 @@ class Case:
             rows = np.arange(samples)
             if size is not None and self.options["shuffle"]:
                 rng.shuffle(rows)
-            size_ = size or samples
-            epochs.append([rows[i : i + size_] for i in range(0, samples, size_)])
+            step = size or samples
+            epochs.append([rows[i : i + step] for i in range(0, samples, step)])
         return epochs
 
     def __str__(self) -> str:
         name, options = self.optimizer
         said = ", ".join(f"{k}={_short(v)}" for k, v in options.items())
         fit = ", ".join(f"{k}={v!r}" for k, v in self.options.items())
-        weight = "None" if self.weight is None else f"{self.weight.dtype}{self.weight.shape}"
-        large = ", small arrays as large" * self.as_large
+        weight = self.weight is not None and f"{self.weight.dtype}{self.weight.shape}"
         return (
             f"case {self.number}: xn.fit({self.network()!r}, x {self.dtype}{self.x.shape}, "
             f"y {self.y.dtype}{self.y.shape}, loss={self.criterion()!r}, "
             f"optimizer=xn.{name}({said}), members={self.members}, seed={self.seed}, "
-            f"sample_weight={weight}, epochs={self.epochs}, {fit}){large}; {self.told}"
+            f"sample_weight={weight or None}, epochs={self.epochs}, {fit})"
+            f"{', small arrays as large' * self.as_large}; {self.told}"
         )
 
 
@@ -140,20 +138,20 @@ class _Dice:
 
 
 def make(seed: int, number: int, repeat: int = 1, large: bool = True) -> Case:
-    """Draw a case."""
+    """Draw a case; one in fifty is of large arrays if ``large``."""
     shape, value = _Dice(seed, number // repeat, 0), _Dice(seed, number, 1)
     dtype = shape.one_of("float32", "float64")
     big = large and shape.chance(0.02)
     members = None if big or shape.chance(0.4) else shape.one_of(1, 2, 3, 3, 5, 7, 12)
     samples = shape.whole(700, 1500) if big else shape.whole(1, 300 if shape.chance(0.1) else 40)
     kind = shape.one_of("BCE", "BCEWithLogits", "CrossEntropy", "MSE", "Huber")
-    loss = (kind,)
+    loss: tuple[Any, ...] = (kind,)
     if kind == "BCE":
         loss = (kind, shape.one_of(1e-3, 0.0, 1e-7, shape.scale(-8, -1)))
     elif kind == "Huber":
         loss = (kind, shape.one_of(1.0, shape.scale(-3, 3)))
     outputs = shape.whole(2, 5) if kind == "CrossEntropy" else shape.whole(1, 3)
-    layers = _layers(shape, big, outputs, final=kind == "BCE")
+    layers = _layers(shape, big, outputs, kind == "BCE")
     cut = sorted(int(shape.rng.integers(len(layers) + 1)) for _ in range(2))
     nested = tuple(cut) if shape.chance(0.3) and cut[0] < cut[1] else ()
     size = sum(n[0] * n[1] + n[1] for k, *n in layers if k == "linear")
@@ -183,7 +181,7 @@ def make(seed: int, number: int, repeat: int = 1, large: bool = True) -> Case:
     target = shape.one_of("hard", "hard", "soft", "integers")
     weighted = shape.one_of(None, None, "any", "scaled", "zeros", "wild", "integers")
 
-    lead = {name: (members,) if is_own else () for name, is_own in own.items()}
+    lead = {name: (members,) * is_own for name, is_own in own.items()}
     features, scale = next(layer[1] for layer in layers if layer[0] == "linear"), 1.0
     if value.chance(0.2):
         scale = value.scale(-20, 18) if value.chance(0.5) else value.scale(-3, 3)
@@ -277,10 +275,9 @@ def _targets(
         mixed = np.where(dice.rng.random(shape[:-1])[..., None] < 0.3, onehot, share)
         return mixed.astype(dtype), 1.0
     labels = dice.rng.integers(0, 2, shape)
-    if target == "integers":
-        return labels, 1.0
     soft = np.where(dice.rng.random(shape) < 0.3, labels, dice.rng.random(shape))
-    return (soft if target == "soft" else labels).astype(dtype), 1.0
+    found = soft if target == "soft" else labels
+    return (found if target == "integers" else found.astype(dtype)), 1.0
 
 
 def _weights(
