@@ -36,6 +36,7 @@ def test_300_random_trainings_lie_within_the_radii(backend: Any, first: int) -> 
     assert total.sharp > 0.8 * total.numbers
 
 
+@pytest.mark.slow
 def test_the_trainings_of_torch_lie_within_the_radii() -> None:
     pytest.importorskip("torch", reason="compares with torch.optim")
     tally = compare.Tally()

@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--keep-going", action="store_true", help="do not end at a difference")
     parser.add_argument("--without-peer", action="store_true", help="do not train by torch.optim")
+    parser.add_argument("--minutes", type=float, help="end after so long, whatever is left")
     parser.add_argument("--small", action="store_true", help="no case of large arrays")
     args = parser.parse_args(argv)
     seed = secrets.randbelow(1 << 31) if args.seed is None else args.seed
@@ -71,6 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f"{name}: {type(error).__name__}: {error}\n  {case}", flush=True)
                 print(f"  again: python -m tests.fuzz {again}", flush=True)
         if any(wrong.values()) and not args.keep_going:
+            break
+        if args.minutes is not None and time.perf_counter() - start > 60 * args.minutes:
             break
         if (number + 1 - first) % 1000 == 0:
             print(f"{number + 1 - first} cases, {sum(wrong.values())} differences", flush=True)
