@@ -24,7 +24,7 @@ from xpnet.backends.base import Backend
 def plain_loop(backend: Backend) -> Iterator[None]:
     """The library without a runner of its own, as the base class has it."""
     kind = type(backend)
-    own = {name: getattr(kind, name) for name in ("runner", "workers")}
+    own = {name: getattr(kind, name) for name in ("runner", "workers", "kept")}
     for name in own:
         setattr(kind, name, getattr(Backend, name))
     try:
