@@ -52,8 +52,9 @@ def threads_for(carry: Carry, batch: int, wanted: int | None) -> int:
 def _blas() -> list[Setting]:
     """How many threads NumPy's BLAS takes, by its own functions.
 
-    `threadpoolctl`'s limits take ten times as long, and cannot be used from several threads: one at
-    a time may set them, and what the others ask for is ignored, to hold as to let go.
+    `threadpoolctl`'s limits take ten times as long as these functions, and cannot be used from
+    several threads: one at a time may set them, and what the others ask for is ignored, to hold as
+    to let go.
     """
     try:
         library = ctypes.CDLL(importlib.import_module("numpy._core._multiarray_umath").__file__)
