@@ -641,7 +641,7 @@ def record(
         None if a is None else tape.input(a, constant=constant and rows is None) for a in data
     )
     row_input = None if rows is None else tape.input(rows)
-    before = look(step)
+    made_of = look(step)
     try:
         if row_input is not None:
             batch = recorded.select(batch, row_input)
@@ -653,7 +653,7 @@ def record(
     except Exception as error:  # if it is no fault of the stand-ins, the plain loop raises it again
         what = "" if isinstance(error, Untraceable) else f"{type(error).__name__}: "
         raise Untraceable(f"{what}{error}{_place(error)}") from error
-    if require_unchanged(step, before) and not again:
+    if require_unchanged(step, made_of) and not again:
         return record(step, xp, carry, data, rows, constant, again=True)
     results = {"theta": new_theta, **new_state}
     outputs = *results.values(), *metrics.values()
