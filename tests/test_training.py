@@ -85,6 +85,20 @@ def test_the_history_of_weighted_batches_is_the_weighted_mean_of_the_whole(backe
             np.testing.assert_allclose(history.loss, whole, rtol=0, atol=drift(1))
 
 
+@pytest.mark.parametrize("members", [None, 2])
+def test_a_sample_of_weight_0_does_not_end_a_training_however_large_its_loss(backend, members):
+    # (1e30)² is infinite in float32: not in an epoch, nor when the loss of what is handed back is
+    # looked at.
+    x = arr(backend, [[0.0], [1.0]], "float32")
+    y = arr(backend, [[1.0], [1e30]], "float32")
+    weight = arr(backend, [1.0, 0.0], "float32")
+    net = xn.Sequential(xn.Linear(1, 1))
+    model = xn.fit(net, x, y, loss=xn.MSE(), optimizer=xn.SGD(lr=0.1), epochs=2, seed=0,
+                   members=members, sample_weight=weight)  # fmt: skip
+    assert np.all(model.history.diverged == 0)
+    assert model.history.epochs == 2
+
+
 def test_a_weight_of_2_is_the_sample_twice_in_batches_too(backend):
     # In every batch of two a sample that counts twice, or in every batch of three one that is there
     # twice: the parts have the same share of the whole.

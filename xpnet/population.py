@@ -13,6 +13,7 @@ import numpy as np
 from xpnet import backends
 from xpnet.backends.base import Runner
 from xpnet.layers.base import Array
+from xpnet.losses import evaluate
 from xpnet.step import Carry, Data, TrainingStep
 
 
@@ -263,7 +264,8 @@ class Population:
                 data = self._pick_data(data, rows[some])
             x, target, weight = (a if a is None else a[..., :samples, :] for a in data)
             views = network._views(self.xp, theta if self.members is None else theta[some, :])
-            value = loss.forward(self.xp, network.apply(self.xp, views, x), target, weight)[0]
+            output = network.apply(self.xp, views, x)
+            value = evaluate(loss, self.xp, output, target, weight)[0]
             found.append(self.backend.to_host(value).reshape(-1))
         return np.concatenate(found)[:count]
 

@@ -138,7 +138,7 @@ class _Dice:
 
 
 def make(seed: int, number: int, repeat: int = 1, large: bool = True) -> Case:
-    """Draw a case; one in fifty is of large arrays if ``large``."""
+    """Draw a case; one in fifty of large arrays, if ``large``."""
     shape, value = _Dice(seed, number // repeat, 0), _Dice(seed, number, 1)
     dtype = shape.one_of("float32", "float64")
     big = large and shape.chance(0.02)
@@ -155,7 +155,6 @@ def make(seed: int, number: int, repeat: int = 1, large: bool = True) -> Case:
     cut = sorted(int(shape.rng.integers(len(layers) + 1)) for _ in range(2))
     nested = tuple(cut) if shape.chance(0.3) and cut[0] < cut[1] else ()
     size = sum(n[0] * n[1] + n[1] for k, *n in layers if k == "linear")
-
     batch = None
     if shape.chance(0.5) and samples > 1:
         batch = shape.one_of(1, samples, *[int(shape.rng.integers(1, samples + 1))] * 4)
@@ -175,13 +174,11 @@ def make(seed: int, number: int, repeat: int = 1, large: bool = True) -> Case:
     if kind in ("BCE", "BCEWithLogits", "CrossEntropy") and shape.chance(0.3):
         options["acc_goal"] = shape.one_of(1.0, 0.5, 0.75, 0.9)
     optimizer = _optimizer(shape, members)
-
     as_large = shape.chance(0.3)
-    own = {name: members is not None and shape.chance(0.3) for name in ("x", "y", "w")}
+    lead = {name: (members,) * (members is not None and shape.chance(0.3)) for name in "xyw"}
     target = shape.one_of("hard", "hard", "soft", "integers")
     weighted = shape.one_of(None, None, "any", "scaled", "zeros", "wild", "integers")
 
-    lead = {name: (members,) * is_own for name, is_own in own.items()}
     features, scale = next(layer[1] for layer in layers if layer[0] == "linear"), 1.0
     if value.chance(0.2):
         scale = value.scale(-20, 18) if value.chance(0.5) else value.scale(-3, 3)
@@ -190,8 +187,12 @@ def make(seed: int, number: int, repeat: int = 1, large: bool = True) -> Case:
     x[value.rng.random(x.shape[:-1]) < value.one_of(0.0, 0.0, 0.0, 0.3)] = 0.0
     y, scale_y = _targets(value, kind, target, (*lead["y"], samples, outputs), dtype, scale)
     weight = _weights(value, weighted, (*lead["w"], samples), dtype)
-    given = shape.chance(0.6)
-    start = None if given else int(value.rng.integers(1000))
+    if weight is not None and value.chance(0.5):  # what counts for nothing may be anything
+        idle = np.all(np.reshape(weight, (-1, samples)) == 0, axis=0)
+        x[..., idle, :] *= value.scale(0, 6)
+        if kind in ("MSE", "Huber"):
+            y[..., idle, :] = 1e30
+    start = None if shape.chance(0.6) else int(value.rng.integers(1000))
     spread = value.one_of(1.0, 1.0, 0.3, 3.0, 0.0, value.scale(-4, 4))
     theta = value.rng.normal(size=(size,) if members is None else (members, size)) * spread
     theta[value.rng.random(theta.shape) < value.one_of(0.0, 0.0, 0.0, 0.3)] = 0.0
