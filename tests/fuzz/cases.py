@@ -71,12 +71,11 @@ class Case:
     # ---- as the references have it: float64, with an axis of members
 
     def prepared(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        x = self.x if self.x.ndim == 3 else self.x[None]
         outputs = next(layer[2] for layer in reversed(self.layers) if layer[0] == "linear")
         y = self.y
         if self.loss[0] == "CrossEntropy" and y.dtype.kind in "iu":
             y = y[..., None] == np.arange(outputs)
-        y = y if y.ndim == 3 else y[None]
+        x, y = (a if a.ndim == 3 else a[None] for a in (self.x, y))
         w = self.weight
         w = None if w is None else np.asarray(w if w.ndim == 2 else w[None], dtype=np.float64)
         return x.astype(np.float64), y.astype(np.float64), w
