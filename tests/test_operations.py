@@ -312,26 +312,25 @@ class Changing(xn.Layer):
         if self.kind == "mean":
             self.mean = self.mean * 0.9 + xp.mean(x) * 0.1
         more = {"rng": self.rng.normal, "noise": self.noise}.get(self.kind, lambda: 0.0)()
-        return x + float(more), lambda dy, need_dx=True: (dy + 0 * self.kept, ())
+        return x + 0 * float(more), lambda dy, need_dx=True: (dy + 0 * self.kept, ())
 
 
 @pytest.mark.parametrize("kind", ["calls", "mean", "rng", "noise"])
-def test_a_layer_that_changes_itself_is_refused_where_it_is_recorded(
-    backend: Any, kind: str
-) -> None:
-    if backend.name not in RECORDING:
-        pytest.skip(f"{backend.name} does not record its steps")
+def test_a_layer_that_changes_itself_is_refused(backend: Any, kind: str) -> None:
+    if kind == "mean" and backend.name not in ("numpy", "torch", "jax"):
+        kind = "calls"  # where steps run as written an array of its own may be for its backprop
     x = backend.asarray(np.ones((4, 2)), "float64")
     net = xn.Sequential(xn.Linear(2, 2), xn.Sequential(Changing(kind)))
-    with pytest.raises(TypeError, match=rf"^Changing\.{kind}.* is changed by a training step"):
+    says = (
+        rf"^Changing\.{kind}.* is changed by a training step|kept (an array|from the step before)"
+    )
+    with pytest.raises(TypeError, match=says):
         xn.fit(net, x, x, loss=xn.MSE(), optimizer=xn.SGD(lr=0.1), epochs=3, seed=0)
 
 
 def test_a_layer_may_keep_its_input_for_its_backprop(backend: Any) -> None:
     x = backend.asarray(np.ones((4, 2)), "float64")
     net = xn.Sequential(xn.Linear(2, 2), Changing("nothing"))
-    if backend.name == "jax":
-        pytest.skip("JAX has its own way with what leaves a traced function")
     theta = net.init(0, like=x)
     for _ in range(2):
         xn.fit(net, x, x, loss=xn.MSE(), optimizer=xn.SGD(lr=0.1), epochs=3, seed=0)

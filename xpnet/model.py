@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-
 from xpnet import _checks, backends
 from xpnet.history import History
 from xpnet.layers.base import Array, Layer
@@ -133,9 +131,11 @@ class Model:
         if not bool(xp.any(xp.isnan(output))):
             return
         backend.check_finite("x", x)
-        rows = np.argwhere(np.isnan(backend.to_host(output)))[:, :-1]
+        host = backend.to_host(output)
+        lost = (host != host).any(axis=-1)  # NaN alone is not itself
+        sample = int(lost.reshape(-1, lost.shape[-1]).any(axis=0).argmax())
         raise ValueError(
-            f"theta must give outputs that are numbers, but that of sample {rows[0][-1]} is NaN; "
+            f"theta must give outputs that are numbers, but that of sample {sample} is NaN; "
             "the training may have diverged: see model.history.diverged."
         )
 

@@ -7,13 +7,13 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from types import ModuleType
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
 from xpnet import _checks
+from xpnet.backends.pure import an_array, look, require_unchanged
 
 Array = Any
 Carry = Any
@@ -312,7 +312,7 @@ class Backend(ABC):
             threads: over how many threads a step may be split, where the library leaves that to
                 us; ``None`` for as many as pay.
         """
-        return partial(run_plainly, self.xp, step)
+        return Plain(self.xp, step)
 
     def kept(self, step: Step, data: Data, *also: Any) -> Any:
         """What an earlier training left for one that does the same; ``None`` where nothing is."""
@@ -333,6 +333,31 @@ class Backend(ABC):
     ) -> tuple[Carry, Metrics]:
         """Run a pure step ``n`` times, with the library's `runner`."""
         return self.runner(step)(carry, data, n, orders, interrupted)
+
+
+class Plain:
+    """The runner that runs each step as it is written; one that changes itself is refused.
+
+    It would do here what it says, and nothing of the kind where steps are recorded or compiled.
+    """
+
+    def __init__(self, xp: Any, step: Step) -> None:
+        self.xp, self.step = xp, step
+        self.before: dict[str, Any] | None = look(step)
+
+    def __call__(
+        self,
+        carry: Carry,
+        data: Data,
+        n: int,
+        orders: Array | None = None,
+        interrupted: Callable[[], bool] = never,
+    ) -> tuple[Carry, Metrics]:
+        result = run_plainly(self.xp, self.step, carry, data, n, orders, interrupted)
+        if self.before is not None:
+            require_unchanged(self.step, self.before, an_array)
+            self.before = None
+        return result
 
 
 def run_plainly(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from xpnet.backends.base import (
     cores,
     never,
 )
+from xpnet.backends.pure import look, require_unchanged
 
 
 class JaxBackend(Backend):
@@ -142,6 +143,8 @@ class JaxBackend(Backend):
 
         program = compiled(step)
         on_cpu = self._on_cpu()  # not measured elsewhere yet
+        tracer = self._import().core.Tracer
+        before: list[dict[str, Any]] = [look(step)]
 
         def run(
             carry: Carry,
@@ -155,9 +158,26 @@ class JaxBackend(Backend):
             except Exception as error:
                 _explain(error)
                 raise
+            with suppress(IndexError):  # the first call has compiled it; others ask no more
+                if require_unchanged(step, before.pop(), lambda v: isinstance(v, tracer)):
+                    again(carry, data)
             return result
 
+        def again(carry: Carry, data: Data) -> None:
+            """Trace a step that has kept an array once more: does it use that in the next one?"""
+            closed = self._import().make_jaxpr(lambda *args: step(*args))(carry, data)
+            if any(isinstance(constant, tracer) for constant in closed.consts):
+                raise TypeError(_KEPT)
+
         return run
+
+
+_KEPT = (
+    "A layer, loss or optimizer kept an array of one step and used it in another, or gave it to "
+    "somebody else: a step reads and writes nothing but what it is passed. Compute it anew in each "
+    "step, make it a parameter of the layer or state of the optimizer, or keep it as a NumPy array "
+    "made beforehand."
+)
 
 
 def _explain(error: Exception) -> None:
@@ -165,12 +185,7 @@ def _explain(error: Exception) -> None:
     errors = JaxBackend._import().errors
     words = ""
     if isinstance(error, errors.UnexpectedTracerError):
-        words = (
-            "A layer, loss or optimizer kept an array of one step and used it in another, or gave "
-            "it to somebody else: a step reads and writes nothing but what it is passed. Compute "
-            "it anew in each step, make it a parameter of the layer or state of the optimizer, or "
-            "keep it as a NumPy array made beforehand."
-        )
+        words = _KEPT
     elif isinstance(
         error,
         (

@@ -322,6 +322,8 @@ class Program(ABC):
         if node.op == "input":
             self.buffers[node] = node.value
             return self.buffers[node]
+        if node in self.variables:
+            return self._host_array(node)
         if node.op in VIEWS:
             base = self.array(node.args[0])
             if node.op == "mT":
@@ -392,7 +394,7 @@ class Program(ABC):
         return operand if isinstance(operand, str) else self.name(operand)
 
     def _host_array(self, node: Node) -> Array:
-        """The 0-d array into which a Python number is put for the calls.
+        """The 0-d array into which a number is put for the calls, and for views of it.
 
         Of its own dtype, which on NumPy decides in which one its operation is done.
         """

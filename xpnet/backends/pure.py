@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from types import FunctionType
@@ -70,10 +71,27 @@ class Kept(TypeError):
     """A step uses an array that it has kept from the one before."""
 
 
-def require_unchanged(step: Any, before: dict[str, Any]) -> bool:
+def _recorded(value: Any) -> bool:
+    return hasattr(value, "tape")
+
+
+def an_array(value: Any) -> bool:
+    """Whether this is any array."""
+    return hasattr(value, "shape")
+
+
+def require_unchanged(
+    step: Any, before: dict[str, Any], passing: Callable[[Any], bool] = _recorded
+) -> bool:
     """Return whether a step has kept an array of its own where there was another.
 
     That may be for its backprop; used in the next step it is `Kept`.
+
+    Args:
+        step: the step, after it was called.
+        before: how it looked before.
+        passing: tells the arrays that a step may keep for its backprop: stand-ins, or, where steps
+            run as they are written, all.
 
     Raises:
         TypeError: if a number or a generator is another than ``before``.
@@ -81,13 +99,14 @@ def require_unchanged(step: Any, before: dict[str, Any]) -> bool:
     after, kept = look(step), False
     for place, value in before.items():
         now = after.get(place)
-        if hasattr(value, "tape") or (hasattr(now, "tape") and not isinstance(value, str)):
+        if passing(value) or (passing(now) and not isinstance(value, str)):
             kept |= now is not value
         elif not (now is value or (type(now) is type(value) in (bytes, str) and now == value)):
             name = "".join(part.lstrip("0123456789") for part in place.split("#"))
             raise TypeError(
-                f"{name} is changed by a training step, which is recorded once and would never "
-                "change it again: a step must be pure, without counters, running values or random "
-                "numbers of its own; keep them in an optimizer's state, or in the data."
+                f"{name} is changed by a training step, which most libraries record or compile "
+                "once, and which would never change it again there: a step must be pure, without "
+                "counters, running values or random numbers of its own; keep them in an "
+                "optimizer's state, or in the data."
             )
     return kept

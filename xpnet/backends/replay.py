@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from xpnet.backends.base import Array, Backend, Carry, Data, Metrics, Runner, never, run_plainly
+from xpnet.backends.base import Array, Backend, Carry, Data, Metrics, Plain, Runner, never
 from xpnet.backends.program import Program
 from xpnet.backends.snapshot import ByIdentity, snapshot
 from xpnet.backends.tape import Recording, Untraceable, record
@@ -59,6 +59,7 @@ class Replay:
 
     def __init__(self, xp: Any, step: Any, write: Callable[[Recording, Buffers], Program]) -> None:
         self.xp, self.step, self.write = xp, step, write
+        self.plain = Plain(xp, step)
         self.programs: dict[tuple[Any, ...], tuple[Data, Any]] = {}
         self.refused = ""
         self.varies = False
@@ -76,7 +77,7 @@ class Replay:
         result: tuple[Carry, Metrics]
         if program is None:
             # Told afterwards: where the step is wrong in itself, its error is what matters.
-            result = run_plainly(self.xp, self.step, carry, data, n, orders, interrupted)
+            result = self.plain(carry, data, n, orders, interrupted)
             _tell(self.step, self.refused)
             return result
         result = program.run(carry, n, orders, interrupted)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from xpnet.backends.base import Array, Data, Runner, Step, run_plainly
+from xpnet.backends.base import Array, Data, Plain, Runner, Step
 from xpnet.backends.numpy import NumPyBackend
 
 
@@ -67,7 +66,7 @@ class StrictBackend(NumPyBackend):
 
     def runner(self, step: Step, threads: int | None = None) -> Runner:
         # The conscience: every operation goes through the standard's door, every time.
-        return partial(run_plainly, self.xp, step)
+        return Plain(self.xp, step)
 
     def describe(self) -> str:
         name = str(self.device)

@@ -158,7 +158,7 @@ def _shape(op: str, shapes: list[tuple[int, ...]], static: dict[str, Any]) -> tu
             raise Untraceable("a product with an array of less than two axes")
         (*outer_a, n, k), (*outer_b, k_too, m) = shapes
         if k != k_too:
-            raise Untraceable(f"a product of {shapes[0]} and {shapes[1]}")
+            raise ValueError(f"a product of {shapes[0]} and {shapes[1]}")
         return (*np.broadcast_shapes(tuple(outer_a), tuple(outer_b)), n, m)
     if op == "mT":
         return (*first[:-2], first[-1], first[-2])
