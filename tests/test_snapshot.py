@@ -481,7 +481,7 @@ def _read_elsewhere(name: str, monkeypatch: Any) -> tuple[dict[str, Any], Any]:
             {"layer": Calling(_global)},
             lambda: patch(here, "FACTOR", np.float64(2.0)),
         ),
-        "an array in place": ({"layer": _scaling(lambda: number)}, lambda: number.fill(2.0)),
+        "an array in place": ({"layer": _scaling(lambda: float(number))}, lambda: number.fill(2.0)),
         "a default argument": (
             {"layer": Calling(_default)},
             lambda: monkeypatch.setattr(_default, "__defaults__", ([2.0],)),

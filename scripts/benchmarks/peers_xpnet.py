@@ -9,6 +9,7 @@ import numpy as np
 
 import xpnet as xn
 from benchmarks.problems import Contestant, Factory, Problem, Run, Unavailable
+from xpnet.losses import prepare
 from xpnet.step import TrainingStep
 
 
@@ -63,7 +64,7 @@ def runner(library: str, problem: Problem) -> Contestant:
     step = TrainingStep(backend.xp, network, loss, optimizer)
     shape = (*problem.theta().shape[:-1], problem.samples, problem.sizes[-1])
     with backend.context():
-        data = (x, loss.prepare(backend, shape, y, theta.dtype), None)
+        data = (x, *prepare(backend, loss, shape, y, None, theta.dtype, check=True))
     run_steps, rows = backend.runner(step), problem.rows()
 
     def start() -> Run:

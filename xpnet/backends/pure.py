@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -54,9 +54,9 @@ def _walk(value: Any, place: str, found: dict[str, Any], seen: set[int]) -> None
         for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
             with suppress(ValueError):  # of one that is not yet filled
                 _walk(cell.cell_contents, f"{place}'s {name}", found, seen)
-    elif hasattr(value, "shape"):
+    elif not isinstance(value, ModuleType) and hasattr(value, "shape"):
         found[place] = value
-    elif hasattr(value, "__dict__") and not isinstance(value, type):
+    elif hasattr(value, "__dict__") and not isinstance(value, (type, ModuleType)):
         seen.add(id(value))
         for name, item in vars(value).items():
             _walk(item, f"{place}.{name}", found, seen)
