@@ -147,8 +147,10 @@ class Loss(ABC):
                 f"y must have the shape {_either(_shapes(shape))} of the network's output, "
                 f"not {_plain(y.shape)}{hint}."
             )
+        if y.dtype == dtype:
+            return y
         _check_real(backend, y)
-        return y if y.dtype == dtype else backend.xp.astype(y, dtype)
+        return backend.xp.astype(y, dtype)
 
     def check_output(self, backend: backends.Backend, compute: Callable[[], Array]) -> None:
         """Look at the output for some samples, where need be (once, before training)."""
@@ -210,7 +212,7 @@ def prepare(
     target = loss.prepare(backend, shape, y, dtype)
     weight = prepare_weight(backend, sample_weight, shape, dtype)
     if looks(backend, check):
-        if loss.check_values(backend, shape, y) and not backend.xp.isdtype(target.dtype, "bool"):
+        if loss.check_values(backend, shape, y) and target.dtype != backend.xp.bool:
             target = target == 1
         if sample_weight is not None:
             _check_weight(backend, sample_weight)
@@ -301,7 +303,7 @@ def _first_but(backend: backends.Backend, y: Array, right: Array) -> str:
 
 def _truth(backend: backends.Backend, y: Array) -> Array:
     """Labels 0 and 1 as truth values."""
-    return y if backend.xp.isdtype(y.dtype, "bool") else y == 1
+    return y if y.dtype == backend.xp.bool else y == 1
 
 
 class _Binary(Loss):
@@ -315,7 +317,7 @@ class _Binary(Loss):
     threshold: float
 
     def hits(self, xp: Any, output: Array, target: Array) -> Array:
-        labels = target if xp.isdtype(target.dtype, "bool") else target > 0.5
+        labels = target if target.dtype == xp.bool else target > 0.5
         return (output > self.threshold) == labels
 
     def predict(self, xp: Any, output: Array) -> Array:
@@ -325,11 +327,13 @@ class _Binary(Loss):
         self, backend: backends.Backend, shape: tuple[int, ...], y: Array, dtype: Any
     ) -> Array:
         target = super().prepare(backend, shape, y, dtype)
-        return target if backend.xp.isdtype(y.dtype, "real floating") else _truth(backend, y)
+        if y.dtype == dtype or backend.xp.isdtype(y.dtype, "real floating"):
+            return target
+        return _truth(backend, y)
 
     def check_values(self, backend: backends.Backend, shape: tuple[int, ...], y: Array) -> bool:
         xp = backend.xp
-        if xp.isdtype(y.dtype, "bool") or bool(xp.all((y == 0) | (y == 1))):
+        if y.dtype == xp.bool or bool(xp.all((y == 0) | (y == 1))):
             return True
         inside = (y >= 0) & (y <= 1)
         if not bool(xp.all(inside)):
@@ -375,7 +379,7 @@ class BCE(_Binary):
         self, xp: Any, output: Array, target: Array, weight: Array | None
     ) -> tuple[Array, Callable[[], Array]]:
         share = _share(output, weight)
-        if not xp.isdtype(target.dtype, "bool"):
+        if target.dtype != xp.bool:
             return self._soft(xp, output, target, share)
         # For labels 0 and 1, ±(p − (1 − y)) is the probability of the right one: p or 1 − p. What
         # is no probability, from a network without a sigmoid, becomes NaN as in the formula.
@@ -428,7 +432,7 @@ class BCEWithLogits(_Binary):
         self, xp: Any, output: Array, target: Array, weight: Array | None
     ) -> tuple[Array, Callable[[], Array]]:
         share = _share(output, weight)
-        if not xp.isdtype(target.dtype, "bool"):
+        if target.dtype != xp.bool:
             return self._soft(xp, output, target, share)
         sign = 1 - 2 * xp.astype(target, output.dtype)
         against = sign * output  # −u
@@ -480,7 +484,7 @@ class CrossEntropy(Loss):
         shifted = output - xp.max(output, axis=-1, keepdims=True)
         powers = xp.exp(shifted)
         total = xp.sum(powers, axis=-1, keepdims=True)
-        labels = xp.isdtype(target.dtype, "bool")
+        labels = target.dtype == xp.bool
         if labels:
             onehot, whole = xp.astype(target, output.dtype), 1
             chosen = xp.where(target, shifted, xp.zeros_like(shifted))

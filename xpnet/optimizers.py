@@ -26,6 +26,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, ClassVar
 
 from xpnet import _checks, backends
@@ -262,6 +263,7 @@ def _log(number: float) -> float:
     return math.log(number) if number > 0 else -math.inf
 
 
+@cache
 def _derivation(key: str) -> tuple[Callable[[float], float], str]:
     """What is done to a number to derive ``"1 - alpha"`` or ``"log beta1"``, and its name."""
     operation, _, name = key.rpartition(" ")

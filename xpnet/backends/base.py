@@ -7,6 +7,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from types import ModuleType
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -69,6 +70,11 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@cache
+def _name_of(dtype: Any) -> str:
+    return str(dtype).rpartition(".")[2]
 
 
 class BackendUnavailable(ValueError):
@@ -243,7 +249,7 @@ class Backend(ABC):
 
     def dtype_name(self, array: Array) -> str:
         """The standard's name of an array's dtype."""
-        return str(array.dtype).rpartition(".")[2]
+        return _name_of(array.dtype)
 
     def asarray(self, values: Any, dtype: str) -> Array:
         """Bring values of the host to the device, as an array that is this backend's own."""
