@@ -169,7 +169,7 @@ class Optimizer(ABC):
             raise ValueError(
                 f"grad must have the shape {tuple(theta.shape)} of theta, not {tuple(grad.shape)}."
             )
-        form = self._form(theta)
+        form = self._form(backend.name, theta)
         for name, (shape, dtype) in form.items():
             if name not in state:
                 raise ValueError(
@@ -182,14 +182,14 @@ class Optimizer(ABC):
         with backend.context():
             return self.step(backend.xp, theta, grad, state)
 
-    def _form(self, theta: Array) -> dict[str, tuple[Any, Any]]:
+    def _form(self, library: str, theta: Array) -> dict[str, tuple[Any, Any]]:
         """The shapes and dtypes of the state that `init` makes: looked up, as it is once a step."""
         found = _FORMS.get(id(self))
         if found is None or found[0]() is not self:  # another one's, which had this id
             if len(_FORMS) > 100:
                 _FORMS.clear()
             found = _FORMS[id(self)] = weakref.ref(self), {}
-        kind = theta.shape, theta.dtype
+        kind = library, theta.shape, theta.dtype
         if kind not in found[1]:
             state = self.init(theta)
             found[1][kind] = {name: (value.shape, value.dtype) for name, value in state.items()}

@@ -73,7 +73,7 @@ def cores() -> int:
 
 
 @cache
-def _name_of(kind: type, dtype: Any) -> str:  # by kind, as libraries do not compare their dtypes
+def _name_of(library: str, dtype: Any) -> str:  # dtypes of two libraries are not to be compared
     return str(dtype).rpartition(".")[2]
 
 
@@ -249,7 +249,7 @@ class Backend(ABC):
 
     def dtype_name(self, array: Array) -> str:
         """The standard's name of an array's dtype."""
-        return _name_of(type(array.dtype), array.dtype)
+        return _name_of(type(array.dtype).__module__, array.dtype)
 
     def asarray(self, values: Any, dtype: str) -> Array:
         """Bring values of the host to the device, as an array that is this backend's own."""
