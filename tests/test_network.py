@@ -504,3 +504,23 @@ def test_what_jax_cannot_compile_is_explained(members):
         notes = info.value.__notes__
         assert any(words in note for note in notes), (notes, info.value)
         assert len(notes) == len({*notes})
+
+
+def test_a_sample_of_weight_0_counts_for_nothing_where_the_network_overflows_on_it(backend):
+    net = xn.Sequential(xn.Linear(2, 4), xn.ReLU(), xn.Linear(4, 1))
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(6, 2)), rng.normal(size=(6, 1))
+    x[0] = 3e38
+    weight = np.array([0.0, 1, 1, 1, 1, 1])
+    theta = arr(backend, np.full(17, 2.0), "float32")
+    arrays = [arr(backend, a, "float32") for a in (x, y, weight)]
+    rest = [arr(backend, a[1:], "float32") for a in (x, y)]
+    found = net.value_and_grad(theta, *arrays[:2], xn.MSE(), arrays[2])
+    wanted = net.value_and_grad(theta, *rest, xn.MSE())
+    for some, other in zip(found, wanted, strict=True):
+        other = host(backend, other)
+        bound = rounding(64, other, "float32")
+        assert_close(backend, some, other, atol=bound, dtype="float32")
+    model = xn.fit(net, *arrays[:2], sample_weight=arrays[2], loss=xn.MSE(),
+                   optimizer=xn.SGD(lr=1e-4), epochs=5, theta=theta)  # fmt: skip
+    assert np.isfinite(model.history.loss).all() and not model.history.diverged

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from dataclasses import dataclass
@@ -326,6 +327,48 @@ def test_a_layer_that_changes_itself_is_refused(backend: Any, kind: str) -> None
     )
     with pytest.raises(TypeError, match=says):
         xn.fit(net, x, x, loss=xn.MSE(), optimizer=xn.SGD(lr=0.1), epochs=3, seed=0)
+
+
+COUNTS = itertools.count(1)
+
+
+class CountsSomewhere(xn.Optimizer):
+    """An optimizer whose rate falls by a count that is none of its attributes."""
+
+    def slots(self, xp: Any, theta: Any) -> Any:
+        return {}
+
+    def step(self, xp: Any, theta: Any, grad: Any, state: Any) -> Any:
+        return theta - 0.1 / next(COUNTS) * grad, state
+
+
+class CountsBehind(xn.Identity):
+    """A layer that counts in its backprop, in its class."""
+
+    n = 0
+
+    def forward(self, xp: Any, params: Any, x: Any) -> Any:
+        def backprop(dy: Any, need_dx: bool = True) -> Any:
+            CountsBehind.n += 1
+            return dy / CountsBehind.n, ()
+
+        return x, backprop
+
+
+@pytest.mark.parametrize(
+    ("layers", "optimizer"),
+    [([], CountsSomewhere()), ([CountsBehind()], xn.SGD(lr=0.1))],
+    ids=["an optimizer", "a layer"],
+)
+def test_a_step_that_does_not_do_twice_the_same_is_refused_where_it_is_recorded(
+    backend: Any, layers: Any, optimizer: Any
+) -> None:
+    if backend.name not in RECORDING and backend.name != "jax":
+        pytest.skip(f"{backend.name} runs steps as they are written, this one too")
+    x = backend.asarray(np.ones((4, 2)), "float64")
+    net = xn.Sequential(xn.Linear(2, 2), *layers)
+    with pytest.raises(TypeError, match="does something else each time it is called"):
+        xn.fit(net, x, x, loss=xn.MSE(), optimizer=optimizer, epochs=3, seed=0)
 
 
 def test_a_layer_may_keep_its_input_for_its_backprop(backend: Any) -> None:

@@ -240,10 +240,13 @@ def prepare_weight(
         raise TypeError(f"sample_weight must hold real numbers, not {weight.dtype}.")
     if not xp.isdtype(weight.dtype, "real floating"):
         weight = xp.astype(weight, dtype)
-    # By the greatest first: weights of any scale have a sum, and those of 1e-31 are no zeros.
-    for mean in (xp.max, xp.mean):
-        whole = mean(weight, axis=-1, keepdims=True)
-        weight = weight / xp.where(whole > 0, whole, xp.ones_like(whole))
+    # By the greatest first, so that weights of any scale have a sum; by its root, twice, since JAX
+    # takes the inverse, and the inverse of the greatest numbers for 0.
+    greatest = xp.max(weight, axis=-1, keepdims=True)
+    root = xp.sqrt(xp.where(greatest > 0, greatest, xp.ones_like(greatest)))
+    weight = weight / root / root
+    mean = xp.mean(weight, axis=-1, keepdims=True)
+    weight = weight / xp.where(mean > 0, mean, xp.ones_like(mean))
     return xp.astype(weight, dtype)[..., None]
 
 
@@ -260,6 +263,16 @@ def _check_weight(backend: backends.Backend, weight: Array) -> None:
         raise ValueError("sample_weight must hold finite numbers, but one is infinite.")
     if not bool(xp.all(xp.max(weight, axis=-1) > 0)):
         raise ValueError("sample_weight must be above 0 for at least one sample.")
+
+
+def without(backend: backends.Backend, x: Array, weight: Array | None) -> Array:
+    """``x`` with zeros for samples of weight 0: 0 times what overflows there would be NaN.
+
+    Not where members have weights of their own, but share ``x``: it would be copied for each.
+    """
+    if weight is None or len(weight.shape) > len(x.shape):
+        return x
+    return backend.xp.where(weight > 0, x, backend.xp.zeros_like(x))
 
 
 def evaluate(

@@ -13,7 +13,7 @@ from xpnet.backends.base import Size
 from xpnet.initializers import RNG, generator
 from xpnet.layers.base import Array, Backprop, Layer, Params
 from xpnet.layers.checked import Checked, check_parameters, is_own, named, note, try_out
-from xpnet.losses import Loss, evaluate, prepare
+from xpnet.losses import Loss, evaluate, prepare, without
 
 FLOATS = ("float32", "float64")
 
@@ -345,7 +345,7 @@ class Sequential(Layer):
             shape = (*theta.shape[:-1], x.shape[-2], self.out_features or x.shape[-1])
             target, weight = prepare(backend, loss, shape, y, sample_weight, theta.dtype, check)
             value, grad, _, dx = self.gradient(
-                backend.xp, theta, x, target, loss, weight, input_grad
+                backend.xp, theta, without(backend, x, weight), target, loss, weight, input_grad
             )
         return (value, grad, dx) if input_grad else (value, grad)
 

@@ -22,7 +22,7 @@ from xpnet.history import History
 from xpnet.initializers import RNG
 from xpnet.job import Job
 from xpnet.layers.base import Array
-from xpnet.losses import Loss, prepare
+from xpnet.losses import Loss, prepare, without
 from xpnet.model import Model
 from xpnet.network import Sequential, check_dtype, check_loss, check_members, check_samples
 from xpnet.optimizers import Optimizer
@@ -338,7 +338,7 @@ def _prepare(
     network.check_layers(backend, theta, few)
     if not network.gives_probabilities:
         loss.check_output(backend, lambda: network.apply(xp, network._views(xp, theta), few))
-    return x, target, weight
+    return without(backend, x, weight), target, weight
 
 
 @contextmanager

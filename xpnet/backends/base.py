@@ -349,7 +349,7 @@ class Plain:
 
     def __init__(self, xp: Any, step: Step) -> None:
         self.xp, self.step = xp, step
-        self.before: dict[str, Any] | None = look(step)
+        self.looked = False
 
     def __call__(
         self,
@@ -359,10 +359,10 @@ class Plain:
         orders: Array | None = None,
         interrupted: Callable[[], bool] = never,
     ) -> tuple[Carry, Metrics]:
+        before = {} if self.looked else look(self.step)
+        self.looked = True
         result = run_plainly(self.xp, self.step, carry, data, n, orders, interrupted)
-        if self.before is not None:
-            require_unchanged(self.step, self.before, an_array)
-            self.before = None
+        require_unchanged(self.step, before, an_array)
         return result
 
 

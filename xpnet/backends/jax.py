@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any
@@ -21,7 +22,7 @@ from xpnet.backends.base import (
     cores,
     never,
 )
-from xpnet.backends.pure import look, require_unchanged
+from xpnet.backends.pure import CHANGES, is_ours, look, require_unchanged
 
 
 class JaxBackend(Backend):
@@ -144,7 +145,7 @@ class JaxBackend(Backend):
         program = compiled(step)
         on_cpu = self._on_cpu()  # not measured elsewhere yet
         tracer = self._import().core.Tracer
-        before: list[dict[str, Any]] = [look(step)]
+        foreign = [] if is_ours(step) else [look(step)]
 
         def run(
             carry: Carry,
@@ -159,18 +160,26 @@ class JaxBackend(Backend):
                 _explain(error)
                 raise
             with suppress(IndexError):  # the first call has compiled it; others ask no more
-                if require_unchanged(step, before.pop(), lambda v: isinstance(v, tracer)):
-                    again(carry, data)
+                require_unchanged(step, foreign.pop(), lambda v: isinstance(v, tracer))
+                twice(carry, data)
             return result
 
-        def again(carry: Carry, data: Data) -> None:
-            """Trace a step that has kept an array once more: does it use that in the next one?"""
-            closed = self._import().make_jaxpr(lambda *args: step(*args))(carry, data)
-            if any(isinstance(constant, tracer) for constant in closed.consts):
-                raise TypeError(_KEPT)
+        def twice(carry: Carry, data: Data) -> None:
+            """Trace a step of somebody's own two times more, and compare."""
+            said = []
+            for _ in range(2):
+                closed = self._import().make_jaxpr(lambda *args: step(*args))(carry, data)
+                if any(isinstance(constant, tracer) for constant in closed.consts):
+                    raise TypeError(_KEPT)
+                constants = [np.asarray(constant).tobytes() for constant in closed.consts]
+                said.append((_ADDRESS.sub("", str(closed.jaxpr)), constants))
+            if said[0] != said[1]:
+                raise TypeError(CHANGES.format("its operations or constants differ"))
 
         return run
 
+
+_ADDRESS = re.compile("0x[0-9a-f]+")
 
 _KEPT = (
     "A layer, loss or optimizer kept an array of one step and used it in another, or gave it to "

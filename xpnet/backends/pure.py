@@ -16,12 +16,26 @@ LOOKED_AT = 4096
 """Up to how many elements an array of the host is compared by."""
 
 
+def is_ours(step: Any) -> bool:
+    """Whether all that a step is made of is xpnet's own, and known to be pure."""
+    step = getattr(step, "step", step)  # of half a step
+    try:
+        parts = [*step.network._leaves, step.network, step.loss, step.optimizer]
+    except AttributeError:
+        return False
+    parts = [getattr(part, "loss", part) for part in parts]  # of a share of a loss
+    return all(type(part).__module__.partition(".")[0] == "xpnet" for part in parts)
+
+
 def look(step: Any) -> dict[str, Any]:
     """What a step is made of, by the names of classes and attributes: numbers, arrays, generators.
 
-    A number is kept as it is, a generator as its state, an array of the host with its values.
+    A number is kept as it is, a generator as its state, an array of the host with its values. Of
+    steps that are all xpnet's own nothing is: they are pure.
     """
     found: dict[str, Any] = {}
+    if is_ours(step):
+        return found
     for name, part in vars(step).items():
         if name != "xp":
             _walk(part, type(part).__name__, found, set())
@@ -41,6 +55,7 @@ def _walk(value: Any, place: str, found: dict[str, Any], seen: set[int]) -> None
         return
     elif isinstance(value, (tuple, list)):
         seen.add(id(value))
+        found[f"{place}'s length"] = repr(len(value))
         for item in value:
             # Layers of one class are told apart by their place, which nobody needs to read.
             _walk(item, _named(item, place), found, seen)
@@ -97,7 +112,7 @@ def require_unchanged(
         TypeError: if a number or a generator is another than ``before``.
     """
     after, kept = look(step), False
-    for place, value in before.items():
+    for place, value in before.items() if before else ():
         now = after.get(place)
         if passing(value) or (passing(now) and not isinstance(value, str)):
             kept |= now is not value
@@ -110,3 +125,12 @@ def require_unchanged(
                 "optimizer's state, or in the data."
             )
     return kept
+
+
+CHANGES = (
+    "A layer, loss or optimizer does something else each time it is called ({}), such as to count "
+    "or to draw random numbers, which most libraries record or compile once, and which would never "
+    "change again there: a step must be pure; keep such things in an optimizer's state, or in the "
+    "data."
+)
+"""What is said of a step that does not do twice the same."""

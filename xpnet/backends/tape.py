@@ -18,7 +18,7 @@ from __future__ import annotations
 import itertools
 import math
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.pure import Kept, look, require_unchanged
+from xpnet.backends.pure import CHANGES, Kept, is_ours, look, require_unchanged
 
 Array = Any
 
@@ -653,8 +653,7 @@ def record(
     except Exception as error:  # if it is no fault of the stand-ins, the plain loop raises it again
         what = "" if isinstance(error, Untraceable) else f"{type(error).__name__}: "
         raise Untraceable(f"{what}{error}{_place(error)}") from error
-    if require_unchanged(step, made_of) and not again:
-        return record(step, xp, carry, data, rows, constant, again=True)
+    require_unchanged(step, made_of)
     results = {"theta": new_theta, **new_state}
     outputs = *results.values(), *metrics.values()
     if set(results) != set(inputs) or not all(isinstance(v, Traced) for v in outputs):
@@ -668,7 +667,7 @@ def record(
         after = results[name]
         if after.shape != given.shape or after.dtype != given.dtype:
             raise Untraceable(f"{name} changed its shape or dtype")
-    return Recording(
+    recording = Recording(
         carry={name: v.node for name, v in inputs.items()},
         rows=None if row_input is None else row_input.node,
         nodes=_needed(tape.nodes, [v.node for v in outputs]),
@@ -676,6 +675,41 @@ def record(
         metrics={name: v.node for name, v in metrics.items()},
         xp=xp,
     )
+    if not again and not is_ours(step):
+        twice = record(step, xp, carry, data, rows, constant, again=True)
+        pairs = itertools.zip_longest(_said(recording), _said(twice))
+        if other := next((pair for pair in pairs if pair[0] != pair[1]), None):
+            name = next(operation[0] for operation in other if operation)
+            raise TypeError(CHANGES.format(f"{name} is not the same twice"))
+    return recording
+
+
+def _said(recording: Recording) -> Iterator[tuple[Any, ...]]:
+    """What a recording does, operation by operation, to compare with another of the same step."""
+    numbers: dict[int, int] = {}
+    given = [recording.rows, *recording.carry.values()]
+    for node in [*filter(None, given), *recording.nodes]:
+        numbers[id(node)] = len(numbers)
+
+    def of(arg: Any) -> Any:
+        if not isinstance(arg, Node):
+            return repr(arg)
+        if id(arg) in numbers:
+            return numbers[id(arg)]
+        return arg.op, arg.shape, str(arg.dtype), _content(arg)
+
+    for node in recording.nodes:
+        static = {k: of(v) for k, v in node.static.items()}
+        yield node.op, node.shape, str(node.dtype), repr(static), *map(of, node.args)
+    for name, node in (*recording.results.items(), *recording.metrics.items()):
+        yield name, of(node)
+
+
+def _content(node: Node) -> Any:
+    """The values of an array that a step finds or makes of what does not change."""
+    if node.op == "input":
+        return id(node.value)
+    return None if node.value is None else np.asarray(node.value).tobytes()
 
 
 def _place(error: BaseException) -> str:
