@@ -434,14 +434,14 @@ held = Held(lambda: [Setting(lambda: values[0], lambda n: values.__setitem__(0, 
 done = [0]
 
 def press():
-    while done[0] < 300:
+    while done[0] < 60:
         time.sleep(0.001)
         _thread.interrupt_main()
 
 presses = threading.Thread(target=press)
 presses.start()
 try:
-    while done[0] < 300:
+    while done[0] < 60:
         try:
             while True:
                 with held():

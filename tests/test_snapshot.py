@@ -405,7 +405,7 @@ FACTOR: Any = 1.0
 
 
 def _global() -> Any:
-    return FACTOR
+    return float(FACTOR)
 
 
 def _default(a: list[float] = [1.0]) -> float:  # noqa: B006

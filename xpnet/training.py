@@ -120,9 +120,9 @@ def fit(
     """Train a network, or an ensemble of networks, where the data lies.
 
     Every epoch: forward, loss and accuracy, backward, update. The loss and accuracy of an epoch
-    are those before its update; with batches, the mean of its batches. Ctrl-C ends the run at the
-    end of the step in hand (on JAX, of the interval) and keeps everything so far; a second one
-    aborts.
+    are those before its update; with batches, the mean over the samples of all its batches. Ctrl-C
+    ends the run at the end of the step in hand (on JAX, of the interval) and keeps everything so
+    far; a second one aborts.
 
     Args:
         network: the `Sequential` to train.
@@ -263,6 +263,11 @@ def _members(members: Any, theta: Array | None) -> int | None:
 
 
 def _what_diverged(job: Job) -> str:
+    if job.members is None and job.diverged[0] == 1:
+        return (
+            "The loss was NaN or infinite at epoch 1, before anything was trained, which ended the "
+            "training; theta is as it was. Smaller numbers in x, y or theta may help."
+        )
     if job.members is None:
         when = f"at epoch {job.diverged[0]}, which ended the training"
         if job.diverged[0] > job.epochs:
