@@ -196,6 +196,11 @@ class Backend(ABC):
         """Whether arrays lie where Python runs, so that a look at their values waits for nobody."""
         return False
 
+    @property
+    def near(self) -> bool:
+        """Whether the host reads arrays where they lie, though it may have to wait for them."""
+        return self.on_host
+
     def describe(self) -> str:
         """The device in words, for a report."""
         return str(self.device)

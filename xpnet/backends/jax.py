@@ -136,6 +136,10 @@ class JaxBackend(Backend):
         # called from one thread run one behind the other; from several, at once.
         return (threads or cores()) if self._on_cpu() else 1
 
+    @property
+    def near(self) -> bool:
+        return self._on_cpu()
+
     def _on_cpu(self) -> bool:
         return getattr(self.device, "platform", "") == "cpu"
 
