@@ -259,15 +259,18 @@ def threads_of(backend):
     return max(blas().values())
 
 
+ASKED = []
+
+
 class Asks(xn.CrossEntropy):
     """Notes how many threads there are where a loss is computed."""
 
     def __init__(self, backend, seen):
         super().__init__()
-        object.__setattr__(self, "asked", (backend, seen))
+        ASKED[:] = backend, seen  # not its own: a loss that fills a list of its own is refused
 
     def forward(self, *args):
-        backend, seen = self.asked
+        backend, seen = ASKED
         seen.append(threads_of(backend))
         return super().forward(*args)
 
