@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
 import signal
@@ -32,12 +33,22 @@ def blas():
     return {i["filepath"]: i["num_threads"] for i in found if i["user_api"] == "blas"}
 
 
+def before_now(put):
+    """What a function that returns what was there before would replace."""
+    number = put(0)
+    put(number)
+    return number
+
+
 def of_this_thread():
     """What a thread may find changed."""
     found = {"errors": np.geterr(), "blas": blas()}
     if "torch" in sys.modules:
         torch = sys.modules["torch"]
         found["torch"] = torch.get_num_threads(), torch.is_grad_enabled()
+        own = ctypes.CDLL(torch._C.__file__)  # MKL's number may be other than PyTorch says
+        if hasattr(own, "MKL_Get_Max_Threads"):
+            found["mkl"] = own.MKL_Get_Max_Threads(), before_now(own.MKL_Set_Num_Threads_Local)
         found["inference"] = torch.is_inference_mode_enabled(), torch.get_default_dtype()
     if "jax" in sys.modules:
         config = sys.modules["jax"].config
@@ -377,6 +388,15 @@ def test_a_shared_setting_is_let_go_by_whoever_leaves_last(first):
     assert values == [1]
     elsewhere(lambda: both[1 - first].__exit__(None, None, None))
     assert values == [4]
+
+
+def test_a_setting_that_follows_another_is_read_before_that_is_held():
+    openmp, mkl = [2], [0]
+    follows = Setting(lambda: mkl[0] or openmp[0], lambda n: mkl.__setitem__(0, n), shared=False)
+    held = Held(lambda: [setting(openmp, shared=False), follows])
+    with held():
+        assert follows.get() == 1
+    assert follows.get() == 2
 
 
 def test_a_setting_that_somebody_else_changed_meanwhile_is_left_to_them():

@@ -359,17 +359,20 @@ def test_a_folder_that_is_no_study_is_refused(tmp_path, text):
 
 
 def test_ctrl_c_keeps_the_settings_that_are_finished(tmp_path):
-    program = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, f"{SCRIPTS}/seed_study.py", "--members", "2", "--swept", "50",
          "--jobs", "2", "--output", str(tmp_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )  # fmt: skip
-    assert program.stdout is not None
-    assert program.stdout.readline().startswith("xor ")
-    program.send_signal(signal.SIGINT)
-    out, err = program.communicate(timeout=120)
+    ) as program:  # fmt: skip
+        try:
+            assert program.stdout is not None
+            assert program.stdout.readline().startswith("xor ")
+            program.send_signal(signal.SIGINT)
+            out, err = program.communicate(timeout=120)
+        finally:
+            program.kill()
     assert program.returncode == 130, err
     assert "Traceback" not in err
     assert "Written: " in out
@@ -377,6 +380,22 @@ def test_ctrl_c_keeps_the_settings_that_are_finished(tmp_path):
     assert document["interrupted"]
     assert document["populations"]
     assert "Interrupted: what follows" in (tmp_path / "index.html").read_text()
+
+
+def test_ctrl_c_waits_for_what_is_being_done():
+    # Raised where it fell, it fell within `concurrent.futures.wait` now and then, which had locked
+    # some of its futures: the study never ended.
+    pieces = plan.pieces(SHORT, 2, 2, 2, rates=(1e-2,))[:3]
+    kept = []
+
+    def done(result):
+        signal.raise_signal(signal.SIGINT)
+        kept.append(result)
+
+    before = signal.getsignal(signal.SIGINT)
+    assert processes.train_all(pieces, SHORT, Target(), 2, lambda i, share: None, done)
+    assert kept
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_ctrl_c_before_anything_is_finished_writes_nothing(tmp_path, monkeypatch, capsys):

@@ -55,21 +55,23 @@ def train_all(
             waiting: dict[Future[Result | None], int] = {
                 pool.submit(_work, i, piece, facts, target): i for i, piece in enumerate(pieces)
             }
-        finally:
-            signal.signal(signal.SIGINT, old)
-        try:
-            while waiting:
+            # Raised wherever it falls, it may fall where `wait` has locked half of the futures,
+            # which then nobody unlocks.
+            pressed: list[int] = []
+            signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+            while waiting and not pressed:
                 finished, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
                 _hear(messages, tell)
                 for future in finished:
                     tell(waiting.pop(future), 1.0)
                     if (result := future.result()) is not None:
                         done(result)
-        except KeyboardInterrupt:
-            unwanted.set()
-            pool.shutdown(cancel_futures=True)
-            return True
-    return False
+        finally:
+            signal.signal(signal.SIGINT, old)
+            if waiting:
+                unwanted.set()
+                pool.shutdown(cancel_futures=True)
+    return bool(waiting)
 
 
 def _here(

@@ -57,10 +57,9 @@ class Held:
         own: list[tuple[Setting, int]] = []
         ticket = object()
         try:
-            for setting in self.settings:
-                if not setting.shared:
-                    own.append((setting, setting.get()))
-                    setting.put(1)
+            own = _read(self.settings, shared=False)
+            for setting, _ in own:
+                setting.put(1)
             self._come(ticket)
             yield
         finally:
@@ -74,9 +73,9 @@ class Held:
         with self._lock:
             first = not self._inside
             self._inside.add(ticket)
-            for setting in self.settings if first else ():
-                if setting.shared:
-                    self._before.append((setting, setting.get()))
+            if first:
+                self._before += _read(self.settings, shared=True)
+                for setting, _ in self._before:
                     setting.put(1)
 
     def _go(self, ticket: object, own: list[tuple[Setting, int]]) -> None:
@@ -89,3 +88,8 @@ class Held:
                 if setting.get() == 1:
                     setting.put(before)
                 self._before.pop()
+
+
+def _read(settings: list[Setting], shared: bool) -> list[tuple[Setting, int]]:
+    """What they are, all before one is changed: a library may take another's number for its own."""
+    return [(setting, setting.get()) for setting in settings if setting.shared == shared]
