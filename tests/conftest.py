@@ -4,6 +4,9 @@ The libraries are chosen by ``--backend numpy,strict`` (also given repeatedly) o
 variable ``XPNET_BACKENDS``; without either, all. ``strict:device1`` is array-api-strict on a device
 that refuses to be read by the host. With ``XPNET_REQUIRE_GPU=1`` CuPy may not be missing, and
 PyTorch and JAX run on their GPU as well.
+
+``XPNET_ONCE`` names a file for several runs one after the other, as CI has: a test that passed in
+one of them is left out of the others.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import os
 import signal
 from functools import cache
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -21,6 +25,7 @@ from xpnet import backends
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 BACKENDS = ("numpy", "strict", "strict:device1", "torch", "jax", "cupy")
+ONCE = os.environ.get("XPNET_ONCE", "")
 REQUIRE_GPU = os.environ.get("XPNET_REQUIRE_GPU", "") not in ("", "0")
 
 settings.register_profile(
@@ -77,7 +82,10 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("backend", _chosen(metafunc.config), indirect=True)
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
+    passed = set(Path(ONCE).read_text().splitlines()) if ONCE and Path(ONCE).exists() else set()
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid in passed])
+    items[:] = [item for item in items if item.nodeid not in passed]
     for item in items:
         slow = item.get_closest_marker("slow_on")
         if (
@@ -86,6 +94,12 @@ def pytest_collection_modifyitems(items):
             and item.callspec.params["backend"] in slow.args
         ):
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_runtest_logreport(report):
+    if ONCE and report.when == "call" and report.passed:
+        with Path(ONCE).open("a") as file:
+            file.write(f"{report.nodeid}\n")
 
 
 @cache

@@ -159,35 +159,43 @@ class Job:
     def _record(self, metrics: dict[str, np.ndarray], epoch: int, complete: bool) -> int:
         """Record an interval that began after ``epoch``; return how many of its epochs count."""
         loss = metrics["loss"].reshape(len(metrics["loss"]), -1)
-        alive, columns = self.population.alive, self.population.columns
-        reached = np.zeros_like(alive)
-        if self.acc_goal is not None and complete:
-            last = metrics["accuracy"][-1].reshape(-1)
-            # A mean over batches may be rounded to just below the goal that it equals.
-            reached = (last >= self.acc_goal - 16 * np.finfo(last.dtype).eps) & alive
-        bad = None if np.isfinite(loss).all() else ~np.isfinite(loss) & alive
-        count = len(loss)
-        failed = np.zeros_like(alive)
-        if bad is not None and bad.any():
-            failed, first_bad = bad.any(axis=0), bad.argmax(axis=0)
+        alive, count = self.population.alive, len(loss)
+        reached, finite = self._reached(metrics, complete), np.isfinite(loss)
+        # A parameter may be infinite where no loss is: behind a tanh, beside a feature of zeros.
+        if reached is None and finite.all() and self.population.all_finite():
+            self._keep(metrics, count)  # as nearly always
+            self.epochs += count
+            return count
+        reached = np.zeros_like(alive) if reached is None else reached
+        columns, bad = self.population.columns, ~finite & alive
+        failed, first_bad = bad.any(axis=0), bad.argmax(axis=0)
+        if failed.any():
             count = int(first_bad[0]) + 1 if self.members is None else count
             self._keep(metrics, count, failed, first_bad)
             self.diverged[columns[failed]] = epoch + first_bad[failed] + 1
             self._go_back(failed, (first_bad + 1) * self.batches.steps)
         else:
             self._keep(metrics, count)
-        # A parameter may be infinite where no loss is: behind a tanh, beside a feature of zeros.
         spoilt = ~self.population.finite() & alive & ~failed
-        if (reached & ~failed & ~spoilt).any():
-            spoilt |= self._spoilt(reached & ~failed & ~spoilt)
+        reached &= ~failed
+        if (reached & ~spoilt).any():
+            spoilt |= self._spoilt(reached & ~spoilt)
         self.diverged[columns[spoilt]] = epoch + count + 1
         self._go_back(spoilt)
-        reached &= ~failed
         self.stop[columns[reached]] = epoch + count
         self.population.leave(reached & ~spoilt)
         self.population.close_ranks()
         self.epochs += count
         return count
+
+    def _reached(self, metrics: dict[str, np.ndarray], complete: bool) -> np.ndarray | None:
+        """Who has come to the goal at the end of a complete interval; ``None`` for nobody."""
+        if self.acc_goal is None or not complete:
+            return None
+        last = metrics["accuracy"][-1].reshape(-1)
+        # A mean over batches may be rounded to just below the goal that it equals.
+        reached = (last >= self.acc_goal - 16 * np.finfo(last.dtype).eps) & self.population.alive
+        return reached if reached.any() else None
 
     def _spoilt(self, which: np.ndarray) -> np.ndarray:
         """Those among ``which`` whose loss is not finite after the last update."""

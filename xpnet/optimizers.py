@@ -24,7 +24,7 @@ import copy
 import math
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, ClassVar
@@ -313,13 +313,20 @@ def _signed(grad: Array, theta: Array, weight_decay: Number, maximize: bool) -> 
     return grad
 
 
-def _zero(xp: Any, theta: Array) -> Array:
-    """A zero for counting steps, an integer on the device of ``theta``: 0-d, or one a member.
+def _zeros(xp: Any, theta: Array, names: Iterable[str]) -> State:
+    """Zeros like ``theta``, each its own: a copy, which JAX makes in half the time of the first."""
+    first, *others = names
+    zeros = xp.zeros_like(theta)
+    return {first: zeros, **{name: xp.asarray(zeros, copy=True) for name in others}}
+
+
+def _zero(xp: Any, zeros: Array) -> Array:
+    """A zero for counting steps, an integer on the device of these zeros: 0-d, or one a member.
 
     A float32 would stand still at 2²⁴. Members that leave a run early keep their own count, and go
     on from it as they would alone.
     """
-    return xp.count_nonzero(xp.zeros_like(theta), axis=-1, keepdims=len(theta.shape) > 1)
+    return xp.count_nonzero(zeros, axis=-1, keepdims=len(zeros.shape) > 1)
 
 
 def _next(xp: Any, step: Array) -> Array:
@@ -370,8 +377,8 @@ class SGD(Optimizer):
     def slots(self, xp: Any, theta: Array) -> State:
         if not self._has_momentum:
             return {}
-        counter = {"step": _zero(xp, theta)} if self.dampening != 0 else {}
-        return {"v": xp.zeros_like(theta), **counter}
+        state = _zeros(xp, theta, ["v"])
+        return {**state, "step": _zero(xp, state["v"])} if self.dampening != 0 else state
 
     def step(self, xp: Any, theta: Array, grad: Array, state: State) -> tuple[Array, State]:
         lr, momentum = state.get("lr", self.lr), state.get("momentum", self.momentum)
@@ -434,8 +441,8 @@ class AdaGrad(Optimizer):
         self._require_switches("maximize")
 
     def slots(self, xp: Any, theta: Array) -> State:
-        s = xp.zeros_like(theta) + self.initial_accumulator_value
-        return {"s": s, "step": _zero(xp, theta)}
+        zeros = xp.zeros_like(theta)
+        return {"s": zeros + self.initial_accumulator_value, "step": _zero(xp, zeros)}
 
     def step(self, xp: Any, theta: Array, grad: Array, state: State) -> tuple[Array, State]:
         lr, eps = state.get("lr", self.lr), state.get("eps", self.eps)
@@ -489,7 +496,7 @@ class RMSprop(Optimizer):
 
     def slots(self, xp: Any, theta: Array) -> State:
         names = ["s", *["mean"] * self.centered, *["v"] * self._has_momentum]
-        return {name: xp.zeros_like(theta) for name in names}
+        return _zeros(xp, theta, names)
 
     def step(self, xp: Any, theta: Array, grad: Array, state: State) -> tuple[Array, State]:
         lr, eps = state.get("lr", self.lr), state.get("eps", self.eps)
@@ -571,7 +578,8 @@ class Adam(Optimizer):
 
     def slots(self, xp: Any, theta: Array) -> State:
         names = ["m", "v", *["v_max"] * self.amsgrad]
-        return {**{name: xp.zeros_like(theta) for name in names}, "step": _zero(xp, theta)}
+        state = _zeros(xp, theta, names)
+        return {**state, "step": _zero(xp, state["m"])}
 
     def step(self, xp: Any, theta: Array, grad: Array, state: State) -> tuple[Array, State]:
         beta1, beta2 = self.betas

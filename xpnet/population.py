@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 
@@ -180,7 +181,7 @@ class Population:
     def snapshot(self) -> Moment:
         """All that is trained as it is now."""
         copy = self.backend.copy
-        return Moment(self.columns, [replace(b, carry=copy(b.carry)) for b in self.blocks])
+        return Moment(self.columns, [_Block(copy(b.carry), b.data, b.run) for b in self.blocks])
 
     def restore(self, moment: Moment) -> None:
         """Come back to a moment since which nobody has closed ranks."""
@@ -242,6 +243,12 @@ class Population:
         """Whether all parameters of each member are finite."""
         return np.concatenate([self._finite(block.carry[0]) for block in self.blocks])
 
+    def all_finite(self) -> bool:
+        """Whether all parameters of all are."""
+        if self.backend.near and len(self.blocks) == 1:  # without what only members need
+            return bool(np.isfinite(self.backend.to_host(self.blocks[0].carry[0])).all())
+        return bool(self.finite().all())
+
     def _finite(self, theta: Array) -> np.ndarray:
         host = self.backend.to_host
         if self.backend.near:
@@ -254,33 +261,39 @@ class Population:
 
     def losses(self, rows: np.ndarray, samples: int) -> np.ndarray:
         """What the losses of these members are now, on the first so many samples."""
-        size, found = self.block, []
-        theta, count = self.blocks[0].carry[0], len(rows)
+        data = tuple(
+            a if a is None or a.shape[-2] == samples else a[..., :samples, :] for a in self.data
+        )
+        if self.members is None:
+            return self._loss(self.blocks[0].carry[0], *data).reshape(-1)
+        size, found, count = self.block, [], len(rows)
         if not self.backend.eager:  # every size is compiled for
             rows = np.pad(rows, (0, -count % size), mode="edge")
-        if self.members is not None:
-            thetas = [block.carry[0] for block in self.blocks]
-            theta = self._take(thetas, self.backend.asarray(rows, "int64"))
+        thetas = [block.carry[0] for block in self.blocks]
+        theta = self._take(thetas, self.backend.asarray(rows, "int64"))
         for start in range(0, len(rows), size):  # all at once may not fit in memory
-            some, data = slice(start, min(start + size, len(rows))), self.data
-            if self.members is not None:
-                data = self._pick_data(data, rows[some])
-            arrays = [theta if self.members is None else theta[some, :]]
-            arrays += [a if a is None else a[..., :samples, :] for a in data]
-            found.append(self._loss(*arrays).reshape(-1))
+            some = slice(start, min(start + size, len(rows)))
+            found.append(self._loss(theta[some, :], *self._pick_data(data, rows[some])).reshape(-1))
         return np.concatenate(found)[:count]
 
-    def _loss(self, theta: Array, *parts: Array | None) -> np.ndarray:
+    def _loss(self, theta: Array, *data: Array | None) -> np.ndarray:
         """The loss, on the host."""
-        xp, to_host = self.xp, self.backend.to_host
-        quick = not self.backend.eager and self.backend.near and is_ours(self.step)
+        xp, to_host, step = self.xp, self.backend.to_host, self.step
+        quick = not self.backend.eager and self.backend.near and is_ours(step)
         if quick:  # where each operation alone takes long, by NumPy instead
             xp = np
-            theta, parts = to_host(theta), tuple(a if a is None else to_host(a) for a in parts)
-        network, (x, target, weight) = self.step.network, parts
-        with np.errstate(all="ignore"):
-            output = network.apply(xp, network._views(xp, theta), x)
-            value = evaluate(self.step.loss, xp, output, target, weight)[0]
+            theta, data = to_host(theta), tuple(a if a is None else to_host(a) for a in data)
+        params = step.network._views(xp, theta)
+
+        def loss(x: Array, target: Array, weight: Array | None) -> Any:
+            with np.errstate(all="ignore"):
+                output = step.network.apply(xp, params, x)
+                return evaluate(step.loss, xp, output, target, weight)[0]
+
+        if self.members is None and step.splits and not quick:
+            size = step.network.extent(None, data[0].shape[-2])
+            return np.asarray(to_host(self.backend.mean_over(loss, data, size, self.threads)))
+        value = loss(*data)
         return np.asarray(value if quick else to_host(value))
 
     def release(self) -> None:

@@ -211,15 +211,17 @@ def fit(
             check_dtype(backend, theta, "theta", x, "x")
         network._check(fresh, x, None, None)
         data = _prepare(backend, network, loss, fresh, x, y, sample_weight)
-        moments = optimizer.init(fresh) if state is None else optimizer.resume(fresh, state)
-        first = (fresh, moments)
+        if state is None:
+            moments = optimizer.init(fresh)
+        else:
+            moments = backend.copy(optimizer.resume(fresh, state))
+        first = (fresh if theta is None else backend.copy(fresh), moments)
         batches = Batches(backend, int(x.shape[-2]), batch_size, shuffle, shuffle_seed)
         step = TrainingStep(backend.xp, network, loss, optimizer)
         if members is not None and block is None:
             block = _block(backend, network, x, batches)
         elif block is not None:
             block = _checks.whole("block", block)
-        first = backend.copy(first)
         if threads is not None:
             threads = _checks.whole("threads", threads)
         kept = backend.kept(step, data, members, block, threads)

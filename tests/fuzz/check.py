@@ -183,7 +183,7 @@ class _Member:
         steps = self.true.steps
         each = len(steps) // sum(self.case.epochs)
         first = (self.done + max(0, self.fail - 2)) * each
-        last = min((self.done + self.fail) * each, len(steps) - 1)
+        last = (self.done + min(self.fail, self.epochs)) * each
         reasons = []
         for k in range(first, last + 1):
             begins = k == self.done * each and self._bad(k)
@@ -199,4 +199,12 @@ class _Member:
     def _bad(self, k: int) -> bool:
         """Whether the parameters before step ``k``, or the loss with them, may be infinite."""
         theta, loss = self.true.steps[k]
-        return self._spoilt(theta) or loss is None or not np.isfinite(self._own(loss).r).all()
+        losses, checked = [loss], self.done + self.fail - 1
+        if k * sum(self.case.epochs) == checked * (len(self.true.steps) - 1):
+            if self.fail > self.epochs:  # no step follows
+                losses = []
+            if self.fail > self.epochs or self.case.options["acc_goal"]:
+                losses.append(self.true.look(checked))
+        return self._spoilt(theta) or not all(
+            loss is not None and np.isfinite(self._own(loss).r).all() for loss in losses
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,13 +18,15 @@ from tests.fuzz.updates import UPDATES
 class Truth:
     """``theta`` before each epoch and after the last, the loss and accuracy of each epoch.
 
-    ``steps`` is ``theta`` before each step with the loss of its batch, and that after the last.
+    ``steps`` is ``theta`` before each step with the loss of its batch, and that after the last;
+    ``look`` gives the loss of the first batch of the data with ``theta`` after so many epochs.
     """
 
     theta: list[Ball] = field(default_factory=list)
     loss: list[Ball] = field(default_factory=list)
     accuracy: list[np.ndarray | None] = field(default_factory=list)
     steps: list[tuple[Ball, Ball | None]] = field(default_factory=list)
+    look: Callable[[int], Ball] = field(default=lambda epochs: NotImplemented)
 
 
 def truth(case: Case, **more: Any) -> Truth:
@@ -35,16 +38,23 @@ def truth(case: Case, **more: Any) -> Truth:
     name, options = case.optimizer[0], {**case.optimizer[1], **more}
     state: dict[str, Any] = {}
     found = Truth()
+
+    def step(theta: Ball, rows: Any) -> tuple[Ball, np.ndarray | None, Ball]:
+        chosen = data[:, rows], t[:, rows], None if weight is None else weight[:, rows]
+        return expected.step(case.layers, case.loss, theta, *chosen)
+
+    def look(epochs: int) -> Ball:
+        with np.errstate(all="ignore"):
+            return step(found.theta[epochs], slice(case.options["batch_size"]))[0]
+
+    found.look = look
     with np.errstate(all="ignore"):
         for orders in case.orders():
             found.theta.append(theta)
             total: Any = None
             rate: Any = None
             for rows in orders:
-                value, accuracy, grad = expected.step(
-                    case.layers, case.loss, theta, data[:, rows], t[:, rows],
-                    None if weight is None else weight[:, rows],
-                )  # fmt: skip
+                value, accuracy, grad = step(theta, rows)
                 found.steps.append((theta, value))
                 theta, state = UPDATES[name](theta, grad, state, **options)
                 share = len(rows) / x.shape[-2]

@@ -333,6 +333,19 @@ class Backend(ABC):
         """How many threads independent runs are spread over: one where the library has its own."""
         return 1
 
+    def mean_over(
+        self, work: Callable[..., Any], data: Data, size: Size, threads: int | None = None
+    ) -> Any:
+        """The mean over the samples of what ``work`` finds to be the mean over some of them.
+
+        Args:
+            work: is given the data of some samples.
+            data: those of all.
+            size: of what is computed, for all of them.
+            threads: as for `runner`.
+        """
+        return work(*data)
+
     def run(
         self,
         step: Step,

@@ -22,6 +22,21 @@ class Setting:
     shared: bool
 
 
+def mkl(put: Callable[[int], int]) -> Setting:
+    """A thread's own number of MKL, 0 where it has none and follows that of the process.
+
+    Args:
+        put: ``MKL_Set_Num_Threads_Local``, which returns what was there before.
+    """
+
+    def get() -> int:
+        before = put(0)  # there is no other way to ask
+        put(before)
+        return before
+
+    return Setting(get, put, shared=False)
+
+
 class Held:
     """``with held():`` holds settings to 1, for any number of threads at once.
 

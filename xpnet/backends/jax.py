@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from typing import Any
 
 import numpy as np
@@ -108,11 +108,12 @@ class JaxBackend(Backend):
     def context(self, size: Size | None = None) -> AbstractContextManager[Any]:
         # Both are for the user's own code; members and promotion by NumPy's rules are ours.
         jax = self._import()
+        rank, dtype = jax.config.jax_numpy_rank_promotion, jax.config.jax_numpy_dtype_promotion
+        if (rank, dtype) == ("allow", "standard"):
+            return nullcontext()
         ours = ExitStack()
-        if jax.config.jax_numpy_rank_promotion != "allow":
-            ours.enter_context(jax.numpy_rank_promotion("allow"))
-        if jax.config.jax_numpy_dtype_promotion != "standard":
-            ours.enter_context(jax.numpy_dtype_promotion("standard"))
+        ours.enter_context(jax.numpy_rank_promotion("allow"))
+        ours.enter_context(jax.numpy_dtype_promotion("standard"))
         return ours
 
     def prepare(self, dtype: str) -> None:
@@ -163,9 +164,10 @@ class JaxBackend(Backend):
             except Exception as error:
                 _explain(error)
                 raise
-            with suppress(IndexError):  # the first call has compiled it; others ask no more
-                require_unchanged(step, foreign.pop(), lambda v: isinstance(v, tracer))
-                twice(carry, data)
+            if foreign:  # the first call has compiled it; others ask no more
+                with suppress(IndexError):
+                    require_unchanged(step, foreign.pop(), lambda v: isinstance(v, tracer))
+                    twice(carry, data)
             return result
 
         def twice(carry: Carry, data: Data) -> None:

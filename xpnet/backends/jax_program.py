@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from xpnet.backends.base import Array, Carry, Data, Metrics, Step
@@ -91,7 +92,7 @@ def compiled(step: Step) -> Any:
     @lru_cache(maxsize=2)
     def numbers(dtype: Any) -> Array:
         """All operands in one array, which is handed over sooner than many."""
-        return jnp.asarray(values, dtype)
+        return jnp.asarray(np.asarray(values, dtype))
 
     def run(n: int, rewrite: bool, carry: Carry, data: Data, orders: Array | None) -> Any:
         given = numbers(carry[0].dtype) if values else ()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -12,12 +13,17 @@ from xpnet.backends.base import Array, Backend, Carry, Data, Runner, Size, Step,
 from xpnet.backends.numpy_program import NumPyProgram
 from xpnet.backends.numpy_threads import (
     ONE_BLAS_THREAD,
+    WORTH,
     ThreadedProgram,
+    can_hold_blas,
     threads_for,
     worth_holding,
 )
 from xpnet.backends.replay import Buffers, Replay, kept
 from xpnet.backends.tape import Untraceable
+
+SHARE = 512
+"""Of how many samples at a time threads find a mean: their arrays stay in a core's cache."""
 
 
 class NumPyBackend(Backend):
@@ -85,6 +91,21 @@ class NumPyBackend(Backend):
 
     def workers(self, threads: int | None = None) -> int:
         return threads or cores()
+
+    def mean_over(
+        self, work: Callable[..., Any], data: Data, size: Size, threads: int | None = None
+    ) -> Any:
+        count, samples = threads or cores(), data[0].shape[-2]
+        if count == 1 or size.product < WORTH or not can_hold_blas():
+            return work(*data)
+        parts = [slice(a, min(a + SHARE, samples)) for a in range(0, samples, SHARE)]
+
+        def share(rows: slice) -> Any:
+            mean = work(*(None if a is None else a[..., rows, :] for a in data))
+            return mean * ((rows.stop - rows.start) / samples)
+
+        with ONE_BLAS_THREAD(), ThreadPoolExecutor(count) as pool:
+            return sum(pool.map(share, parts))
 
     def kept(self, step: Step, data: Data, *also: Any) -> Any:
         return kept(self, step, data, *also)

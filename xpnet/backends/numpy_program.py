@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Callable
@@ -36,6 +37,11 @@ class _Chain:
     """Elementwise nodes of one shape that run block by block."""
 
     nodes: list[Node] = field(default_factory=list)
+
+
+def _each(arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """Each array once."""
+    return list({id(array): array for array in arrays}.values())
 
 
 def _nbytes(node: Node) -> int:
@@ -460,11 +466,11 @@ class NumPyProgram(Program):
                 if gone and not any(temps[arg] is b for b in spare):
                     spare.append(temps[arg])
             calls.append(self._ufunc(node, args, out))
-        for written in writes:
-            for read in reads:
-                same = read.__array_interface__ == written.__array_interface__
-                if not same and np.may_share_memory(read, written):
-                    raise Untraceable("a chain that reads what an earlier block has overwritten")
+        for written, read in itertools.product(_each(writes), _each(reads)):
+            if read is written or not np.may_share_memory(read, written):
+                continue
+            if read.__array_interface__ != written.__array_interface__:
+                raise Untraceable("a chain that reads what an earlier block has overwritten")
         names = list(columns)
         rows = list(zip(*(columns[name] for name in names), strict=True))
         self.lines.append(f"for {', '.join(names)}, in {self.name(rows)}:")

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.backends.base import Carry, Data, Metrics, cores
-from xpnet.backends.held import Held, Setting
+from xpnet.backends.held import Held, Setting, mkl
 from xpnet.backends.numpy_program import NumPyProgram
 from xpnet.backends.program import elementwise
 from xpnet.backends.tape import Node, Recording, Untraceable, record
@@ -32,7 +32,7 @@ WORTH = 1 << 26
 """From how many multiplications a step on, splitting it is faster than waiting for one another."""
 
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 19
 """How much of each array a block holds.
 
 Smaller ones would stay in a core's cache, but every call takes Python's lock for a moment, and
@@ -67,8 +67,7 @@ def _blas() -> list[Setting]:
             if library[f"{prefix}openblas_get_parallel{suffix}"]() != OPENMP:
                 return [Setting(get, put, shared=True)]
     with suppress(AttributeError):
-        get, put = library.MKL_Get_Max_Threads, library.MKL_Set_Num_Threads_Local
-        return [Setting(get, put, shared=False)]
+        return [mkl(library.MKL_Set_Num_Threads_Local)]
     with suppress(AttributeError):  # OpenBLAS on OpenMP, where each thread has its own number
         return [Setting(library.omp_get_max_threads, library.omp_set_num_threads, shared=False)]
     return _found_by_threadpoolctl()
@@ -84,9 +83,11 @@ def _found_by_threadpoolctl() -> list[Setting]:
         return []
     found = []
     for library in importlib.import_module("threadpoolctl").ThreadpoolController().lib_controllers:
-        own = library.internal_api == "mkl" or getattr(library, "threading_layer", "") == "openmp"
-        if library.internal_api in ("openblas", "mkl"):
+        if library.internal_api == "mkl":
+            found.append(mkl(library.dynlib.MKL_Set_Num_Threads_Local))
+        if library.internal_api == "openblas":
             put = getattr(library, "_real_set_num_threads", library.set_num_threads)
+            own = getattr(library, "threading_layer", "") == "openmp"
             found.append(Setting(library.get_num_threads, put, shared=not own))
     return found
 

@@ -17,6 +17,8 @@ import math
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import lru_cache
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -112,6 +114,12 @@ def root_of(node: Node) -> Node:
     while node.op in VIEWS:
         node = node.args[0]
     return node
+
+
+@lru_cache(maxsize=64)
+def _code(source: str) -> CodeType:
+    """Compiled text: programs of one step, for other threads or blocks, often have the same."""
+    return compile(source, "<xpnet step>", "exec")
 
 
 class Program(ABC):
@@ -511,7 +519,7 @@ class Program(ABC):
             f"    return k + 1, ({''.join(f'{name}, ' for name in counters)})",
         ]
         self.source = "\n".join(lines)
-        exec(compile(self.source, "<xpnet step>", "exec"), self.globals)
+        exec(_code(self.source), self.globals)
         self._run = self.globals.pop("run")  # or it would keep its own globals, and the buffers
 
     @property

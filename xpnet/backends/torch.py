@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.backends.base import Array, Backend, Data, Runner, Size, Step
-from xpnet.backends.held import Held, Setting
+from xpnet.backends.held import Held, Setting, mkl
 from xpnet.backends.replay import Replay, kept
 
 WORTH = 1 << 15
@@ -35,19 +35,8 @@ def _threads() -> list[Setting]:
     # To ask PyTorch is what makes it set up a thread's numbers, which it must not do later.
     found = [Setting(torch.get_num_threads, openmp, shared=False)]
     with suppress(AttributeError):
-        found.append(_mkl(library.MKL_Set_Num_Threads_Local))
+        found.append(mkl(library.MKL_Set_Num_Threads_Local))
     return found
-
-
-def _mkl(put: Callable[[int], int]) -> Setting:
-    """A thread's own number of MKL, 0 where it has none and follows OpenMP's."""
-
-    def get() -> int:
-        before = put(0)  # which is what it returns, and there is no other way to ask
-        put(before)
-        return before
-
-    return Setting(get, put, shared=False)
 
 
 ONE_THREAD = Held(_threads)
