@@ -582,6 +582,8 @@ def test_classes_out_of_range_and_rows_that_are_not_one_hot_are_named(backend):
         low, high = min(value, 0), max(value, 2)
         wrong(bad, "int64", f"y must hold classes from 0 to 2, as many as the network has outputs, "
               f"not {low} to {high}.")  # fmt: skip
+    wrong(classes + 1, "int64", "outputs, not 1 to 3; use y - 1.")
+    wrong(classes + 2, "int64", "outputs, not 2 to 4; use y - 2.")
     for row in ([0, 0, 0], [1, 1, 0], [0, 2, 0], [1, -1, 1]):
         bad = onehot.copy()
         bad[4] = row
@@ -593,6 +595,22 @@ def test_classes_out_of_range_and_rows_that_are_not_one_hot_are_named(backend):
     wrong(classes[:20], "int64", ("y must hold integer classes of shape (21,)", "(20,)"))
     wrong(classes, "float64", ("y must hold integer classes of shape (21,)", "(21,)"))
     wrong(onehot[:, :2], "float64", ("be one-hot of shape (21, 3)", "(21, 2)"))
+
+
+@pytest.mark.parametrize(
+    ("names", "cure"),
+    [
+        (np.array(["b", "a"])[np.arange(21) % 2], "np.unique(y, return_inverse=True)[1]"),
+        ((np.arange(21) % 2).astype(object), 'y.astype("float64")'),
+    ],
+    ids=["text", "objects"],
+)
+def test_labels_of_another_kind_are_told_how_they_become_numbers(names, cure):
+    net = xn.Sequential(xn.Linear(2, 2))
+    x, _ = xn.datasets.xor()
+    raises(TypeError, ("y must hold real numbers", f"; use {cure}."),
+           lambda: fit(x, names, network=net, loss=xn.CrossEntropy()))  # fmt: skip
+    fit(x, eval(cure, {"np": np, "y": names}).astype("int64"), network=net, loss=xn.CrossEntropy())
 
 
 def test_a_loss_by_itself_checks_its_arrays(backend):
@@ -879,6 +897,7 @@ def test_a_layer_that_is_not_there_is_named_with_those_that_are(owner):
          lambda: xn.Sequential([xn.Linear(2, 1)])),
         ("weight_init must be an initializer such as HeNormal(), not <class "
          "'xpnet.initializers.Zeros'>; write Zeros().", lambda: xn.Linear(2, 1, xn.Zeros)),
+        ("; write Linear(in_features, out_features).", lambda: xn.Sequential(xn.Linear)),
         ("; write MSE().", lambda: fit(*xn.datasets.xor(), loss=xn.MSE)),
         ("; write Adam().", lambda: fit(*xn.datasets.xor(), optimizer=xn.Adam)),
         ("network must be a Sequential, not 'net'.", lambda: xn.Model("net", np.zeros(3))),
@@ -1112,6 +1131,8 @@ def test_what_torch_makes_by_default_and_where_is_nothing_to_a_run(loss):
         finally:
             torch.set_default_dtype(default)
     with torch.inference_mode():
+        within.append(run())
+    with torch.autocast("cpu"):  # it would round what is multiplied to bfloat16
         within.append(run())
     for made in within:
         for here, there in zip(made, usual, strict=True):

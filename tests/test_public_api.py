@@ -51,6 +51,15 @@ NUMPY_ALLOWED = {
 reader, and why. No other array library may be imported or named in code there."""
 
 
+def test_callbacks_are_there_on_first_use():
+    code = (
+        "import sys, xpnet; assert 'xpnet.callbacks' not in sys.modules; xpnet.callbacks.LogLines"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="no attribute 'callback'"):
+        xpnet.callback  # noqa: B018
+
+
 def public_modules() -> list[str]:
     return [
         module.name

@@ -1,6 +1,8 @@
 """xpnet: neural networks with hand-written back-propagation on any array library."""
 
-# The first of the imports, for a Ctrl-C during the others, and for what these would not find.
+from importlib import import_module as _import_module
+
+# The first of ours, for a Ctrl-C during the others, and for what these would not find.
 from xpnet import _interrupt, _needs, backends, datasets  # noqa: F401
 from xpnet.backends import snapshot as _snapshot
 from xpnet.history import History
@@ -22,6 +24,13 @@ from xpnet.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, Optimizer, RMS
 from xpnet.training import Callback, Run, fit
 
 _snapshot.remember()  # behind all the imports
+
+
+def __getattr__(name: str) -> object:
+    if name != "callbacks":
+        raise AttributeError(f"module 'xpnet' has no attribute {name!r}")
+    return _import_module("xpnet.callbacks")  # on first use: few programs have any
+
 
 __version__ = "0.1.0"
 

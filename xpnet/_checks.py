@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -62,8 +63,18 @@ def instance(name: str, value: Any, kind: type, wanted: str) -> None:
     """Raise unless ``value`` is a ``kind``, which is ``wanted``; a class lacks its brackets."""
     if not isinstance(value, kind):
         call = isinstance(value, type) and issubclass(value, kind)
-        hint = f"; write {value.__name__}()" if call else ""
+        hint = f"; write {value.__name__}({_asks(value)})" if call else ""
         raise TypeError(f"{name} must be {wanted}, not {shown(value)}{hint}.")
+
+
+def _asks(kind: type) -> str:
+    """The names of what a class must be given; ``None`` where it is no such value is no default."""
+    return ", ".join(
+        name
+        for name, p in inspect.signature(kind).parameters.items()
+        if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        and (p.default is p.empty or (p.default is None and "None" not in str(p.annotation)))
+    )
 
 
 def given(**arrays: Any) -> None:

@@ -186,7 +186,7 @@ def _either(shapes: tuple[tuple[int, ...], ...]) -> str:
 
 def _check_real(backend: backends.Backend, y: Array) -> None:
     if not backend.xp.isdtype(y.dtype, ("bool", "integral", "real floating")):
-        raise TypeError(f"y must hold real numbers, not {y.dtype}.")
+        raise TypeError(f"y must hold real numbers, not {y.dtype}; use {backend.coded('y', y)}.")
 
 
 def looks(backend: backends.Backend, check: bool | None) -> bool:
@@ -237,7 +237,8 @@ def prepare_weight(
             f"not {_plain(weight.shape)}."
         )
     if not xp.isdtype(weight.dtype, ("bool", "integral", "real floating")):
-        raise TypeError(f"sample_weight must hold real numbers, not {weight.dtype}.")
+        cure = backend.cast("sample_weight", weight)
+        raise TypeError(f"sample_weight must hold real numbers, not {weight.dtype}; use {cure}.")
     if not xp.isdtype(weight.dtype, "real floating"):
         weight = xp.astype(weight, dtype)
     # By the greatest first, so that weights of any scale have a sum; by its root, twice, since JAX
@@ -570,9 +571,10 @@ class CrossEntropy(Loss):
         if self._holds_classes(backend, shape, y):
             low, high = int(backend.to_host(xp.min(y))), int(backend.to_host(xp.max(y)))
             if low < 0 or high >= outputs:
+                hint = f"; use y - {low}" if low > 0 and high - low < outputs else ""
                 raise ValueError(
                     f"y must hold classes from 0 to {outputs - 1}, as many as the network has "
-                    f"outputs, not {low} to {high}."
+                    f"outputs, not {low} to {high}{hint}."
                 )
             return True
         if xp.isdtype(y.dtype, "bool"):

@@ -261,7 +261,7 @@ class Population:
 
     def losses(self, rows: np.ndarray, samples: int) -> np.ndarray:
         """What the losses of these members are now, on the first so many samples."""
-        data = tuple(
+        data: Any = tuple(
             a if a is None or a.shape[-2] == samples else a[..., :samples, :] for a in self.data
         )
         if self.members is None:
@@ -276,7 +276,7 @@ class Population:
             found.append(self._loss(theta[some, :], *self._pick_data(data, rows[some])).reshape(-1))
         return np.concatenate(found)[:count]
 
-    def _loss(self, theta: Array, *data: Array | None) -> np.ndarray:
+    def _loss(self, theta: Array, *data: Any) -> np.ndarray:
         """The loss, on the host."""
         xp, to_host, step = self.xp, self.backend.to_host, self.step
         quick = not self.backend.eager and self.backend.near and is_ours(step)

@@ -241,6 +241,10 @@ class Backend(ABC):
             return f"{name}.real"
         return self._cast(name, dtype or self._floats())
 
+    def coded(self, name: str, array: Array) -> str:
+        """How one writes labels as numbers: the cure in an error, as of `cast`."""
+        return self.cast(name, array)
+
     def _cast(self, name: str, dtype: str) -> str:
         return f'{name}.astype("{dtype}")'
 

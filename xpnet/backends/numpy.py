@@ -74,6 +74,11 @@ class NumPyBackend(Backend):
             return f"np.lib.recfunctions.structured_to_unstructured({name})"
         return super().cast(name, array, dtype)
 
+    def coded(self, name: str, array: Array) -> str:
+        if array.dtype.kind in "SUT":
+            return f"np.unique({name}, return_inverse=True)[1]"
+        return super().coded(name, array)
+
     def frozen(self, array: Array) -> Array:
         array = self.copy(array).view(Shown)
         array.flags.writeable = False

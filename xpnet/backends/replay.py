@@ -146,9 +146,9 @@ class Replay:
 
 # ---- from one training to the next
 
-DATA_BYTES, PROGRAM_BYTES = 1 << 20, 1 << 22
-"""How large the data, and all buffers of the programs, may be that are kept: what is larger takes
-longer to train on than to record."""
+DATA_BYTES, PROGRAM_BYTES, ALL_BYTES = 1 << 23, 1 << 24, 1 << 26
+"""How large the data, and all buffers of the programs, may be that are kept for a training, and for
+all of them: what is larger takes longer to train on than to record."""
 
 NETWORKS, PER_NETWORK = 8, 2
 """Of how many networks programs are kept, and of each for how many steps or data."""
@@ -162,11 +162,13 @@ class Kept:
         says: what must be equal: the step, where, in which shapes.
         data: copies that nobody else has, which the programs have computed with.
         programs: those of each runner; empty before there are any.
+        nbytes: how much memory they hold.
     """
 
     says: Any
     data: Data
     programs: list[dict[tuple[Any, ...], tuple[Data, Any]]] = field(default_factory=list)
+    nbytes: int = 0
 
     def lend(self, runners: Sequence[Runner]) -> None:
         """Give the programs to new runners."""
@@ -183,15 +185,20 @@ class Kept:
             known, runner.programs = runner.programs, {}  # type: ignore[attr-defined]
             self.programs.append({k: v for k, v in known.items() if isinstance(v[1], Program)})
         made = [program for known in self.programs for _, program in known.values()]
-        if made and sum(program.nbytes for program in made) <= PROGRAM_BYTES:
+        self.nbytes = sum(program.nbytes for program in made)
+        if made and self.nbytes <= PROGRAM_BYTES:
             with _LOCK:
                 ref, entries = _SHELF.pop(id(network), (None, []))
                 if ref is None or ref() is not network:
                     number = id(network)
                     ref, entries = weakref.ref(network, lambda _: _SHELF.pop(number, None)), []
                 _SHELF[id(network)] = ref, [*entries, self][-PER_NETWORK:]
-                while len(_SHELF) > NETWORKS:
+                while len(_SHELF) > NETWORKS or _held() > ALL_BYTES:
                     _SHELF.pop(next(iter(_SHELF)), None)
+
+
+def _held() -> int:
+    return sum(entry.nbytes for _, entries in list(_SHELF.values()) for entry in entries)
 
 
 _LOCK = threading.RLock()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -41,12 +41,6 @@ def _threads() -> list[Setting]:
 
 ONE_THREAD = Held(_threads)
 """``with ONE_THREAD():`` PyTorch computes on the thread that calls it."""
-
-
-@contextmanager
-def _alone(plain: AbstractContextManager[Any]) -> Iterator[None]:
-    with ONE_THREAD(), plain:
-        yield
 
 
 class TorchBackend(Backend):
@@ -134,15 +128,18 @@ class TorchBackend(Backend):
         return str(self.device)
 
     def context(self, size: Size | None = None) -> AbstractContextManager[Any]:
-        # Gradients are ours: a tensor that asks for autograd must not grow a graph here.
+        # Gradients are ours: a tensor that asks for autograd must not grow a graph here. Dtypes are
+        # too: autocast would round what is multiplied to half of the digits.
         torch = self._import()
-        usual = torch.empty(0).device
-        plain: AbstractContextManager[Any] = torch.no_grad()
+        usual, kind = torch.empty(0).device, self.device.type
+        entered: list[AbstractContextManager[Any]] = [torch.no_grad()]
         if usual.type != "cpu" and usual != self.device:
-            plain = _by_itself(torch, self.device)
-        if size is None or self.device.type != "cpu" or size.array >= WORTH:
-            return plain
-        return _alone(plain)
+            entered.append(self.device)  # where numbers become tensors, whatever the caller's is
+        if torch.is_autocast_enabled(kind):
+            entered.append(torch.autocast(kind, enabled=False))
+        if size is not None and kind == "cpu" and size.array < WORTH:
+            entered.append(ONE_THREAD())
+        return entered[0] if len(entered) == 1 else _all(entered)
 
     def _copy(self, array: Array) -> Array:
         return array.detach().clone()  # asarray would hand on that it asks for autograd
@@ -168,7 +165,8 @@ class TorchBackend(Backend):
 
 
 @contextmanager
-def _by_itself(torch: Any, device: Any) -> Iterator[None]:
-    """No autograd, and numbers become tensors on ``device``, whatever the caller's own is."""
-    with torch.no_grad(), device:
+def _all(contexts: list[AbstractContextManager[Any]]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for context in contexts:
+            stack.enter_context(context)
         yield
