@@ -6,7 +6,7 @@ that refuses to be read by the host. With ``XPNET_REQUIRE_GPU=1`` CuPy may not b
 PyTorch and JAX run on their GPU as well.
 
 ``XPNET_ONCE`` names a file for several runs one after the other, as CI has: a test that passed in
-one of them is left out of the others.
+one of them is left out of the others, unless it is about what is installed.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow_on(*backends): slow on these libraries")
+    config.addinivalue_line("markers", "installed: depends on which libraries there are")
     # A shell that runs the tests in the background has them ignore Ctrl-C, and so their programs.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -84,8 +85,9 @@ def pytest_generate_tests(metafunc):
 
 def pytest_collection_modifyitems(config, items):
     passed = set(Path(ONCE).read_text().splitlines()) if ONCE and Path(ONCE).exists() else set()
-    config.hook.pytest_deselected(items=[item for item in items if item.nodeid in passed])
-    items[:] = [item for item in items if item.nodeid not in passed]
+    again = [i for i in items if i.nodeid in passed and not i.get_closest_marker("installed")]
+    config.hook.pytest_deselected(items=again)
+    items[:] = [item for item in items if item not in again]
     for item in items:
         slow = item.get_closest_marker("slow_on")
         if (

@@ -23,6 +23,7 @@ def python(code):
     return result.stdout
 
 
+@pytest.mark.installed
 def test_importing_xpnet_imports_no_optional_library():
     python(
         """
@@ -37,6 +38,7 @@ assert not found, found
     )
 
 
+@pytest.mark.installed
 def test_a_run_on_numpy_imports_no_other_library():
     python(
         """
@@ -78,6 +80,7 @@ except ValueError as error:
     assert f"pip install {extra}" in text
 
 
+@pytest.mark.installed
 def test_available_says_for_every_library_what_it_can_do_or_why_not():
     found = backends.available()
     assert tuple(found) == backends.NAMES == ("numpy", "cupy", "torch", "jax", "strict")

@@ -597,20 +597,27 @@ def test_classes_out_of_range_and_rows_that_are_not_one_hot_are_named(backend):
     wrong(onehot[:, :2], "float64", ("be one-hot of shape (21, 3)", "(21, 2)"))
 
 
+NAMES = np.array(["b", "a"])[np.arange(21) % 2]
+
+
 @pytest.mark.parametrize(
     ("names", "cure"),
     [
         (np.array(["b", "a"])[np.arange(21) % 2], "np.unique(y, return_inverse=True)[1]"),
-        ((np.arange(21) % 2).astype(object), 'y.astype("float64")'),
+        (
+            np.array(["b", "a"], dtype=object)[np.arange(21) % 2],
+            "np.unique(y, return_inverse=True)[1]",
+        ),
+        ((np.arange(21) % 2).astype(object), 'y.astype("int64")'),
     ],
-    ids=["text", "objects"],
+    ids=["text", "text in objects", "numbers in objects"],
 )
 def test_labels_of_another_kind_are_told_how_they_become_numbers(names, cure):
     net = xn.Sequential(xn.Linear(2, 2))
     x, _ = xn.datasets.xor()
     raises(TypeError, ("y must hold real numbers", f"; use {cure}."),
            lambda: fit(x, names, network=net, loss=xn.CrossEntropy()))  # fmt: skip
-    fit(x, eval(cure, {"np": np, "y": names}).astype("int64"), network=net, loss=xn.CrossEntropy())
+    fit(x, eval(cure, {"np": np, "y": names}), network=net, loss=xn.CrossEntropy())
 
 
 def test_a_loss_by_itself_checks_its_arrays(backend):

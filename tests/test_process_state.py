@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import xpnet as xn
-from xpnet.backends.held import Held, Setting
+from xpnet.backends.held import Held, Setting, mkl
 
 DATA = np.random.default_rng(0)
 X, Y = DATA.standard_normal((60, 64)), DATA.integers(0, 10, 60)
@@ -400,6 +400,30 @@ def test_a_setting_that_follows_another_is_read_before_that_is_held():
     assert follows.get() == 2
 
 
+def test_mkls_own_number_is_never_away_where_ctrl_c_may_fall():
+    number, seen = [3], set()
+
+    def put(n, _=None):
+        number[0], before = n, number[0]
+        return before
+
+    setting = mkl(put)
+
+    def trace(frame, event, arg):
+        if frame.f_code is not setting.get.__code__:
+            return None
+        frame.f_trace_opcodes = True
+        seen.add(number[0])
+        return trace
+
+    sys.settrace(trace)
+    try:
+        assert setting.get() == 3
+    finally:
+        sys.settrace(None)
+    assert seen == {3}
+
+
 def test_a_setting_that_somebody_else_changed_meanwhile_is_left_to_them():
     values = [4]
     held = Held(lambda: [setting(values)])
@@ -451,7 +475,7 @@ def test_ctrl_c_on_the_way_in_or_out_leaves_it_as_it_was(shared, at):
 
 HAMMER = """
 import _thread, threading, time
-from xpnet.backends.held import Held, Setting
+from xpnet.backends.held import Held, Setting, mkl
 
 values, rounds, waiting = [4], 0, threading.Event()
 held = Held(lambda: [Setting(lambda: values[0], lambda n: values.__setitem__(0, n), {shared})])

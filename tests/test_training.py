@@ -7,6 +7,7 @@ import itertools
 import pickle
 import subprocess
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -899,6 +900,61 @@ def test_a_training_that_goes_on_records_nothing_anew(backend, recordings, optio
     # … and nothing of it is seen: the digits are those of networks that were never trained before.
     np.testing.assert_array_equal(one, again_and_again(backend, fresh(), x, y, fits=1, **options))
     np.testing.assert_array_equal(five, again_and_again(backend, fresh(), x, y, fits=5, **options))
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_state_that_an_optimizer_did_not_make_anew_is_not_written_into(backend, plain):
+    x, y = xor(backend)
+    net = fresh()
+    theta = net.init(0, like=x)
+    own = backend.asarray(np.zeros(net.size), "float64")
+
+    class Follows(xn.SGD):
+        def slots(self, xp, theta):
+            return {"slow": theta, "v": own}
+
+        def step(self, xp, theta, grad, state):
+            if plain and backend.eager:
+                float(grad[0] * 0)  # which cannot be recorded
+            state["v"] *= 0.9
+            state["v"] += grad
+            theta = theta - self.lr * state["v"]
+            state["slow"] += 0.5 * (theta - state["slow"])
+            return theta, state
+
+    def run():
+        options = {"loss": LOSS, "optimizer": Follows(lr=0.1), "epochs": 5, "theta": theta}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            return backend.to_host(xn.fit(net, x, y, **options).theta)
+
+    before = np.array(backend.to_host(theta))
+    first = run()
+    np.testing.assert_array_equal(run(), first)
+    np.testing.assert_array_equal(backend.to_host(theta), before)
+    assert not backend.to_host(own).any()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_last_look_finds_infinite_what_the_next_step_would(threads):
+    # On two threads each has its own share of a sum, which overflows or not.
+    net = xn.Sequential(xn.Linear(256, 256), xn.Linear(256, 1))
+    x, y = np.zeros((4096, 256), "float32"), np.zeros((4096, 1), "float32")
+    theta = np.zeros(net.size, "float32")
+    theta[-1] = 1.0
+    found = []
+    for lr in (1.2e17, 1.8e17, 2.5e17):  # a loss of 4 lr²: 4096 of them, or 2048, are too many
+        stops = []
+        for epochs in (1, 2):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)
+                model = xn.fit(net, x, y, loss=xn.MSE(), optimizer=xn.SGD(lr=lr), epochs=epochs,
+                               theta=theta, threads=threads)  # fmt: skip
+            stops.append(min(2, model.history.diverged or 3))
+        assert stops[0] == stops[1], lr
+        found.append(stops[0])
+    assert found == sorted(found, reverse=True)
+    assert found[-1] == 2
 
 
 def test_data_that_were_changed_in_place_are_seen_by_the_next_training(backend):

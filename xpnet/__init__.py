@@ -1,5 +1,6 @@
 """xpnet: neural networks with hand-written back-propagation on any array library."""
 
+import typing as _typing
 from importlib import import_module as _import_module
 
 # The first of ours, for a Ctrl-C during the others, and for what these would not find.
@@ -25,11 +26,14 @@ from xpnet.training import Callback, Run, fit
 
 _snapshot.remember()  # behind all the imports
 
+if _typing.TYPE_CHECKING:
+    from xpnet import callbacks
+else:
 
-def __getattr__(name: str) -> object:
-    if name != "callbacks":
-        raise AttributeError(f"module 'xpnet' has no attribute {name!r}")
-    return _import_module("xpnet.callbacks")  # on first use: few programs have any
+    def __getattr__(name: str) -> object:
+        if name != "callbacks":
+            raise AttributeError(f"module 'xpnet' has no attribute {name!r}")
+        return _import_module("xpnet.callbacks")  # on first use: few programs have any
 
 
 __version__ = "0.1.0"
@@ -69,6 +73,7 @@ __all__ = [
     "XavierUniform",
     "Zeros",
     "backends",
+    "callbacks",
     "datasets",
     "fit",
 ]

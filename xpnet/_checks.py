@@ -72,9 +72,14 @@ def _asks(kind: type) -> str:
     return ", ".join(
         name
         for name, p in inspect.signature(kind).parameters.items()
-        if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-        and (p.default is p.empty or (p.default is None and "None" not in str(p.annotation)))
+        if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and (p.default is p.empty or _unlike(p))
     )
+
+
+def _unlike(parameter: inspect.Parameter) -> bool:
+    if parameter.default is not None or parameter.annotation is parameter.empty:
+        return False
+    return "None" not in str(parameter.annotation)
 
 
 def given(**arrays: Any) -> None:

@@ -290,11 +290,11 @@ class Population:
                 output = step.network.apply(xp, params, x)
                 return evaluate(step.loss, xp, output, target, weight)[0]
 
-        if self.members is None and step.splits and not quick:
-            size = step.network.extent(None, data[0].shape[-2])
-            return np.asarray(to_host(self.backend.mean_over(loss, data, size, self.threads)))
-        value = loss(*data)
-        return np.asarray(value if quick else to_host(value))
+        if quick:
+            return np.asarray(loss(*data))
+        if self.members is None and step.splits:
+            return to_host(self.backend.mean_over(loss, theta, data, self.threads))
+        return to_host(loss(*data))
 
     def release(self) -> None:
         """Take the members out of the buffers of their runners, which others may use now."""

@@ -211,11 +211,9 @@ def fit(
             check_dtype(backend, theta, "theta", x, "x")
         network._check(fresh, x, None, None)
         data = _prepare(backend, network, loss, fresh, x, y, sample_weight)
-        if state is None:
-            moments = optimizer.init(fresh)
-        else:
-            moments = backend.copy(optimizer.resume(fresh, state))
-        first = (fresh if theta is None else backend.copy(fresh), moments)
+        moments = optimizer.init(fresh) if state is None else optimizer.resume(fresh, state)
+        # Copies, which a step may write into, as these may be somebody's: a state too that is new.
+        first = (fresh if theta is None else backend.copy(fresh), backend.copy(moments))
         batches = Batches(backend, int(x.shape[-2]), batch_size, shuffle, shuffle_seed)
         step = TrainingStep(backend.xp, network, loss, optimizer)
         if members is not None and block is None:

@@ -49,15 +49,15 @@ def train_all(
     context = multiprocessing.get_context("spawn")
     messages, unwanted = context.Queue(), context.Event()
     with ProcessPoolExecutor(jobs, context, _start, (messages, unwanted)) as pool:
+        waiting: dict[Future[Result | None], int] = {}
+        pressed: list[int] = []
         # Ctrl-C is for this process alone; what is spawned inherits that it is ignored.
         old = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            waiting: dict[Future[Result | None], int] = {
-                pool.submit(_work, i, piece, facts, target): i for i, piece in enumerate(pieces)
-            }
+            for i, piece in enumerate(pieces):
+                waiting[pool.submit(_work, i, piece, facts, target)] = i
             # Raised wherever it falls, it may fall where `wait` has locked half of the futures,
             # which then nobody unlocks.
-            pressed: list[int] = []
             signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
             while waiting and not pressed:
                 finished, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
@@ -71,7 +71,7 @@ def train_all(
             if waiting:
                 unwanted.set()
                 pool.shutdown(cancel_futures=True)
-    return bool(waiting)
+    return bool(pressed)
 
 
 def _here(

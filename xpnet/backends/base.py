@@ -338,14 +338,14 @@ class Backend(ABC):
         return 1
 
     def mean_over(
-        self, work: Callable[..., Any], data: Data, size: Size, threads: int | None = None
+        self, work: Callable[..., Any], theta: Array, data: Data, threads: int | None = None
     ) -> Any:
         """The mean over the samples of what ``work`` finds to be the mean over some of them.
 
         Args:
-            work: is given the data of some samples.
+            work: is given the data of some samples: of those that a step has on one thread.
+            theta: the parameters.
             data: those of all.
-            size: of what is computed, for all of them.
             threads: as for `runner`.
         """
         return work(*data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ class Setting:
     shared: bool
 
 
-def mkl(put: Callable[[int], int]) -> Setting:
+def mkl(put: Callable[..., int]) -> Setting:
     """A thread's own number of MKL, 0 where it has none and follows that of the process.
 
     Args:
@@ -30,9 +31,10 @@ def mkl(put: Callable[[int], int]) -> Setting:
     """
 
     def get() -> int:
-        before = put(0)  # there is no other way to ask
-        put(before)
-        return before
+        # There is no other way to ask than to put 0 and take it back: both in one call of C, with
+        # a second number that is not looked at, since Ctrl-C would fall between two.
+        _, before, _ = itertools.accumulate((0, 0, 0), put)
+        return int(before)
 
     return Setting(get, put, shared=False)
 

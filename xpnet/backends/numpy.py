@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -13,17 +13,13 @@ from xpnet.backends.base import Array, Backend, Carry, Data, Runner, Size, Step,
 from xpnet.backends.numpy_program import NumPyProgram
 from xpnet.backends.numpy_threads import (
     ONE_BLAS_THREAD,
-    WORTH,
     ThreadedProgram,
-    can_hold_blas,
+    shares,
     threads_for,
     worth_holding,
 )
 from xpnet.backends.replay import Buffers, Replay, kept
 from xpnet.backends.tape import Untraceable
-
-SHARE = 512
-"""Of how many samples at a time threads find a mean: their arrays stay in a core's cache."""
 
 
 class NumPyBackend(Backend):
@@ -75,9 +71,13 @@ class NumPyBackend(Backend):
         return super().cast(name, array, dtype)
 
     def coded(self, name: str, array: Array) -> str:
-        if array.dtype.kind in "SUT":
+        kind = array.dtype.kind
+        if kind == "O":
+            with suppress(ValueError):  # of lists of several lengths
+                kind = np.asarray(array[:100].tolist()).dtype.kind
+        if kind in "SUT":
             return f"np.unique({name}, return_inverse=True)[1]"
-        return super().coded(name, array)
+        return self.cast(name, array, "int64" if kind in "iub" else None)
 
     def frozen(self, array: Array) -> Array:
         array = self.copy(array).view(Shown)
@@ -98,19 +98,19 @@ class NumPyBackend(Backend):
         return threads or cores()
 
     def mean_over(
-        self, work: Callable[..., Any], data: Data, size: Size, threads: int | None = None
+        self, work: Callable[..., Any], theta: Array, data: Data, threads: int | None = None
     ) -> Any:
-        count, samples = threads or cores(), data[0].shape[-2]
-        if count == 1 or size.product < WORTH or not can_hold_blas():
+        samples = data[0].shape[-2]
+        count = threads_for((theta, {}), samples, threads)
+        if count == 1:
             return work(*data)
-        parts = [slice(a, min(a + SHARE, samples)) for a in range(0, samples, SHARE)]
 
         def share(rows: slice) -> Any:
             mean = work(*(None if a is None else a[..., rows, :] for a in data))
             return mean * ((rows.stop - rows.start) / samples)
 
         with ONE_BLAS_THREAD(), ThreadPoolExecutor(count) as pool:
-            return sum(pool.map(share, parts))
+            return sum(pool.map(share, shares(samples, count)))
 
     def kept(self, step: Step, data: Data, *also: Any) -> Any:
         return kept(self, step, data, *also)

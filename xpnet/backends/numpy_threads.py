@@ -49,6 +49,12 @@ def threads_for(carry: Carry, batch: int, wanted: int | None) -> int:
     return min(wanted or cores(), batch)
 
 
+def shares(samples: int, threads: int) -> list[slice]:
+    """Which samples each thread has."""
+    edges = [samples * i // threads for i in range(threads + 1)]
+    return [slice(a, b) for a, b in itertools.pairwise(edges)]
+
+
 def _blas() -> list[Setting]:
     """How many threads NumPy's BLAS takes, by its own functions.
 
@@ -199,8 +205,7 @@ class ThreadedProgram:
         vectors = {"theta": theta, **{k: v for k, v in state.items() if v.ndim}}
         self.carry = {k: (given or {}).get(k, np.empty_like(v)) for k, v in vectors.items()}
         samples = data[0].shape[-2] if orders is None else orders.shape[1]
-        edges = [samples * i // threads for i in range(threads + 1)]
-        self.rows = [slice(a, b) for a, b in itertools.pairwise(edges)]
+        self.rows = shares(samples, threads)
         self.gradients = []
         for rows in self.rows:
             part = (

@@ -225,8 +225,9 @@ def kept(backend: Backend, step: Any, data: Data, *also: Any) -> Kept | None:
     """
     arrays = [a for a in data if a is not None]
     parts = [*step.network._leaves, step.network, step.loss, step.optimizer]
-    if sum(_nbytes(backend, a) for a in arrays) > DATA_BYTES or not all(map(_is_ours, parts)):
-        return None
+    large = sum(_nbytes(backend, a) for a in arrays) > DATA_BYTES
+    if large or 16 * step.network.size > PROGRAM_BYTES or not all(map(_is_ours, parts)):
+        return None  # 16 bytes: a parameter, its gradient and two moments in float32
     try:
         said = snapshot(step, {id(array) for array in step.carried})
     except ByIdentity:

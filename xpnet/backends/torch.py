@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -132,14 +132,14 @@ class TorchBackend(Backend):
         # too: autocast would round what is multiplied to half of the digits.
         torch = self._import()
         usual, kind = torch.empty(0).device, self.device.type
-        entered: list[AbstractContextManager[Any]] = [torch.no_grad()]
+        within: AbstractContextManager[Any] = torch.no_grad()
         if usual.type != "cpu" and usual != self.device:
-            entered.append(self.device)  # where numbers become tensors, whatever the caller's is
+            within = _both(within, self.device)  # where numbers become tensors, wherever else
         if torch.is_autocast_enabled(kind):
-            entered.append(torch.autocast(kind, enabled=False))
-        if size is not None and kind == "cpu" and size.array < WORTH:
-            entered.append(ONE_THREAD())
-        return entered[0] if len(entered) == 1 else _all(entered)
+            within = _both(within, torch.autocast(kind, enabled=False))
+        if size is None or kind != "cpu" or size.array >= WORTH:
+            return within
+        return _both(ONE_THREAD(), within)
 
     def _copy(self, array: Array) -> Array:
         return array.detach().clone()  # asarray would hand on that it asks for autograd
@@ -165,8 +165,8 @@ class TorchBackend(Backend):
 
 
 @contextmanager
-def _all(contexts: list[AbstractContextManager[Any]]) -> Iterator[None]:
-    with ExitStack() as stack:
-        for context in contexts:
-            stack.enter_context(context)
+def _both(
+    first: AbstractContextManager[Any], second: AbstractContextManager[Any]
+) -> Iterator[None]:
+    with first, second:
         yield
