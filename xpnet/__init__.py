@@ -6,6 +6,7 @@ from importlib import import_module as _import_module
 # The first of ours, for a Ctrl-C during the others, and for what these would not find.
 from xpnet import _interrupt, _needs, backends, datasets  # noqa: F401
 from xpnet.backends import snapshot as _snapshot
+from xpnet.explanation import Explanation, explain
 from xpnet.history import History
 from xpnet.initializers import (
     Constant,
@@ -49,6 +50,7 @@ __all__ = [
     "Callback",
     "Constant",
     "CrossEntropy",
+    "Explanation",
     "HeNormal",
     "History",
     "Huber",
@@ -75,5 +77,6 @@ __all__ = [
     "backends",
     "callbacks",
     "datasets",
+    "explain",
     "fit",
 ]

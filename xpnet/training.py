@@ -29,7 +29,7 @@ from xpnet.optimizers import Optimizer
 from xpnet.population import Population
 from xpnet.step import Data, TrainingStep
 
-__all__ = ["Callback", "Run", "TrainingStep", "fit"]
+__all__ = ["Callback", "Run", "TrainingStep", "fit", "prepared", "put_back"]
 
 
 class Callback:
@@ -163,20 +163,8 @@ def fit(
     Raises:
         TypeError, ValueError: if an argument is not as described; before anything is trained.
     """
-    _checks.instance("network", network, Sequential, "a Sequential")
-    check_loss(loss)
-    _checks.instance("optimizer", optimizer, Optimizer, "an optimizer such as Adam()")
     epochs = _checks.whole("epochs", epochs)
     epoch_checking = _checks.whole("epoch_checking", epoch_checking)
-    if acc_goal is not None:
-        acc_goal = _checks.number("acc_goal", acc_goal, above=0, most=1)
-        if not loss.classifies:
-            raise ValueError(
-                f"acc_goal must be None for {_checks.shown(loss)}, which has no accuracy, "
-                f"not {acc_goal!r}."
-            )
-    members = _members(members, theta)
-    _checks.given(x=x, y=y)
     if _no_sequence(callbacks):
         hint = "; write [callback]" if isinstance(callbacks, Callback) else ""
         raise TypeError(
@@ -186,6 +174,53 @@ def fit(
     told = list(callbacks)
     for i, callback in enumerate(told):
         _checks.instance(f"callbacks[{i}]", callback, Callback, "a Callback")
+    job, kept = prepared(
+        network, x, y, loss=loss, optimizer=optimizer, seed=seed, theta=theta, state=state,
+        members=members, batch_size=batch_size, shuffle=shuffle, shuffle_seed=shuffle_seed,
+        sample_weight=sample_weight, acc_goal=acc_goal, every_epoch=every_epoch, block=block,
+        threads=threads,
+    )  # fmt: skip
+    run = Run(job, x, y, epochs)
+    _train(job, run, epoch_checking, told)
+    put_back(job, kept)
+    if job.diverged.any():
+        warnings.warn(_what_diverged(job), RuntimeWarning, stacklevel=2)
+    return run.model
+
+
+def prepared(
+    network: Sequential,
+    x: Array,
+    y: Array,
+    *,
+    loss: Loss,
+    optimizer: Optimizer,
+    seed: Any = None,
+    theta: Array | None = None,
+    state: dict[str, Array] | None = None,
+    members: int | None = None,
+    batch_size: int | None = None,
+    shuffle: bool = True,
+    shuffle_seed: int | RNG = 0,
+    sample_weight: Array | None = None,
+    acc_goal: float | None = None,
+    every_epoch: bool = True,
+    block: int | None = None,
+    threads: int | None = None,
+) -> tuple[Job, Any]:
+    """What `fit` trains, before the first step; and what it owes the next `fit`, for `put_back`."""
+    _checks.instance("network", network, Sequential, "a Sequential")
+    check_loss(loss)
+    _checks.instance("optimizer", optimizer, Optimizer, "an optimizer such as Adam()")
+    if acc_goal is not None:
+        acc_goal = _checks.number("acc_goal", acc_goal, above=0, most=1)
+        if not loss.classifies:
+            raise ValueError(
+                f"acc_goal must be None for {_checks.shown(loss)}, which has no accuracy, "
+                f"not {acc_goal!r}."
+            )
+    members = _members(members, theta)
+    _checks.given(x=x, y=y)
     names = ("x", "y", "sample_weight", "theta")
     backend = backends.of(x, y, sample_weight, theta, names=names)
     for name, array in zip(names, (x, y, sample_weight, theta), strict=True):
@@ -229,15 +264,15 @@ def fit(
         if kept is not None:
             kept.lend(population.runners)
         job = Job(backend, step, population, batches, acc_goal, every_epoch)
-    run = Run(job, x, y, epochs)
-    _train(job, run, epoch_checking, told)
+    return job, kept
+
+
+def put_back(job: Job, kept: Any) -> None:
+    """Keep the programs of a job that is done for the next one, if they can be."""
     if kept is not None:
         with job.computing():
-            population.release()
-        kept.put_back(network, population.runners)
-    if job.diverged.any():
-        warnings.warn(_what_diverged(job), RuntimeWarning, stacklevel=2)
-    return run.model
+            job.population.release()
+        kept.put_back(job.step.network, job.population.runners)
 
 
 def _no_sequence(callbacks: Any) -> bool:

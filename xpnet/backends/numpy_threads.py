@@ -233,6 +233,21 @@ class ThreadedProgram:
             buffers = {name: buffer[a:b] for name, buffer in self.carry.items()}
             self.updates.append(NumPyProgram(recording, buffers, BLOCK_BYTES))
 
+    @property
+    def threads(self) -> int:
+        """Over how many threads a step is split."""
+        return len(self.rows)
+
+    @property
+    def calls(self) -> int:
+        """How many calls a step is, on one of its threads."""
+        return self.gradients[0].calls + self.updates[0].calls
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory it holds, at most."""
+        return sum(program.nbytes for program in (*self.gradients, *self.updates))
+
     def run(
         self, carry: Carry, n: int, orders: np.ndarray | None, interrupted: Callable[[], bool]
     ) -> tuple[Carry, Metrics]:

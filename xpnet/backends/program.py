@@ -522,6 +522,14 @@ class Program(ABC):
         exec(_code(self.source), self.globals)
         self._run = self.globals.pop("run")  # or it would keep its own globals, and the buffers
 
+    threads = 1
+    """Over how many threads a step is split."""
+
+    @property
+    def calls(self) -> int:
+        """How many calls a step is."""
+        return sum("(" in line for line in (*self.head, *self.lines))
+
     @property
     def nbytes(self) -> int:
         """How much memory it holds, at most: views of an array count as arrays of their own."""

@@ -73,7 +73,7 @@ class Replay:
         orders: Array | None = None,
         interrupted: Callable[[], bool] = never,
     ) -> tuple[Carry, Metrics]:
-        program = self.program(carry, self.bind(data) if self.varies else data, orders)
+        program = self.prepared(carry, data, orders)
         result: tuple[Carry, Metrics]
         if program is None:
             # Told afterwards: where the step is wrong in itself, its error is what matters.
@@ -82,6 +82,10 @@ class Replay:
             return result
         result = program.run(carry, n, orders, interrupted)
         return result
+
+    def prepared(self, carry: Carry, data: Data, orders: Array | None = None) -> Any:
+        """The program that runs these; ``None`` if the step runs plainly, as ``refused`` says."""
+        return self.program(carry, self.bind(data) if self.varies else data, orders)
 
     def bind(self, data: Data) -> Data:
         """Copy data into the buffers of their form, if they are not there; what is shared stays."""

@@ -1,0 +1,97 @@
+"""`explain`: what it says of a training is what `fit` does."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pytest
+
+import xpnet as xn
+from tests.helpers import arr, assert_equal, xor
+from xpnet.backends.numpy_threads import can_hold_blas
+
+NET = xn.Sequential(xn.Linear(2, 3), xn.Tanh(), xn.Linear(3, 1))
+WAYS = {"numpy": "recorded", "torch": "recorded", "jax": "compiled"}
+
+
+def explained(x, y, net=NET, **options):
+    options = {"loss": xn.BCEWithLogits(), "optimizer": xn.Adam(), **options}
+    return xn.explain(net, x, y, **options)
+
+
+def test_it_takes_what_fit_takes():
+    fit, explain = (set(inspect.signature(f).parameters) for f in (xn.fit, xn.explain))
+    assert explain < fit
+
+
+@pytest.mark.parametrize("batch_size", [None, 4])
+@pytest.mark.parametrize("members", [None, 7])
+def test_each_library_has_its_way(backend, members, batch_size):
+    said = explained(*xor(backend), members=members, batch_size=batch_size)
+    on_cpu = backend.name in WAYS and str(backend.device) not in ("cuda:0",)
+    assert said.way == (WAYS[backend.name] if on_cpu else "plain")
+    assert (said.calls > 0) == (said.nbytes > 0) == (said.way == "recorded")
+    assert bool(said.why) == (said.way == "plain")
+    assert (said.members, said.block, said.blocks) == (members, members or 1, 1)
+    assert said.library.startswith(f"{backend.name} on ")
+    assert ("7 members in 1 block." in str(said)) == (members == 7)
+    assert said.why in str(said)
+
+
+def test_blocks_and_threads_are_those_of_the_run(backend):
+    x, y = xor(backend)
+    seen = []
+
+    class Look(xn.Callback):
+        def start(self, run):
+            seen.append([block.carry[0].shape[0] for block in run._job.population.blocks])
+
+    said = explained(x, y, members=10, block=3, threads=2)
+    xn.fit(NET, x, y, loss=xn.BCEWithLogits(), optimizer=xn.Adam(), epochs=1, seed=0, members=10,
+           block=3, threads=2, callbacks=[Look()])  # fmt: skip
+    assert said.blocks == len(seen[0])
+    assert said.block == seen[0][0]
+    assert said.threads == backend.workers(2)
+    assert f"10 members in {said.blocks} blocks, {said.block} at once." in str(said)
+
+
+def test_a_large_step_on_numpy_is_on_several_threads():
+    x, y = np.zeros((2048, 64), "float32"), np.zeros(2048, "int64")
+    wide = xn.Sequential(xn.Linear(64, 512), xn.ReLU(), xn.Linear(512, 10))
+    for threads in (1, 2):
+        said = explained(x, y, wide, loss=xn.CrossEntropy(), threads=threads)
+        assert said.way == "recorded"
+        assert said.threads == threads or not can_hold_blas()
+
+
+def test_why_a_step_is_not_recorded(backend):
+    class Asks(xn.Identity):
+        def forward(self, xp, params, x):
+            if float(x[..., 0, 0]) > 1e9:
+                raise ValueError
+            return x, lambda dy, need_dx: (dy, ())
+
+    if WAYS.get(backend.name) != "recorded":
+        pytest.skip(f"{backend.name} does not record its steps")
+    said = explained(*xor(backend), xn.Sequential(*NET.layers, Asks()))
+    assert said.way == "plain"
+    assert "Asks.forward" in said.why
+
+
+def test_nothing_is_trained_and_nothing_is_drawn(backend):
+    x, y = xor(backend)
+    theta = NET.init(0, like=x)
+    before = np.array(backend.to_host(theta))
+    state = np.random.get_state()[1].copy()
+    explained(x, y, theta=theta, batch_size=4)
+    assert_equal(backend, theta, before)
+    assert (np.random.get_state()[1] == state).all()
+
+
+def test_a_mistake_is_told_as_by_fit(backend):
+    x, y = xor(backend)
+    for call in (explained, lambda x, y: xn.fit(NET, x, y, loss=xn.BCEWithLogits(),
+                                                optimizer=xn.Adam(), epochs=1)):  # fmt: skip
+        with pytest.raises(ValueError, match=r"y must have the shape \(21, 1\)"):
+            call(x, arr(backend, np.zeros((20, 1))))

@@ -1,0 +1,125 @@
+"""How the steps of a training would be run, without training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from xpnet.backends.base import Plain
+from xpnet.backends.replay import Replay
+from xpnet.layers.base import Array
+from xpnet.losses import Loss
+from xpnet.network import Sequential
+from xpnet.optimizers import Optimizer
+from xpnet.training import prepared, put_back
+
+__all__ = ["Explanation", "explain"]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """How steps would be run; printed, it says so in words.
+
+    Attributes:
+        library: the array library and its device.
+        way: ``"recorded"`` and replayed, ``"compiled"`` by the library, or ``"plain"``, one
+            operation after the other.
+        why: why plainly; else empty.
+        calls: how many calls of the library a recorded step is, on one of its threads; else 0.
+        threads: over how many threads blocks of members, or the samples of a step, are spread.
+        members: how many networks there are, or ``None`` for one.
+        block: how many of them are computed together, in the first block; 1 for one.
+        blocks: in how many blocks.
+        nbytes: how much memory the program of a recorded step holds, at most.
+    """
+
+    library: str
+    way: str
+    why: str
+    calls: int
+    threads: int
+    members: int | None
+    block: int
+    blocks: int
+    nbytes: int
+
+    def __str__(self) -> str:
+        how = {
+            "recorded": f"recorded once and replayed, {self.calls} calls a step, "
+            f"with {_size(self.nbytes)} of buffers",
+            "compiled": "compiled, a checking interval at a time",
+            "plain": f"run operation by operation: {self.why}",
+        }[self.way]
+        lines = [f"{self.library}: steps are {how}."]
+        if self.members is not None:
+            each = f", {self.block} at once" if self.blocks > 1 else ""
+            lines.append(f"{self.members} members in {_count(self.blocks, 'block')}{each}.")
+        return "\n".join([*lines, f"{_count(self.threads, 'thread')} of xpnet's own."])
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'s' * (number != 1)}"
+
+
+def _size(nbytes: int) -> str:
+    return f"{nbytes / 1024:.1f} KiB" if nbytes < 1 << 20 else f"{nbytes / (1 << 20):.1f} MiB"
+
+
+def explain(
+    network: Sequential,
+    x: Array,
+    y: Array,
+    *,
+    loss: Loss,
+    optimizer: Optimizer,
+    theta: Array | None = None,
+    members: int | None = None,
+    batch_size: int | None = None,
+    sample_weight: Array | None = None,
+    block: int | None = None,
+    threads: int | None = None,
+) -> Explanation:
+    """Say how `fit` would run its steps, given the same; nothing is trained.
+
+    Args:
+        network, x, y, loss, optimizer, theta, members, batch_size, sample_weight, block, threads:
+            as for `fit`.
+
+    Returns:
+        The `Explanation`, of a whole batch and the first block.
+
+    Raises:
+        TypeError, ValueError: as `fit` does.
+    """
+    job, kept = prepared(
+        network, x, y, loss=loss, optimizer=optimizer, seed=None if theta is not None else 0,
+        theta=theta, members=members, batch_size=batch_size, sample_weight=sample_weight,
+        block=block, threads=threads,
+    )  # fmt: skip
+    population, backend = job.population, job.backend
+    first, size = population.blocks[0], job.batches.size
+    way, why, calls, nbytes = "compiled", "", 0, 0
+    spread = min(len(population.runners), len(population.blocks))
+    with job.computing():
+        if isinstance(first.run, Replay):
+            orders = None if size is None else backend.asarray([list(range(size))], "int64")
+            program: Any = first.run.prepared(first.carry, first.data, orders)
+            if program is None:
+                way, why = "plain", first.run.refused
+            else:
+                way, calls, nbytes = "recorded", program.calls, program.nbytes
+                spread = max(spread, program.threads)
+        elif isinstance(first.run, Plain):
+            way, why = "plain", "on this library and device none are recorded"
+    put_back(job, kept)
+    return Explanation(
+        f"{backend.name} on {backend.describe()}",
+        way,
+        why,
+        calls,
+        spread,
+        population.members,
+        1 if population.members is None else int(first.carry[0].shape[0]),
+        len(population.blocks),
+        nbytes,
+    )
