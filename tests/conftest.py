@@ -85,9 +85,12 @@ def pytest_generate_tests(metafunc):
 
 def pytest_collection_modifyitems(config, items):
     passed = set(Path(ONCE).read_text().splitlines()) if ONCE and Path(ONCE).exists() else set()
-    again = [i for i in items if i.nodeid in passed and not i.get_closest_marker("installed")]
+    new, again = [], []
+    for item in items:
+        done = item.nodeid in passed and not item.get_closest_marker("installed")
+        (again if done else new).append(item)
     config.hook.pytest_deselected(items=again)
-    items[:] = [item for item in items if item not in again]
+    items[:] = new
     for item in items:
         slow = item.get_closest_marker("slow_on")
         if (

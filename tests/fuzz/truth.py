@@ -19,14 +19,20 @@ class Truth:
     """``theta`` before each epoch and after the last, the loss and accuracy of each epoch.
 
     ``steps`` is ``theta`` before each step with the loss of its batch, and that after the last;
-    ``look`` gives the loss of the first batch of the data with ``theta`` after so many epochs.
+    ``first_loss`` gives the loss of the first batch of the data with a ``theta``.
     """
+
+    first_loss: Callable[[Ball], Ball]
 
     theta: list[Ball] = field(default_factory=list)
     loss: list[Ball] = field(default_factory=list)
     accuracy: list[np.ndarray | None] = field(default_factory=list)
     steps: list[tuple[Ball, Ball | None]] = field(default_factory=list)
-    look: Callable[[int], Ball] = field(default=lambda epochs: NotImplemented)
+
+    def look(self, epochs: int) -> Ball:
+        """What the last look finds after so many epochs: the loss of the first batch."""
+        with np.errstate(all="ignore"):
+            return self.first_loss(self.theta[epochs])
 
 
 def truth(case: Case, **more: Any) -> Truth:
@@ -37,17 +43,12 @@ def truth(case: Case, **more: Any) -> Truth:
     weight = None if w is None else expected.relative(format, w)
     name, options = case.optimizer[0], {**case.optimizer[1], **more}
     state: dict[str, Any] = {}
-    found = Truth()
 
     def step(theta: Ball, rows: Any) -> tuple[Ball, np.ndarray | None, Ball]:
         chosen = data[:, rows], t[:, rows], None if weight is None else weight[:, rows]
         return expected.step(case.layers, case.loss, theta, *chosen)
 
-    def look(epochs: int) -> Ball:
-        with np.errstate(all="ignore"):
-            return step(found.theta[epochs], slice(case.options["batch_size"]))[0]
-
-    found.look = look
+    found = Truth(lambda theta: step(theta, slice(case.options["batch_size"]))[0])
     with np.errstate(all="ignore"):
         for orders in case.orders():
             found.theta.append(theta)
