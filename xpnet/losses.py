@@ -72,6 +72,9 @@ class Loss(ABC):
     """Whether the loss is a mean over samples, each by itself, so that a batch may be split over
     threads. Every class says so for itself, as a layer does."""
 
+    hyperparameters: ClassVar[tuple[str, ...]] = ()
+    """As of a layer."""
+
     @property
     def splits(self) -> bool:
         """Whether this very class declares itself ``samplewise``."""
@@ -383,6 +386,7 @@ class BCE(_Binary):
     """
 
     samplewise: ClassVar[bool] = True
+    hyperparameters: ClassVar[tuple[str, ...]] = ("eps",)
     eps: float = 1e-3
     threshold = 0.5
 
@@ -635,6 +639,7 @@ class Huber(Loss):
     """
 
     samplewise: ClassVar[bool] = True
+    hyperparameters: ClassVar[tuple[str, ...]] = ("delta",)
     delta: float = 1.0
 
     def __post_init__(self) -> None:

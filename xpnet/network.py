@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeGuard
@@ -53,16 +54,17 @@ class Sequential(Layer):
                     self.in_features = layer.in_features
             if layer.out_features is not None:
                 self.out_features = layer.out_features
-        self._leaves = tuple(self._flatten())
+        self.leaves = tuple(self._flatten())
+        """The layers that compute, those of networks within it among them, in their order."""
         names = [f"layer {path}, {named(leaf)}" for path, leaf in self._walk("")]
-        for name, leaf in zip(names, self._leaves, strict=True):
+        for name, leaf in zip(names, self.leaves, strict=True):
             check_parameters(name, leaf)
         # What is not xpnet's own is looked at whenever it answers.
         self._runs = tuple(
             leaf if is_own(leaf) else Checked(leaf, name)
-            for name, leaf in zip(names, self._leaves, strict=True)
+            for name, leaf in zip(names, self.leaves, strict=True)
         )
-        counts = [len(leaf.parameters()) for leaf in self._leaves]
+        counts = [len(leaf.parameters()) for leaf in self.leaves]
         ends = [sum(counts[: i + 1]) for i in range(len(counts))]
         self._spans = tuple(slice(end - n, end) for end, n in zip(ends, counts, strict=True))
         self._first = next((i for i, n in enumerate(counts) if n), len(counts))
@@ -82,17 +84,33 @@ class Sequential(Layer):
     def _flatten(self) -> Iterator[Layer]:
         for layer in self.layers:
             if _is_plain(layer):
-                yield from layer._leaves
+                yield from layer.leaves
             else:
                 yield layer
 
+    def with_leaves(self, leaves: Sequence[Layer]) -> Sequential:
+        """This network with other layers of the same shapes in place of its `leaves`."""
+        other, left = copy.copy(self), iter(leaves)
+        other.layers = tuple(
+            layer.with_leaves([next(left) for _ in layer.leaves])
+            if _is_plain(layer)
+            else next(left)
+            for layer in self.layers
+        )
+        other.leaves = tuple(leaves)
+        other._runs = tuple(
+            run if isinstance(run, Checked) else leaf
+            for run, leaf in zip(self._runs, leaves, strict=True)
+        )
+        return other
+
     @property
     def splits(self) -> bool:
-        return all(leaf.splits for leaf in self._leaves)
+        return all(leaf.splits for leaf in self.leaves)
 
     @property
     def gives_probabilities(self) -> bool:
-        return self._leaves[-1].gives_probabilities
+        return self.leaves[-1].gives_probabilities
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequential) and self.layers == other.layers

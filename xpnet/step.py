@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 from xpnet.layers.base import Array
-from xpnet.layers.checked import named, note
+from xpnet.layers.checked import is_own, named, note
 from xpnet.losses import Loss
 from xpnet.network import Sequential
 from xpnet.optimizers import Optimizer
@@ -15,6 +17,15 @@ Carry = tuple[Array, dict[str, Array]]
 """``theta`` and the optimizer's state."""
 Data = tuple[Array, Array, Array | None]
 """``x``, the prepared targets, and the prepared weights or ``None``."""
+
+
+def _with(part: Any, attributes: dict[str, Any]) -> Any:
+    """A copy of a layer or loss with these attributes; itself, if there are none."""
+    if attributes:
+        part = copy.copy(part)
+        for name, value in attributes.items():
+            object.__setattr__(part, name, value)
+    return part
 
 
 @dataclass(frozen=True)
@@ -42,13 +53,48 @@ class TrainingStep:
 
     @property
     def operands(self) -> dict[str, float]:
-        """The plain numbers within it that it reads from its state instead, if they are there."""
-        return self.optimizer.operands()
+        """The plain numbers within it that may be operands of a program instead of part of it.
+
+        None that are 0: a step may leave out what they are in.
+        """
+        parts: list[Any] = [self.loss, *self.network.leaves]
+        found = {
+            f"{i}.{name}": getattr(part, name)
+            for i, part in enumerate(parts)
+            if is_own(part)
+            for name in part.hyperparameters
+        }
+        return {**{k: v for k, v in found.items() if v != 0}, **self.optimizer.operands()}
 
     @property
     def template(self) -> TrainingStep:
-        """This step without its `operands`: the same one for all their values."""
-        return replace(self, optimizer=self.optimizer.template()) if self.operands else self
+        """This step without its `operands`: the same one for all their values.
+
+        What is taken out is NaN, so that a number read from the wrong place could not pass for
+        right.
+        """
+        operands = self.operands
+        if not operands:
+            return self
+        blank = self.given(dict.fromkeys(operands, math.nan))
+        return replace(blank, optimizer=self.optimizer.template())
+
+    def given(self, operands: dict[str, Any]) -> TrainingStep:
+        """This step with the `operands` of its network and loss in place of their numbers.
+
+        Those of the optimizer it reads from its state, if they are there.
+        """
+        parts: list[dict[str, Any]] = [{} for _ in range(1 + len(self.network.leaves))]
+        for key, value in operands.items():
+            i, dot, name = key.partition(".")
+            if dot:
+                parts[int(i)][name] = value
+        if not any(parts):
+            return self
+        network = self.network.with_leaves(
+            [_with(leaf, own) for leaf, own in zip(self.network.leaves, parts[1:], strict=True)]
+        )
+        return replace(self, loss=_with(self.loss, parts[0]), network=network)
 
     def __call__(self, carry: Carry, batch: Data) -> tuple[Carry, dict[str, Array]]:
         grad, metrics = self.gradient(carry[0], batch)

@@ -118,7 +118,7 @@ def _shared(static: Static, step: Step) -> Any:
 
 
 def _scan(
-    step: Step,
+    step: Any,
     n: int,
     rewrite: bool,
     names: tuple[str, ...],
@@ -130,16 +130,17 @@ def _scan(
     """Run a step ``n`` times; compiled once for these shapes.
 
     ``numbers``, the operands of these ``names``, go to every step with its data, and from there
-    into its state.
+    into its parts and its state.
     """
 
     def body(carry: Carry, given: Data, rows: Array | None) -> tuple[Carry, Metrics]:
         data, operands = given
         batch = data if rows is None else step.select(data, rows)
         if not operands:
-            return step(carry, batch)
+            result: tuple[Carry, Metrics] = step(carry, batch)
+            return result
         theta, state = carry
-        (theta, after), metrics = step((theta, {**operands, **state}), batch)
+        (theta, after), metrics = step.given(operands)((theta, {**operands, **state}), batch)
         kept = {name: value for name, value in after.items() if name in state}
         return (theta, kept), metrics
 

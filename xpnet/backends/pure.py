@@ -20,7 +20,7 @@ def is_ours(step: Any) -> bool:
     """Whether all that a step is made of is xpnet's own, and known to be pure."""
     step = getattr(step, "step", step)  # of half a step
     try:
-        parts = [*step.network._leaves, step.network, step.loss, step.optimizer]
+        parts = [*step.network.leaves, step.network, step.loss, step.optimizer]
     except AttributeError:
         return False
     parts = [getattr(part, "loss", part) for part in parts]  # of a share of a loss

@@ -57,6 +57,7 @@ class LeakyReLU(Activation):
 
     negative_slope: float = 0.01
     samplewise: ClassVar[bool] = True
+    hyperparameters: ClassVar[tuple[str, ...]] = ("negative_slope",)
 
     def __post_init__(self) -> None:
         slope = _checks.number("negative_slope", self.negative_slope, least=0, most=1)

@@ -42,6 +42,9 @@ class Layer(ABC):
     """Whether each sample is computed by itself, so that a batch may be split over threads."""
     probabilities: ClassVar[bool] = False
     """Whether all outputs lie from 0 to 1, so that nobody need look at them."""
+    hyperparameters: ClassVar[tuple[str, ...]] = ()
+    """The attributes, of xpnet's own layers, that ``forward`` and ``apply`` compute with and never
+    ask for their values: in a compiled step they may be arrays of no axes."""
 
     def parameters(self) -> dict[str, tuple[int, ...]]:
         """The names and shapes of the parameters, in the order in which ``theta`` has them."""
