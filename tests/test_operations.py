@@ -27,8 +27,8 @@ class Once:
     function: Any
 
     def __call__(self, carry: Any, batch: Any) -> Any:
-        theta, state = carry
-        return (theta * 1.0, state), {"out": self.function(self.xp, theta)}
+        theta = carry["theta"]
+        return {"theta": theta * 1.0}, {"out": self.function(self.xp, theta)}
 
     def select(self, data: Any, rows: Any) -> Any:
         return data
@@ -50,7 +50,7 @@ def check(
     runner = backend.runner(step)
     with backend.context():
         for run in (lambda *a: run_plainly(backend.xp, step, *a), runner):
-            carry = backend.xp.asarray(theta, copy=True), {}
+            carry = {"theta": backend.xp.asarray(theta, copy=True)}
             _, metrics = run(carry, data, 2)
             results.append(backend.to_host(metrics["out"]))
     if recorded:
@@ -290,7 +290,7 @@ def test_a_method_beyond_the_standard_is_named(backend: Any, name: str) -> None:
     step = Once(backend.xp, lambda xp, x: x + getattr(x, name[2:])())
     theta = backend.asarray(ORDINARY[0], "float64")
     with pytest.raises(Untraceable, match=f"{name} is not recorded: arrays of the standard"):
-        record(step, backend.xp, (theta, {}), ())
+        record(step, backend.xp, {"theta": theta}, ())
 
 
 class Changing(xn.Layer):

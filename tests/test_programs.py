@@ -16,7 +16,7 @@ from xpnet.backends import numpy_program
 from xpnet.backends.tape import record
 from xpnet.layers import ACTIVATIONS
 from xpnet.optimizers import Optimizer
-from xpnet.step import TrainingStep
+from xpnet.step import TrainingStep, carry_of
 
 RECORDING = ("numpy", "torch")
 
@@ -691,7 +691,7 @@ def test_all_layers_losses_and_optimizers_of_xpnet_are_recorded(
         net, theta, criterion, data = problem(recording, loss, activation(), members, "float32")
         weight = recording.asarray(np.ones((12, 1)), "float32")
         step = TrainingStep(recording.xp, net, criterion, optimizer)
-        carry = theta, optimizer.init(theta)
+        carry = carry_of(theta, optimizer.init(theta))
         record(step, recording.xp, carry, data)
         record(step, recording.xp, carry, (*data[:2], weight), rows)
 
@@ -762,7 +762,7 @@ def test_a_program_is_freed_with_its_last_reference() -> None:
     backend = xn.backends.get("numpy")
     net, theta, loss, data = problem(backend, "BCE", xn.ReLU(), None, "float64")
     runner: Any = backend.runner(TrainingStep(np, net, loss, xn.Adam()))
-    carry = theta, xn.Adam().init(theta)
+    carry = carry_of(theta, xn.Adam().init(theta))
     runner(carry, data, 2)
     program = weakref.ref(runner.program(carry, data))
     gc.disable()

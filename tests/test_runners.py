@@ -15,7 +15,7 @@ import pytest
 import xpnet as xn
 from xpnet.backends import numpy_threads
 from xpnet.backends.base import run_plainly
-from xpnet.training import TrainingStep
+from xpnet.step import TrainingStep, carry_of, state_in
 
 OPTIMIZERS = {
     "sgd": xn.SGD(lr=0.1, weight_decay=0.01),
@@ -69,18 +69,18 @@ def both(
             warnings.filterwarnings("ignore", "A step runs operation by operation")
         for run in (lambda *a: run_plainly(backend.xp, step, *a), runner):
             copy = backend.xp.asarray(theta, copy=True)
-            carry, histories = (copy, step.optimizer.init(copy)), []
+            carry, histories = carry_of(copy, step.optimizer.init(copy)), []
             for start in range(0, n, 4):  # several intervals, one runner
                 rows = None if orders is None else orders[start : min(start + 4, n), :]
                 carry, metrics = run(carry, data, min(4, n - start), rows)
                 histories.append({k: backend.to_host(v) for k, v in metrics.items()})
             history = {k: np.concatenate([h[k] for h in histories]) for k in histories[0]}
-            state = {k: backend.to_host(v) for k, v in carry[1].items()}
+            state = {k: backend.to_host(v) for k, v in state_in(carry).items()}
             if recorded is not None and hasattr(
                 run, "programs"
             ):  # it did not fall back on the plain loop
                 assert all((p is not None) == recorded for _, p in run.programs.values())
-            results.append((backend.to_host(carry[0]), state, history))
+            results.append((backend.to_host(carry["theta"]), state, history))
     return results
 
 
@@ -165,12 +165,13 @@ def test_batches_of_two_sizes_go_on_from_one_another(backend: Any, threads: int)
     with backend.context():
         for run in (partial(run_plainly, backend.xp, step), backend.runner(step, threads)):
             copy = backend.xp.asarray(theta, copy=True)
-            carry, losses = (copy, step.optimizer.init(copy)), []
+            carry, losses = carry_of(copy, step.optimizer.init(copy)), []
             for rows in orders:
                 carry, metrics = run(carry, data, 3, rows)
                 losses.append(backend.to_host(metrics["loss"]))
-            state = {name: backend.to_host(value) for name, value in carry[1].items()}
-            results.append((backend.to_host(carry[0]), state, {"loss": np.concatenate(losses)}))
+            state = {name: backend.to_host(value) for name, value in state_in(carry).items()}
+            host = backend.to_host(carry["theta"])
+            results.append((host, state, {"loss": np.concatenate(losses)}))
     assert_agree(results, "float64", 3 * len(sizes))
 
 
@@ -342,7 +343,7 @@ def test_the_recorded_program_is_what_numpy_runs() -> None:
     backend = xn.backends.get("numpy")
     net, theta, loss, data = problem(backend, "BCE", xn.ReLU(), None, "float64")
     runner: Any = backend.runner(TrainingStep(np, net, loss, xn.Adam()))
-    carry = theta, xn.Adam().init(theta)
+    carry = carry_of(theta, xn.Adam().init(theta))
     runner(carry, data, 2)
     assert "def run(" in runner.program(carry, data).source
 
@@ -366,7 +367,7 @@ def test_a_step_that_cannot_be_recorded_runs_as_it_is_written() -> None:
     theta = net.init(0, like=data[0])
     step = TrainingStep(np, net, loss, xn.Adam())
     runner: Any = backend.runner(step)
-    carry = theta, step.optimizer.init(theta)
+    carry = carry_of(theta, step.optimizer.init(theta))
     with pytest.warns(RuntimeWarning, match=r"a value was asked for inside a step \(Wild\.forward"):
         runner(carry, data, 2)
     assert runner.program(carry, data) is None
@@ -383,10 +384,10 @@ def test_a_thread_that_fails_leaves_nobody_waiting() -> None:
         raise RuntimeError("in the first of them")
 
     with pytest.raises(RuntimeError, match="in the first of them"):
-        run((theta, {}), data, 5, None, fails)
+        run({"theta": theta}, data, 5, None, fails)
     assert run.programs  # it was threads that ran
     assert all(isinstance(p, numpy_threads.ThreadedProgram) for _, p in run.programs.values())
-    run((theta, {}), data, 5)  # and they run again
+    run({"theta": theta}, data, 5)  # and they run again
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -397,11 +398,11 @@ def test_what_a_runner_returned_outlives_its_runs_on_other_data(backend: Any, th
     results = []
     with backend.context():
         for run in (partial(run_plainly, backend.xp, step), backend.runner(step, threads)):
-            carries = [(backend.copy(theta), step.optimizer.init(theta)) for _ in range(2)]
+            carries = [carry_of(backend.copy(theta), step.optimizer.init(theta)) for _ in range(2)]
             for _ in range(3):
                 for i, which in enumerate((data, other)):
                     carries[i], metrics = run(carries[i], which, 5)
-            both = backend.xp.concat([carry[0] for carry in carries])
+            both = backend.xp.concat([carry["theta"] for carry in carries])
             results.append((backend.to_host(both), {}, {"loss": backend.to_host(metrics["loss"])}))
     assert_agree(results, "float64", 15)
 
@@ -415,11 +416,12 @@ def test_a_runner_keeps_dtypes_apart(backend: Any, first: str) -> None:
             step = TrainingStep(backend.xp, net, loss, xn.Adam())
             run = backend.runner(step, 3)
         with backend.context():
-            carry, metrics = run((backend.copy(theta), step.optimizer.init(theta)), data, 3)
-        moments = [array for name, array in carry[1].items() if name != "step"]
-        arrays = (carry[0], *moments, metrics["loss"])
+            carry = carry_of(backend.copy(theta), step.optimizer.init(theta))
+            carry, metrics = run(carry, data, 3)
+        vectors = [array for name, array in carry.items() if name != "optimizer.step"]
+        arrays = (*vectors, metrics["loss"])
         assert {backend.dtype_name(array) for array in arrays} == {dtype}
-        found[dtype] = backend.to_host(carry[0])
+        found[dtype] = backend.to_host(carry["theta"])
     np.testing.assert_allclose(found["float32"], found["float64"], rtol=1e-3, atol=1e-3)
 
 
@@ -437,7 +439,7 @@ def test_a_thread_that_cannot_be_started_leaves_nobody_waiting(monkeypatch: Any)
 
     monkeypatch.setattr(threading.Thread, "start", fails)
     with pytest.raises(RuntimeError, match="can't start new thread"):
-        run((theta, {}), data, 5)
+        run({"theta": theta}, data, 5)
 
 
 def test_a_meeting_that_was_interrupted_while_it_opened_can_be_aborted() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 import xpnet as xn
 from xpnet.backends import tape
-from xpnet.step import TrainingStep
+from xpnet.step import TrainingStep, carry_of
 
 CALLS = {
     "matmul": lambda xp, a, b: a @ b.mT,
@@ -72,7 +72,7 @@ def test_to_record_a_step_takes_no_memory_of_the_size_of_its_layers() -> None:
     theta = net.init(1, like=x)
     step = TrainingStep(np, net, xn.MSE(), xn.Adam())
     tracemalloc.start()
-    tape.record(step, np, (theta, step.optimizer.init(theta)), (x, y, None))
+    tape.record(step, np, carry_of(theta, step.optimizer.init(theta)), (x, y, None))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < samples * width * x.itemsize / 8

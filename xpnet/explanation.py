@@ -119,7 +119,7 @@ def explain(
         calls,
         spread,
         population.members,
-        1 if population.members is None else int(first.carry[0].shape[0]),
+        1 if population.members is None else int(first.carry["theta"].shape[0]),
         len(population.blocks),
         nbytes,
     )

@@ -15,7 +15,7 @@ from xpnet.history import History, Recorder
 from xpnet.layers.base import Array
 from xpnet.model import Model
 from xpnet.population import Moment, Population
-from xpnet.step import TrainingStep
+from xpnet.step import TrainingStep, state_in
 
 
 @dataclass
@@ -266,6 +266,5 @@ class Job:
 
     def model(self) -> Model:
         """The model as it is now: of members that left, as they left."""
-        theta, state = self.population.everyone()
-        step = self.step
-        return Model(step.network, theta, step.loss, self.history(), state)
+        carry, step = self.population.everyone(), self.step
+        return Model(step.network, carry["theta"], step.loss, self.history(), state_in(carry))

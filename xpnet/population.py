@@ -46,7 +46,7 @@ class Moment:
         place = {int(column): i for i, column in reversed(list(enumerate(self.columns)))}
         places = np.array([place[int(column)] for column in columns], dtype=int)
         for block in self.blocks:
-            theta = block.carry[0]
+            theta = block.carry["theta"]
             stop = start + (theta.shape[0] if theta.ndim == 2 else 1)
             among = np.flatnonzero((start <= places) & (places < stop))
             if len(among):
@@ -219,7 +219,7 @@ class Population:
             for done, batch in enumerate(_one_by_one(orders), 1):
                 carry, metrics = block.run(carry, block.data, 1, batch)
                 loss = self.backend.to_host(metrics["loss"]).reshape(-1)[rows]
-                good = np.isfinite(loss) & self._finite(before[0])
+                good = np.isfinite(loss) & self._finite(before["theta"])
                 enough = done >= limits[among]
                 if not good.all():
                     if earlier is None:
@@ -241,12 +241,12 @@ class Population:
 
     def finite(self) -> np.ndarray:
         """Whether all parameters of each member are finite."""
-        return np.concatenate([self._finite(block.carry[0]) for block in self.blocks])
+        return np.concatenate([self._finite(block.carry["theta"]) for block in self.blocks])
 
     def all_finite(self) -> bool:
         """Whether all parameters of all are."""
         if self.backend.near and len(self.blocks) == 1:  # without what only members need
-            return bool(np.isfinite(self.backend.to_host(self.blocks[0].carry[0])).all())
+            return bool(np.isfinite(self.backend.to_host(self.blocks[0].carry["theta"])).all())
         return bool(self.finite().all())
 
     def _finite(self, theta: Array) -> np.ndarray:
@@ -265,11 +265,11 @@ class Population:
             a if a is None or a.shape[-2] == samples else a[..., :samples, :] for a in self.data
         )
         if self.members is None:
-            return self._loss(self.blocks[0].carry[0], *data).reshape(-1)
+            return self._loss(self.blocks[0].carry["theta"], *data).reshape(-1)
         size, found, count = self.block, [], len(rows)
         if not self.backend.eager:  # every size is compiled for
             rows = np.pad(rows, (0, -count % size), mode="edge")
-        thetas = [block.carry[0] for block in self.blocks]
+        thetas = [block.carry["theta"] for block in self.blocks]
         theta = self._take(thetas, self.backend.asarray(rows, "int64"))
         for start in range(0, len(rows), size):  # all at once may not fit in memory
             some = slice(start, min(start + size, len(rows)))
@@ -364,14 +364,11 @@ class Population:
         index = self.backend.asarray(rows, "int64")
 
         def pick(arrays: list[Array]) -> Array:
-            if arrays[0].ndim != 2:  # a counter, which the members share: the latest
+            if not arrays[0].ndim:  # a counter, which the members share: the latest
                 return self.xp.asarray(arrays[-1], copy=True)
             return self._take(arrays, index)
 
-        states = [state for _, state in carries]
-        return pick([theta for theta, _ in carries]), {
-            name: pick([state[name] for state in states]) for name in states[0]
-        }
+        return {name: pick([carry[name] for carry in carries]) for name in carries[0]}
 
     def _take(self, arrays: list[Array], index: Array) -> Array:
         """Rows of arrays that are laid one behind the other."""

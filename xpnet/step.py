@@ -13,10 +13,29 @@ from xpnet.losses import Loss
 from xpnet.network import Sequential
 from xpnet.optimizers import Optimizer
 
-Carry = tuple[Array, dict[str, Array]]
-"""``theta`` and the optimizer's state."""
+Carry = dict[str, Array]
+"""What goes from a step to the next, by name: ``theta``, the optimizer's state as ``optimizer.m`` …
+
+Of an ensemble, every entry has the members first, or no axes at all: then they share it.
+"""
 Data = tuple[Array, Array, Array | None]
 """``x``, the prepared targets, and the prepared weights or ``None``."""
+
+
+def carry_of(theta: Array, state: dict[str, Array]) -> Carry:
+    """What a training begins with, of parameters and the optimizer's state."""
+    return {"theta": theta, **{f"optimizer.{name}": array for name, array in state.items()}}
+
+
+def state_in(carry: Carry) -> dict[str, Array]:
+    """The optimizer's state in a carry."""
+    return _of("optimizer", carry)
+
+
+def _of(part: str, named: dict[str, Any]) -> dict[str, Any]:
+    """What is named as of a part, without its name."""
+    start = f"{part}."
+    return {k[len(start) :]: value for k, value in named.items() if k.startswith(start)}
 
 
 def _with(part: Any, attributes: dict[str, Any]) -> Any:
@@ -52,69 +71,64 @@ class TrainingStep:
         return self.optimizer.carried()
 
     @property
-    def operands(self) -> dict[str, float]:
+    def operands(self) -> tuple[dict[str, float], dict[str, float]]:
         """The plain numbers within it that may be operands of a program instead of part of it.
 
-        None that are 0: a step may leave out what they are in.
+        Those of the optimizer, and those of loss and layers. They are found in the carry, under
+        these names, if they are there. None that are 0: a step may leave out what they are in.
         """
-        parts: list[Any] = [self.loss, *self.network.leaves]
+        parts: list[tuple[str, Any]] = [
+            ("loss", self.loss),
+            *((f"layers.{i}", x) for i, x in enumerate(self.network.leaves)),
+        ]
         found = {
-            f"{i}.{name}": getattr(part, name)
-            for i, part in enumerate(parts)
-            if is_own(part)
+            f"{of}.{name}": getattr(part, name)
+            for of, part in parts
+            if part.hyperparameters and is_own(part)
             for name in part.hyperparameters
         }
-        return {**{k: v for k, v in found.items() if v != 0}, **self.optimizer.operands()}
+        own = {f"optimizer.{name}": value for name, value in self.optimizer.operands().items()}
+        return own, {name: value for name, value in found.items() if value != 0}
 
-    @property
-    def template(self) -> TrainingStep:
-        """This step without its `operands`: the same one for all their values.
+    def template(self, operands: dict[str, float]) -> TrainingStep:
+        """This step without these `operands`: the same one for all their values.
 
         What is taken out is NaN, so that a number read from the wrong place could not pass for
         right.
         """
-        operands = self.operands
-        if not operands:
-            return self
-        blank = self.given(dict.fromkeys(operands, math.nan))
-        return replace(blank, optimizer=self.optimizer.template())
+        blank = dict.fromkeys(operands, math.nan)
+        network, loss = self._given(blank)
+        optimizer = self.optimizer.template() if _of("optimizer", blank) else self.optimizer
+        return replace(self, network=network, loss=loss, optimizer=optimizer)
 
-    def given(self, operands: dict[str, Any]) -> TrainingStep:
-        """This step with the `operands` of its network and loss in place of their numbers.
-
-        Those of the optimizer it reads from its state, if they are there.
-        """
-        parts: list[dict[str, Any]] = [{} for _ in range(1 + len(self.network.leaves))]
-        for key, value in operands.items():
-            i, dot, name = key.partition(".")
-            if dot:
-                parts[int(i)][name] = value
-        if not any(parts):
-            return self
-        network = self.network.with_leaves(
-            [_with(leaf, own) for leaf, own in zip(self.network.leaves, parts[1:], strict=True)]
-        )
-        return replace(self, loss=_with(self.loss, parts[0]), network=network)
+    def _given(self, named: dict[str, Any]) -> tuple[Sequential, Loss]:
+        """The network and the loss, with the numbers that are named in place of their own."""
+        network, loss = self.network, _with(self.loss, _of("loss", named))
+        if layers := _of("layers", named):
+            own = [_of(str(i), layers) for i in range(len(network.leaves))]
+            network = network.with_leaves(list(map(_with, network.leaves, own)))
+        return network, loss
 
     def __call__(self, carry: Carry, batch: Data) -> tuple[Carry, dict[str, Array]]:
-        grad, metrics = self.gradient(carry[0], batch)
+        grad, metrics = self.gradient(carry, batch)
         return self.update(carry, grad), metrics
 
-    def gradient(self, theta: Array, batch: Data) -> tuple[Array, dict[str, Array]]:
+    def gradient(self, carry: Carry, batch: Data) -> tuple[Array, dict[str, Array]]:
         """The first half: forward, loss and accuracy, backward."""
         x, target, weight = batch
-        value, grad, output, _ = self.network.gradient(self.xp, theta, x, target, self.loss, weight)
+        network, loss = self._given(carry)
+        value, grad, output, _ = network.gradient(self.xp, carry["theta"], x, target, loss, weight)
         metrics = {"loss": value}
-        if self.loss.classifies:
+        if loss.classifies:
             weights = () if weight is None else (weight,)
-            metrics["accuracy"] = self.loss.accuracy(self.xp, output, target, *weights)
+            metrics["accuracy"] = loss.accuracy(self.xp, output, target, *weights)
         return grad, metrics
 
     def update(self, carry: Carry, grad: Array) -> Carry:
         """The second half: the optimizer's step."""
-        theta, state = carry
         try:
-            return self.optimizer.step(self.xp, theta, grad, state)
+            theta, state = self.optimizer.step(self.xp, carry["theta"], grad, state_in(carry))
+            return carry_of(theta, state)
         except Exception as error:
             note(error, f"in the optimizer, {named(self.optimizer)}")
             raise

@@ -27,7 +27,7 @@ from xpnet.model import Model
 from xpnet.network import Sequential, check_dtype, check_loss, check_members, check_samples
 from xpnet.optimizers import Optimizer
 from xpnet.population import Population
-from xpnet.step import Data, TrainingStep
+from xpnet.step import Data, TrainingStep, carry_of
 
 __all__ = ["Callback", "Run", "TrainingStep", "fit", "prepared", "put_back"]
 
@@ -248,7 +248,8 @@ def prepared(
         data = _prepare(backend, network, loss, fresh, x, y, sample_weight)
         moments = optimizer.init(fresh) if state is None else optimizer.resume(fresh, state)
         # Copies, which a step may write into, as these may be somebody's: a state too that is new.
-        first = (fresh if theta is None else backend.copy(fresh), backend.copy(moments))
+        mine = fresh if theta is None else backend.copy(fresh)
+        first = carry_of(mine, backend.copy(moments))
         batches = Batches(backend, int(x.shape[-2]), batch_size, shuffle, shuffle_seed)
         step = TrainingStep(backend.xp, network, loss, optimizer)
         if members is not None and block is None:

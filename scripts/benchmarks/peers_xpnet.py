@@ -10,7 +10,7 @@ import numpy as np
 import xpnet as xn
 from benchmarks.problems import Contestant, Factory, Problem, Run, Unavailable
 from xpnet.losses import prepare
-from xpnet.step import TrainingStep
+from xpnet.step import TrainingStep, carry_of
 
 
 def _backend(library: str, dtype: str) -> xn.backends.Backend:
@@ -70,7 +70,7 @@ def runner(library: str, problem: Problem) -> Contestant:
     def start() -> Run:
         with backend.context():
             mine = backend.xp.asarray(theta, copy=True)
-            carry = mine, optimizer.init(mine)
+            carry = carry_of(mine, optimizer.init(mine))
             backend.synchronize()
 
         def run(steps: int) -> np.ndarray:

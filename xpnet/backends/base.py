@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -17,7 +18,7 @@ from xpnet import _checks
 from xpnet.backends.pure import an_array, look, require_unchanged
 
 Array = Any
-Carry = Any
+Carry = dict[str, Any]
 Data = tuple[Any, ...]
 Metrics = dict[str, Any]
 
@@ -110,7 +111,7 @@ class Backend(ABC):
     @classmethod
     def _import(cls) -> ModuleType:
         try:
-            return importlib.import_module(cls.module)
+            return sys.modules.get(cls.module) or importlib.import_module(cls.module)
         except ImportError as error:
             raise BackendUnavailable(
                 f"backend {cls.name!r} needs the package {cls.module!r}, which could not be "

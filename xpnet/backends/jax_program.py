@@ -63,6 +63,9 @@ class Static:
 _KNOWN: OrderedDict[Static, Any] = OrderedDict()
 """The programs of the steps that were trained of late, the latest last."""
 
+_ONCE: OrderedDict[Static, None] = OrderedDict()
+"""What steps say without any of their numbers, of which one was trained of late."""
+
 KEPT = 64
 """Of how many steps: a search for the best network tries thousands, and programs take megabytes."""
 
@@ -81,12 +84,7 @@ def compiled(step: Step) -> Any:
     Nothing is donated: the arrays at an interval's beginning are kept, to come back to, and what is
     donated would have to be copied first.
     """
-    operands: dict[str, float] = getattr(step, "operands", {})
-    step = getattr(step, "template", step)
-    try:
-        program = _shared(Static(step), step)
-    except ByIdentity:
-        program = _jitted(step)
+    program, operands = _program(step)
     names, values = tuple(operands), list(operands.values())
 
     @lru_cache(maxsize=2)
@@ -95,7 +93,7 @@ def compiled(step: Step) -> Any:
         return jnp.asarray(np.asarray(values, dtype))
 
     def run(n: int, rewrite: bool, carry: Carry, data: Data, orders: Array | None) -> Any:
-        given = numbers(carry[0].dtype) if values else ()
+        given = numbers(carry["theta"].dtype) if values else ()
         return program(n, rewrite, names, carry, data, orders, given)
 
     return run
@@ -105,16 +103,45 @@ def _jitted(step: Step) -> Any:
     return jax.jit(partial(_scan, step), static_argnums=(0, 1, 2))
 
 
+def _program(step: Any) -> tuple[Any, dict[str, float]]:
+    """The programs of a step, and the numbers within it that are their operands.
+
+    Those of the optimizer always. Those of loss and layers cost a small step a twentieth of its
+    speed, where as constants they are folded: so only once two steps have differed in these alone.
+    """
+    if not hasattr(step, "operands"):
+        return _jitted(step), {}
+    own, others = step.operands
+    template = step.template(own)
+    try:
+        static = Static(template)
+        with _LOCK:
+            if static in _KNOWN or not others:
+                return _shared(static, template), own
+            every = {**own, **others}
+            general = step.template(every)
+            swept = Static(general)
+            if swept in _KNOWN or swept in _ONCE:
+                return _shared(swept, general), every
+            _keep(_ONCE, swept, None)
+            return _shared(static, template), own
+    except ByIdentity:
+        return _jitted(template), own
+
+
 def _shared(static: Static, step: Step) -> Any:
     """The programs of all steps that say the same."""
-    with _LOCK:
-        if static not in _KNOWN:
-            # Traced again for other shapes, when what the step holds may have been changed.
-            _KNOWN[static] = _jitted(as_it_is(step))
-            while len(_KNOWN) > KEPT:
-                _KNOWN.popitem(last=False)
-        _KNOWN.move_to_end(static)
-        return _KNOWN[static]
+    if static not in _KNOWN:
+        # Traced again for other shapes, when what the step holds may have been changed.
+        _keep(_KNOWN, static, _jitted(as_it_is(step)))
+    _KNOWN.move_to_end(static)
+    return _KNOWN[static]
+
+
+def _keep(among: OrderedDict[Static, Any], static: Static, value: Any) -> None:
+    among[static] = value
+    while len(among) > KEPT:
+        among.popitem(last=False)
 
 
 def _scan(
@@ -130,7 +157,7 @@ def _scan(
     """Run a step ``n`` times; compiled once for these shapes.
 
     ``numbers``, the operands of these ``names``, go to every step with its data, and from there
-    into its parts and its state.
+    into its carry.
     """
 
     def body(carry: Carry, given: Data, rows: Array | None) -> tuple[Carry, Metrics]:
@@ -139,10 +166,8 @@ def _scan(
         if not operands:
             result: tuple[Carry, Metrics] = step(carry, batch)
             return result
-        theta, state = carry
-        (theta, after), metrics = step.given(operands)((theta, {**operands, **state}), batch)
-        kept = {name: value for name, value in after.items() if name in state}
-        return (theta, kept), metrics
+        after, metrics = step({**operands, **carry}, batch)
+        return {name: after[name] for name in carry}, metrics
 
     given = data, {name: numbers[i] for i, name in enumerate(names)}
 
@@ -166,7 +191,7 @@ def _row(orders: Array | None) -> Array | None:
 
 def written_out(body: Body, n: int, carry: Carry, data: Data, orders: Array | None) -> Any:
     """One small network: its products written out."""
-    theta = carry[0]
+    theta = carry["theta"]
     if theta.ndim > 1 or theta.size > TINY_SIZE:
         raise Opaque("not one small network")
     closed, structure = traced(body, carry, data, _row(orders))
@@ -181,7 +206,7 @@ def written_out(body: Body, n: int, carry: Carry, data: Data, orders: Array | No
 
 def in_pieces(body: Body, n: int, carry: Carry, data: Data, orders: Array | None) -> Any:
     """One large network: all that has the shape of theta in pieces."""
-    theta = carry[0]
+    theta = carry["theta"]
     if theta.ndim > 1 or theta.size < LARGE:
         raise Opaque("not one large network")
     closed, structure = traced(body, carry, data, _row(orders))

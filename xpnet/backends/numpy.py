@@ -101,7 +101,7 @@ class NumPyBackend(Backend):
         self, work: Callable[..., Any], theta: Array, data: Data, threads: int | None = None
     ) -> Any:
         samples = data[0].shape[-2]
-        count = threads_for((theta, {}), samples, threads)
+        count = threads_for({"theta": theta}, samples, threads)
         if count == 1:
             return work(*data)
 

@@ -42,7 +42,7 @@ threads that find it taken sleep for longer than the cache saves.
 
 def threads_for(carry: Carry, batch: int, wanted: int | None) -> int:
     """How many threads a step is split over; 1 for an ensemble, which has its own way."""
-    theta = carry[0]
+    theta = carry["theta"]
     small = wanted is None and batch * theta.size < WORTH
     if theta.ndim > 1 or small or not can_hold_blas():
         return 1
@@ -152,10 +152,9 @@ class _Gradient:
     share: float
 
     def __call__(self, carry: Carry, batch: Data) -> tuple[Carry, Metrics]:
-        theta, _ = carry
         inner = replace(self.step, xp=self.xp, loss=_Share(self.step.loss, self.share))
-        grad, metrics = inner.gradient(theta, batch)
-        return (theta, {"grad": grad}), metrics
+        grad, metrics = inner.gradient(carry, batch)
+        return {"theta": carry["theta"], "grad": grad}, metrics
 
     def select(self, data: Data, rows: Any) -> Data:
         chosen: Data = replace(self.step, xp=self.xp).select(data, rows)
@@ -197,12 +196,12 @@ class ThreadedProgram:
         threads: int,
         given: dict[str, np.ndarray] | None = None,
     ) -> None:
-        theta, state = carry
+        theta = carry["theta"]
         if not getattr(step, "splits", False):
             raise Untraceable("a step that is more than a mean over independent samples")
-        if any(v.shape not in ((), theta.shape) for v in state.values()):
+        if any(v.shape not in ((), theta.shape) for v in carry.values()):
             raise Untraceable("a state that does not go with the parameters")
-        vectors = {"theta": theta, **{k: v for k, v in state.items() if v.ndim}}
+        vectors = {k: v for k, v in carry.items() if v.ndim}
         self.carry = {k: (given or {}).get(k, np.empty_like(v)) for k, v in vectors.items()}
         samples = data[0].shape[-2] if orders is None else orders.shape[1]
         self.rows = shares(samples, threads)
@@ -215,16 +214,16 @@ class ThreadedProgram:
             )
             first = None if orders is None else orders[0, rows]
             half = _Gradient(step, np, (rows.stop - rows.start) / samples)
-            recording = record(half, np, (theta, {"grad": theta}), part, first)
+            recording = record(half, np, {"theta": theta, "grad": theta}, part, first)
             buffers = {"theta": self.carry["theta"]}
             self.gradients.append(NumPyProgram(recording, buffers, BLOCK_BYTES))
         # Edges at whole cache lines, so that no two threads write into one.
         cuts = [theta.size * i // threads // 64 * 64 for i in range(threads)] + [theta.size]
         self.updates = []
         parts = tuple(p.carry["grad"] for p in self.gradients)
-        whole = record(_Update(step, np), np, (theta, state), parts, constant=False)
+        whole = record(_Update(step, np), np, carry, parts, constant=False)
         for a, b in itertools.pairwise(cuts):
-            piece = theta[a:b], {k: v[a:b] if v.ndim else v for k, v in state.items()}
+            piece = {k: v[a:b] if v.ndim else v for k, v in carry.items()}
             parts = tuple(p.carry["grad"][a:b] for p in self.gradients)
             recording = record(_Update(step, np), np, piece, parts, constant=False)
             alike = _numbers(recording) == _numbers(whole)  # else it has asked how many there are
@@ -252,15 +251,13 @@ class ThreadedProgram:
         self, carry: Carry, n: int, orders: np.ndarray | None, interrupted: Callable[[], bool]
     ) -> tuple[Carry, Metrics]:
         """Run ``n`` steps, as `Program.run` does."""
-        theta, state = carry
         for name, buffer in self.carry.items():
-            array = theta if name == "theta" else state[name]
-            if array is not buffer:
-                np.copyto(buffer, array)
+            if carry[name] is not buffer:
+                np.copyto(buffer, carry[name])
         count = len(self.rows)
         meeting = Meeting(count)
         metrics: list[Metrics] = [{}] * count
-        counters = [update.numbers(state) for update in self.updates]
+        counters = [update.numbers(carry) for update in self.updates]
         stop = threading.Event()
 
         def work(i: int) -> None:
@@ -275,7 +272,7 @@ class ThreadedProgram:
                 return stop.is_set()
 
             rows = None if orders is None else orders[:, self.rows[i]]
-            mine = gradient.carry["theta"], {"grad": gradient.carry["grad"]}
+            mine = {name: gradient.carry[name] for name in ("theta", "grad")}
             try:
                 with ONE_BLAS_THREAD(), np.errstate(all="ignore"):
                     _, metrics[i] = gradient.run(mine, n, rows, then)
@@ -294,11 +291,11 @@ class ThreadedProgram:
             except BaseException:
                 meeting.abort()  # nor for one that was never started
                 raise
-        after = {name: buffer for name, buffer in self.carry.items() if name != "theta"}
+        after = dict(self.carry)
         for name, value in zip(self.updates[0].counters, counters[0], strict=True):
-            after[name] = np.full((), value, state[name].dtype)
+            after[name] = np.full((), value, carry[name].dtype)
         mixed = {name: sum(part[name] for part in metrics) for name in metrics[0]}
-        return (self.carry["theta"], {name: after[name] for name in state}), mixed
+        return {name: after[name] for name in carry}, mixed
 
 
 def _numbers(recording: Recording) -> list[tuple[Any, ...]]:

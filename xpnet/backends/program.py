@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.base import Array, never
+from xpnet.backends.base import Array, Carry, Metrics, never
 from xpnet.backends.tape import (
     ELEMENTWISE,
     FUNCTIONS,
@@ -537,14 +537,12 @@ class Program(ABC):
         return sum(size for size in sizes if isinstance(size, int))
 
     def run(
-        self, carry: Any, n: int, orders: Array | None, interrupted: Callable[[], bool]
-    ) -> tuple[Any, dict[str, Array]]:
+        self, carry: Carry, n: int, orders: Array | None, interrupted: Callable[[], bool]
+    ) -> tuple[Carry, Metrics]:
         """Run ``n`` steps from ``carry``; what is returned lies in this program's own buffers."""
-        theta, state = carry
-        values = {"theta": theta, **state}
         for name, buffer in self.carry.items():
-            if values[name] is not buffer:
-                buffer[...] = values[name]
+            if carry[name] is not buffer:
+                buffer[...] = carry[name]
         metrics = {
             name: self.empty((n, *node.shape), node.dtype)
             for name, node in self.recording.metrics.items()
@@ -553,20 +551,20 @@ class Program(ABC):
             n,
             orders,
             interrupted,
-            *self.numbers(values),
+            *self.numbers(carry),
             *(self.rows(history) for history in metrics.values()),
         )
         after = dict(self.carry)
         for name, value in zip(self.counters, counters, strict=True):
             after[name] = self.full((), value, self.recording.carry[name].dtype)
         return (
-            (after["theta"], {name: after[name] for name in state}),
+            {name: after[name] for name in carry},
             {name: history[:done] for name, history in metrics.items()},
         )
 
-    def numbers(self, state: dict[str, Array]) -> list[float]:
-        """The counters of a state as Python's numbers, whole ones as integers."""
-        return [state[name].item() for name in self.counters]
+    def numbers(self, carry: Carry) -> list[float]:
+        """The counters of a carry as Python's numbers, whole ones as integers."""
+        return [carry[name].item() for name in self.counters]
 
     def advance(self, counters: Iterable[float]) -> list[float]:
         """Do one step of a recording without rows and metrics, where the carry lies; the counters

@@ -106,11 +106,10 @@ class Replay:
 
     def program(self, carry: Carry, data: Data, orders: Array | None = None) -> Any:
         """The program for these shapes and these very data, which it has computed with."""
-        theta, state = carry
         key = (
             *map(id, data),
             None if orders is None else tuple(orders.shape[1:]),
-            *((tuple(array.shape), array.dtype) for array in (theta, *state.values())),
+            *((name, tuple(array.shape), array.dtype) for name, array in carry.items()),
         )
         if key not in self.programs:
             if len(self.programs) == self.KEPT:
@@ -128,13 +127,11 @@ class Replay:
 
         So the carry need not be copied to and fro between whole batches and the last one.
         """
-        theta, state = carry
-        arrays = {"theta": theta, **state}
         for known, program in self.programs.values():
             if program is None or any(a is not b for a, b in zip(known, data, strict=True)):
                 continue
             if all(
-                name in arrays and (b.shape, b.dtype) == (arrays[name].shape, arrays[name].dtype)
+                name in carry and (b.shape, b.dtype) == (carry[name].shape, carry[name].dtype)
                 for name, b in program.carry.items()
             ):
                 shared: Buffers = program.carry

@@ -593,7 +593,7 @@ class Recording:
     """A step on tape: what it reads, what it does, what it gives.
 
     Attributes:
-        carry: the carry's nodes by name, ``"theta"`` and those of the state.
+        carry: the carry's nodes by name.
         rows: the node of the samples' numbers, or ``None``.
         nodes: the operations that the results depend on, in order.
         results: the next carry's nodes by name.
@@ -628,15 +628,11 @@ def record(
         Untraceable: if the step cannot be recorded.
         TypeError: if it has changed what it is made of, such as a counter.
     """
-    theta, state = carry
-    if "theta" in state:
-        raise Untraceable("a state that has a theta of its own")
     if step.xp is not xp:
         raise Untraceable("a namespace that is not the library's")
     tape = Tape(xp)
     recorded = replace(step, xp=TracingNamespace(tape))
-    inputs = {"theta": tape.input(theta)}
-    inputs |= {name: tape.input(a, host=tuple(a.shape) == ()) for name, a in state.items()}
+    inputs = {name: tape.input(a, host=tuple(a.shape) == ()) for name, a in carry.items()}
     batch = tuple(
         None if a is None else tape.input(a, constant=constant and rows is None) for a in data
     )
@@ -645,16 +641,13 @@ def record(
     try:
         if row_input is not None:
             batch = recorded.select(batch, row_input)
-        (new_theta, new_state), metrics = recorded(
-            (inputs["theta"], {name: inputs[name] for name in state}), batch
-        )
+        results, metrics = recorded(dict(inputs), batch)
     except Kept:
         raise
     except Exception as error:  # if it is no fault of the stand-ins, the plain loop raises it again
         what = "" if isinstance(error, Untraceable) else f"{type(error).__name__}: "
         raise Untraceable(f"{what}{error}{_place(error)}") from error
     require_unchanged(step, made_of)
-    results = {"theta": new_theta, **new_state}
     outputs = *results.values(), *metrics.values()
     if set(results) != set(inputs) or not all(isinstance(v, Traced) for v in outputs):
         raise Untraceable("the carry changed its form")
