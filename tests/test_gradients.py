@@ -12,7 +12,8 @@ import pytest
 
 import xpnet as xn
 from tests.helpers import arr, assert_close, host, library
-from xpnet.losses import prepare_weight
+from xpnet.losses import Share
+from xpnet.losses.base import prepare_weight
 
 RELATIVE = 1e-12
 MEMBERS, SAMPLES = 3, 6
@@ -97,7 +98,7 @@ def objective(backend, net, loss, theta, x, y, weight):
     prepared = prepare_weight(backend, weight, shape, theta.dtype)
     # The forward that value_and_grad runs, kept for a backprop that is not asked for.
     output, _ = net.forward(xp, net._views(xp, theta), x)
-    return xp.sum(loss.forward(xp, output, target, prepared)[0])
+    return xp.sum(loss.forward(xp, output, target, Share(x.shape[-2], prepared))[0])
 
 
 @cache
@@ -182,7 +183,7 @@ def test_a_loss_has_the_gradient_of_its_own_forward_with_and_without_members(bac
             y = arr(backend, rng.integers(0, 2, (*lead, SAMPLES, 2)), "int64")
         with backend.context():
             target = loss.prepare(backend, output.shape, y, arr(backend, output).dtype)
-            _, backprop = loss.forward(backend.xp, arr(backend, output), target, None)
+            _, backprop = loss.forward(backend.xp, arr(backend, output), target, Share(SAMPLES))
             grad = host(backend, backprop(), dtype="float64", shape=output.shape)
         u = rng.normal(size=output.shape)
         h = 2.0**-17  # see above

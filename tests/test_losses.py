@@ -8,7 +8,7 @@ import pytest
 
 import xpnet as xn
 from tests.helpers import arr, assert_close, assert_equal, host, rounding
-from xpnet.losses import evaluate, prepare
+from xpnet.losses import Share, evaluate, prepare
 
 LOSSES = [xn.BCE(), xn.BCE(eps=0.0), xn.BCEWithLogits(), xn.CrossEntropy(), xn.MSE(), xn.Huber(0.7)]
 
@@ -76,7 +76,7 @@ def value_and_grad(backend, loss, output, y, weight=None):
     with backend.context():
         shape = tuple(output.shape)
         target, weight = prepare(backend, loss, shape, y, weight, output.dtype)
-        value, backprop = evaluate(loss, backend.xp, output, target, weight)
+        value, backprop = evaluate(loss, backend.xp, output, target, Share(shape[-2], weight))
         return value, backprop()
 
 
@@ -253,7 +253,7 @@ def test_all_samples_right_is_an_accuracy_of_exactly_1(backend, samples, dtype):
     # 49 · (1/49) is not 1 in float64, nor 41 · (1/41) in float32: a goal of 1.0 would be missed.
     z = arr(backend, np.ones((samples, 1)), dtype)
     with backend.context():
-        accuracy = xn.BCEWithLogits().accuracy(backend.xp, z, z)
+        accuracy = xn.BCEWithLogits().accuracy(backend.xp, z, z, Share(samples))
     assert_equal(backend, accuracy, 1.0, dtype=dtype)
 
 
@@ -262,15 +262,39 @@ def test_accuracy_is_the_share_of_right_samples_of_each_member(backend):
         p = arr(backend, [[[0.4], [0.5], [0.6]], [[0.6], [0.6], [0.1]]])
         y = arr(backend, [[0.0], [0.0], [1.0]])
         # 0.5 is not above the threshold: the report's class 0.
-        assert_equal(backend, xn.BCE().accuracy(backend.xp, p, y), [1.0, 0.0])
+        assert_equal(backend, xn.BCE().accuracy(backend.xp, p, y, Share(3)), [1.0, 0.0])
         assert_equal(backend, xn.BCE().predict(backend.xp, p)[0, ...], [[0], [0], [1]],
                      dtype="int64")  # fmt: skip
         z = arr(backend, [[1.0, 3.0, 2.0], [5.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
         target = xn.CrossEntropy().prepare(
             backend, (4, 3), arr(backend, [1, 1, 2, 2], "int64"), z.dtype
         )
-        assert_equal(backend, xn.CrossEntropy().accuracy(backend.xp, z, target), 0.75)
+        assert_equal(backend, xn.CrossEntropy().accuracy(backend.xp, z, target, Share(4)), 0.75)
         assert_equal(backend, xn.CrossEntropy().predict(backend.xp, z), [1, 0, 2, 2], dtype="int64")
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", FORMULAS)
+def test_what_the_parts_of_a_batch_give_adds_up_to_the_whole(backend, name, weighted):
+    loss, output, y, *_ = FORMULAS[name]
+    output, y = arr(backend, output), arr(backend, y)
+    samples = output.shape[0]
+    weight = arr(backend, np.arange(samples) + 0.5) if weighted else None
+    with backend.context():
+        target, weight = prepare(backend, loss, tuple(output.shape), y, weight, output.dtype, True)
+
+        def given(rows):
+            w = None if weight is None else weight[rows, :]
+            share, part, t = Share(samples, w), output[rows, :], target[rows, :]
+            value, backprop = evaluate(loss, backend.xp, part, t, share)
+            hits = loss.accuracy(backend.xp, part, t, share) if loss.classifies else value
+            return host(backend, value), host(backend, hits), host(backend, backprop())
+
+        whole, parts = given(slice(None)), [given(slice(0, 1)), given(slice(1, None))]
+    scale = max(abs(part).max() for found in (*parts, whole) for part in found)
+    for i, join in enumerate((sum, sum, np.concatenate)):
+        found = join([part[i] for part in parts])
+        np.testing.assert_allclose(found, whole[i], rtol=0, atol=rounding(32, [scale]))
 
 
 @pytest.mark.parametrize("loss", [xn.MSE(), xn.Huber()], ids=repr)
@@ -278,7 +302,7 @@ def test_a_loss_of_regression_has_no_accuracy_and_no_probabilities(loss):
     assert not loss.classifies
     z = np.zeros((2, 1))
     with pytest.raises(TypeError, match="no accuracy"):
-        loss.accuracy(np, z, z)
+        loss.accuracy(np, z, z, Share(2))
     with pytest.raises(TypeError, match="no probabilities"):
         loss.probabilities(np, z)
     assert loss.predict(np, z) is z
@@ -358,7 +382,7 @@ def test_labels_taken_for_probabilities_give_the_same(backend, name):
         ]
         assert [backend.dtype_name(target) for target in ways] == ["bool", "float64"]
         (hard, slope), (soft, other) = (
-            loss.forward(backend.xp, output, target, None) for target in ways
+            loss.forward(backend.xp, output, target, Share(output.shape[0])) for target in ways
         )
         bound = rounding(32, [losses.max(), 1 / P.min()])
         assert_close(backend, soft, host(backend, hard), atol=bound)
@@ -369,7 +393,8 @@ def test_probabilities_of_0_and_1_meet_no_infinity(backend):
     for loss, output in ((xn.BCE(0), [[0.0, 1.0]]), (xn.BCEWithLogits(), [[-np.inf, np.inf]])):
         with backend.context():
             output = arr(backend, output)
-            value, backprop = loss.forward(backend.xp, output, arr(backend, [[0.0, 1.0]]), None)
+            target = arr(backend, [[0.0, 1.0]])
+            value, backprop = loss.forward(backend.xp, output, target, Share(1))
             assert_equal(backend, value, 0.0)
             assert np.isfinite(host(backend, backprop())).all()
 
@@ -384,7 +409,7 @@ def test_a_class_that_cannot_be_has_a_logit_of_minus_infinity(backend):
     assert_close(backend, grad, np.array(by_hand) / 2, atol=rounding(8, 1))
     soft = arr(backend, [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     with backend.context():
-        same, slope = xn.CrossEntropy().forward(backend.xp, z, soft, None)
+        same, slope = xn.CrossEntropy().forward(backend.xp, z, soft, Share(2))
         assert_close(backend, same, host(backend, value), atol=rounding(8, 3))
         assert_close(backend, slope(), host(backend, grad), atol=rounding(8, 1))
     # That it is the right one after all has no probability.
@@ -441,7 +466,7 @@ def test_accuracy_is_weighted_as_the_loss_is(backend):
             target, w = prepare(
                 backend, loss, (4, 1), y, arr(backend, weight, "float64"), z.dtype, True
             )
-            accuracy = loss.accuracy(backend.xp, z, target, w)
+            accuracy = loss.accuracy(backend.xp, z, target, Share(4, w))
         # All right is exactly 1, whatever the weights: it may be a goal.
         bound = 0 if expected == 1 else rounding(8, 1)
         assert_close(backend, accuracy, expected, atol=bound)

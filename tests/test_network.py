@@ -407,7 +407,7 @@ def test_a_draw_of_something_else_is_refused(backend, drawn, words):
 @pytest.mark.parametrize("members", [None, 3])
 def test_an_error_within_a_layer_a_loss_or_an_optimizer_says_where(backend, members):
     class Fails(xn.MSE):
-        def forward(self, xp, output, target, weight):
+        def forward(self, xp, output, target, share):
             return output.there_is_no_such
 
     class Stops(xn.SGD):
@@ -433,8 +433,8 @@ def test_an_error_within_a_layer_a_loss_or_an_optimizer_says_where(backend, memb
 
 def test_a_loss_of_somebodys_own_gives_a_value_a_member_and_a_gradient_an_output(backend):
     class Odd(xn.MSE):
-        def forward(self, xp, output, target, weight):
-            value, backprop = super().forward(xp, output, target, weight)
+        def forward(self, xp, output, target, share):
+            value, backprop = super().forward(xp, output, target, share)
             return value, lambda: xp.sum(backprop(), axis=-1, keepdims=True)
 
     net = xn.Sequential(xn.Linear(2, 3))

@@ -702,11 +702,11 @@ class Summed(xn.Loss):
 
     classifies = True
 
-    def forward(self, xp: Any, output: Any, target: Any, weight: Any) -> Any:
+    def forward(self, xp: Any, output: Any, target: Any, share: Any) -> Any:
         r = output - target
         return xp.sum(r * r, axis=(-2, -1)), lambda: 2 * r
 
-    def accuracy(self, xp: Any, output: Any, target: Any) -> Any:
+    def accuracy(self, xp: Any, output: Any, target: Any, share: Any) -> Any:
         return -xp.max(xp.abs(output - target), axis=(-2, -1))
 
 

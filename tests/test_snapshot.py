@@ -84,7 +84,7 @@ class Scaled(xn.Loss):
     def __init__(self, a: float) -> None:
         self.a = a
 
-    def forward(self, xp: Any, output: Any, target: Any, weight: Any) -> Any:
+    def forward(self, xp: Any, output: Any, target: Any, share: Any) -> Any:
         r = output - target
         return self.a * xp.sum(r * r, axis=(-2, -1)), lambda: 2 * self.a * r
 
@@ -483,7 +483,7 @@ class SharedLoss(xn.Loss):
 
     a: ClassVar[float] = 1.0
 
-    def forward(self, xp: Any, output: Any, target: Any, weight: Any) -> Any:
+    def forward(self, xp: Any, output: Any, target: Any, share: Any) -> Any:
         r, a = output - target, type(self).a
         return a * xp.sum(r * r, axis=(-2, -1)), lambda: 2 * a * r
 
@@ -659,7 +659,7 @@ def test_a_namespace_of_somebodys_own_is_what_it_is_at_each_training(
 def test_xpnets_own_code_is_known_where_a_step_finds_it() -> None:
     # What a module of a step names of xpnet's own is in such a module too.
     modules = [space for space, *_ in snapshots._OWN._spaces if isinstance(space, ModuleType)]
-    assert {xn.losses, xn.network, xn.optimizers, xn.step} <= {*modules}
+    assert {xn.losses.share, xn.losses.binary, xn.network, xn.optimizers, xn.step} <= {*modules}
     for module in modules:
         for name, value in vars(module).items():
             home = value.__name__ if isinstance(value, ModuleType) else value.__class__.__module__

@@ -873,7 +873,7 @@ def recordings(monkeypatch):
     made, record = [], replay.record
 
     def watched(*args, **options):
-        made.append(args[2][0].shape)
+        made.append(args[2]["theta"].shape)
         return record(*args, **options)
 
     monkeypatch.setattr(replay, "record", watched)

@@ -14,7 +14,7 @@ from xpnet.backends.base import Size
 from xpnet.initializers import RNG, generator
 from xpnet.layers.base import Array, Backprop, Layer, Params
 from xpnet.layers.checked import Checked, check_parameters, is_own, named, note, try_out
-from xpnet.losses import Loss, evaluate, prepare, without
+from xpnet.losses import Loss, Share, evaluate, prepare, without
 
 FLOATS = ("float32", "float64")
 
@@ -362,8 +362,9 @@ class Sequential(Layer):
         with self._context(backend, theta, x):
             shape = (*theta.shape[:-1], x.shape[-2], self.out_features or x.shape[-1])
             target, weight = prepare(backend, loss, shape, y, sample_weight, theta.dtype, check)
+            share = Share(x.shape[-2], weight)
             value, grad, _, dx = self.gradient(
-                backend.xp, theta, without(backend, x, weight), target, loss, weight, input_grad
+                backend.xp, theta, without(backend, x, weight), target, loss, share, input_grad
             )
         return (value, grad, dx) if input_grad else (value, grad)
 
@@ -374,14 +375,14 @@ class Sequential(Layer):
         x: Array,
         target: Array,
         loss: Loss,
-        weight: Array | None,
+        share: Share,
         input_grad: bool = False,
     ) -> tuple[Array, Array, Array, Array | None]:
         """The inside of `value_and_grad`, unchecked: loss, gradient, output, gradient of ``x``."""
         lead = theta.shape[:-1]
         output, backprop = self.forward(xp, self._views(xp, theta), x)
         try:
-            value, loss_backprop = evaluate(loss, xp, output, target, weight)
+            value, loss_backprop = evaluate(loss, xp, output, target, share)
             dy = loss_backprop()
             if value.shape != output.shape[:-2] or dy.shape != output.shape:
                 raise ValueError(

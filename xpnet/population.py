@@ -15,7 +15,7 @@ from xpnet import backends
 from xpnet.backends.base import Runner
 from xpnet.backends.pure import is_ours
 from xpnet.layers.base import Array
-from xpnet.losses import evaluate
+from xpnet.losses import Share, evaluate
 from xpnet.step import Carry, Data, TrainingStep
 
 
@@ -283,17 +283,17 @@ class Population:
         if quick:  # where each operation alone takes long, by NumPy instead
             xp = np
             theta, data = to_host(theta), tuple(a if a is None else to_host(a) for a in data)
-        params = step.network._views(xp, theta)
+        params, samples = step.network._views(xp, theta), data[0].shape[-2]
 
         def loss(x: Array, target: Array, weight: Array | None) -> Any:
             with np.errstate(all="ignore"):
                 output = step.network.apply(xp, params, x)
-                return evaluate(step.loss, xp, output, target, weight)[0]
+                return evaluate(step.loss, xp, output, target, Share(samples, weight))[0]
 
         if quick:
             return np.asarray(loss(*data))
         if self.members is None and step.splits:
-            return to_host(self.backend.mean_over(loss, theta, data, self.threads))
+            return to_host(self.backend.sum_over(loss, theta, data, self.threads))
         return to_host(loss(*data))
 
     def release(self) -> None:

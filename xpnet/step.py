@@ -9,7 +9,7 @@ from typing import Any
 
 from xpnet.layers.base import Array
 from xpnet.layers.checked import is_own, named, note
-from xpnet.losses import Loss
+from xpnet.losses import Loss, Share
 from xpnet.network import Sequential
 from xpnet.optimizers import Optimizer
 
@@ -113,15 +113,24 @@ class TrainingStep:
         grad, metrics = self.gradient(carry, batch)
         return self.update(carry, grad), metrics
 
-    def gradient(self, carry: Carry, batch: Data) -> tuple[Array, dict[str, Array]]:
-        """The first half: forward, loss and accuracy, backward."""
+    def gradient(
+        self, carry: Carry, batch: Data, samples: int | None = None
+    ) -> tuple[Array, dict[str, Array]]:
+        """The first half: forward, loss and accuracy, backward.
+
+        Args:
+            carry: what came from the step before.
+            batch: the samples at hand.
+            samples: over how many the means are taken, where these are a part of them; what the
+                parts give adds up to what all of them would.
+        """
         x, target, weight = batch
+        share = Share(samples or x.shape[-2], weight)
         network, loss = self._given(carry)
-        value, grad, output, _ = network.gradient(self.xp, carry["theta"], x, target, loss, weight)
+        value, grad, output, _ = network.gradient(self.xp, carry["theta"], x, target, loss, share)
         metrics = {"loss": value}
         if loss.classifies:
-            weights = () if weight is None else (weight,)
-            metrics["accuracy"] = loss.accuracy(self.xp, output, target, *weights)
+            metrics["accuracy"] = loss.accuracy(self.xp, output, target, share)
         return grad, metrics
 
     def update(self, carry: Carry, grad: Array) -> Carry:

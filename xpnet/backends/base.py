@@ -338,10 +338,10 @@ class Backend(ABC):
         """How many threads independent runs are spread over: one where the library has its own."""
         return 1
 
-    def mean_over(
+    def sum_over(
         self, work: Callable[..., Any], theta: Array, data: Data, threads: int | None = None
     ) -> Any:
-        """The mean over the samples of what ``work`` finds to be the mean over some of them.
+        """The sum of what ``work`` finds for some of the samples each, over all of them.
 
         Args:
             work: is given the data of some samples: of those that a step has on one thread.

@@ -97,7 +97,7 @@ class NumPyBackend(Backend):
     def workers(self, threads: int | None = None) -> int:
         return threads or cores()
 
-    def mean_over(
+    def sum_over(
         self, work: Callable[..., Any], theta: Array, data: Data, threads: int | None = None
     ) -> Any:
         samples = data[0].shape[-2]
@@ -106,8 +106,7 @@ class NumPyBackend(Backend):
             return work(*data)
 
         def share(rows: slice) -> Any:
-            mean = work(*(None if a is None else a[..., rows, :] for a in data))
-            return mean * ((rows.stop - rows.start) / samples)
+            return work(*(None if a is None else a[..., rows, :] for a in data))
 
         with ONE_BLAS_THREAD(), ThreadPoolExecutor(count) as pool:
             return sum(pool.map(share, shares(samples, count)))

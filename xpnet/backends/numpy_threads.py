@@ -125,35 +125,16 @@ def worth_holding(product: int) -> bool:
 
 
 @dataclass(frozen=True)
-class _Share:
-    """A loss on a part of the batch, as what it adds to the mean over all of it."""
-
-    loss: Any
-    share: float
-
-    def forward(self, xp: Any, output: Any, target: Any, weight: Any) -> Any:
-        value, backprop = self.loss.forward(xp, output, target, weight)
-        return value * self.share, lambda: backprop() * self.share
-
-    def accuracy(self, xp: Any, output: Any, target: Any, *weight: Any) -> Any:
-        return self.loss.accuracy(xp, output, target, *weight) * self.share
-
-    @property
-    def classifies(self) -> bool:
-        return bool(self.loss.classifies)
-
-
-@dataclass(frozen=True)
 class _Gradient:
     """The first half of a step as a step of its own, whose state is the gradient."""
 
     step: Any
     xp: Any
-    share: float
+    samples: int
+    """Those of the whole batch."""
 
     def __call__(self, carry: Carry, batch: Data) -> tuple[Carry, Metrics]:
-        inner = replace(self.step, xp=self.xp, loss=_Share(self.step.loss, self.share))
-        grad, metrics = inner.gradient(carry, batch)
+        grad, metrics = replace(self.step, xp=self.xp).gradient(carry, batch, self.samples)
         return {"theta": carry["theta"], "grad": grad}, metrics
 
     def select(self, data: Data, rows: Any) -> Data:
@@ -213,7 +194,7 @@ class ThreadedProgram:
                 else tuple(None if a is None else a[..., rows, :] for a in data)
             )
             first = None if orders is None else orders[0, rows]
-            half = _Gradient(step, np, (rows.stop - rows.start) / samples)
+            half = _Gradient(step, np, samples)
             recording = record(half, np, {"theta": theta, "grad": theta}, part, first)
             buffers = {"theta": self.carry["theta"]}
             self.gradients.append(NumPyProgram(recording, buffers, BLOCK_BYTES))

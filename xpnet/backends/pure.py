@@ -23,7 +23,6 @@ def is_ours(step: Any) -> bool:
         parts = [*step.network.leaves, step.network, step.loss, step.optimizer]
     except AttributeError:
         return False
-    parts = [getattr(part, "loss", part) for part in parts]  # of a share of a loss
     return all(type(part).__module__.partition(".")[0] == "xpnet" for part in parts)
 
 

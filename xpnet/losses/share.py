@@ -1,0 +1,50 @@
+"""What a sample counts for in a mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+Array = Any
+
+
+@dataclass(frozen=True)
+class Share:
+    """What the samples at hand count for in the mean over all samples of a step.
+
+    Where they are a part of these (the share of a thread, of a rank, of an accumulated batch), the
+    values and gradients of the parts add up to those of the whole.
+
+    Attributes:
+        samples: over how many samples the mean is taken.
+        weight: ``None``, or ``(..., samples, 1)``, relative to a mean of 1 over the whole data.
+    """
+
+    samples: int
+    weight: Array | None = None
+
+    def each(self, outputs: int = 1) -> Any:
+        """``w / (samples · outputs)``, what one element counts for: a number, or an array.
+
+        Args:
+            outputs: how many elements a sample has.
+        """
+        share = 1 / (self.samples * outputs)
+        return share if self.weight is None else self.weight * share
+
+    def mean(self, xp: Any, losses: Array) -> Array:
+        """``Σ w ℓ / (samples · outputs)``, for ``losses`` of ``(..., samples, outputs)``."""
+        each = self.each(losses.shape[-1])
+        if isinstance(each, float):
+            return xp.sum(losses, axis=(-2, -1)) * each
+        return xp.sum(losses * each, axis=(-2, -1))
+
+    def rate(self, xp: Any, hits: Array, dtype: Any) -> Array:
+        """The mean of truth values ``(..., samples, outputs)``; of parts, it may be below 0."""
+        here, count = hits.shape[-2] * hits.shape[-1], self.samples * hits.shape[-1]
+        if self.weight is None:
+            # Divided, not multiplied by the inverse: 49 · (1/49) is not 1, and 1 is what a goal is.
+            return xp.astype(xp.count_nonzero(hits, axis=(-2, -1)), dtype) / count
+        # By what is missed, so that all right is exactly 1, however the weights are rounded.
+        missed = (1 - xp.astype(hits, dtype)) * self.weight
+        return here / count - xp.sum(missed, axis=(-2, -1)) / count
