@@ -335,7 +335,7 @@ COUNTS = itertools.count(1)
 class CountsSomewhere(xn.Optimizer):
     """An optimizer whose rate falls by a count that is none of its attributes."""
 
-    def slots(self, xp: Any, theta: Any) -> Any:
+    def init_state(self, xp: Any, theta: Any) -> Any:
         return {}
 
     def step(self, xp: Any, theta: Any, grad: Any, state: Any) -> Any:

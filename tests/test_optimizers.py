@@ -13,7 +13,7 @@ import pytest
 
 import xpnet as xn
 from tests.helpers import EPS, arr, assert_close, assert_equal, host, library
-from xpnet.optimizers import _next
+from xpnet.optimizers.base import _next
 
 STEPS = (1, 10, 200)
 SIZE = 7
@@ -311,6 +311,35 @@ def test_steps_are_counted_beyond_what_float32_counts(backend, name, members):
         grad = theta
         theta, state = optimizer.update(theta, grad, state)
     assert (host(backend, state["step"]) == 2**24 + 2).all()
+
+
+@pytest.mark.parametrize("members", [None, 3])
+@pytest.mark.parametrize("make", [xn.SGD, xn.Momentum, xn.AdaGrad, xn.RMSprop, xn.Adam, xn.AdamW])
+def test_every_optimizer_counts_its_steps(backend, make, members):
+    rng = np.random.default_rng(0)
+    net, x = xn.Sequential(xn.Linear(2, 1)), arr(backend, rng.normal(size=(5, 2)))
+    y = arr(backend, rng.normal(size=(5, 1)))
+    options = {"loss": xn.MSE(), "optimizer": make(), "epochs": 7, "seed": 0, "members": members}
+    count = host(backend, xn.fit(net, x, y, **options).state["step"])
+    assert count.dtype.kind == "i" and (count == 7).all()
+    assert count.shape == (() if members is None else (members, 1))
+
+
+def test_what_an_optimizer_of_somebodys_own_may_not_keep(backend):
+    class Counts(xn.SGD):
+        def init_state(self, xp, theta):
+            return {"step": xp.zeros_like(theta)}
+
+    class Masks(xn.SGD):
+        def init_state(self, xp, theta):
+            return {"mask": arr(backend, np.ones(4))}
+
+    theta = arr(backend, np.ones((3, 4)))
+    with pytest.raises(ValueError, match="init_state must not hold 'step'"):
+        Counts().init(theta)
+    with pytest.raises(ValueError, match=r"must give 'mask' the 3 members as its first axis"):
+        Masks().init(theta)
+    assert Masks().init(theta[0, :]).keys() == {"mask", "step"}
 
 
 def test_a_count_of_32_bits_stands_still_at_its_end(backend):

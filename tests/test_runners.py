@@ -384,10 +384,10 @@ def test_a_thread_that_fails_leaves_nobody_waiting() -> None:
         raise RuntimeError("in the first of them")
 
     with pytest.raises(RuntimeError, match="in the first of them"):
-        run({"theta": theta}, data, 5, None, fails)
+        run(carry_of(theta, xn.SGD().init(theta)), data, 5, None, fails)
     assert run.programs  # it was threads that ran
     assert all(isinstance(p, numpy_threads.ThreadedProgram) for _, p in run.programs.values())
-    run({"theta": theta}, data, 5)  # and they run again
+    run(carry_of(theta, xn.SGD().init(theta)), data, 5)  # and they run again
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -439,7 +439,7 @@ def test_a_thread_that_cannot_be_started_leaves_nobody_waiting(monkeypatch: Any)
 
     monkeypatch.setattr(threading.Thread, "start", fails)
     with pytest.raises(RuntimeError, match="can't start new thread"):
-        run({"theta": theta}, data, 5)
+        run(carry_of(theta, xn.SGD().init(theta)), data, 5)
 
 
 def test_a_meeting_that_was_interrupted_while_it_opened_can_be_aborted() -> None:

@@ -99,7 +99,7 @@ class Masked(Optimizer):
     def __post_init__(self) -> None:
         object.__setattr__(self, "mask", np.ones(7))
 
-    def slots(self, xp: Any, theta: Any) -> Any:
+    def init_state(self, xp: Any, theta: Any) -> Any:
         return {}
 
     def step(self, xp: Any, theta: Any, grad: Any, state: Any) -> Any:
@@ -517,10 +517,11 @@ def _read_elsewhere(name: str, monkeypatch: Any) -> tuple[dict[str, Any], Any]:
         y, backprop = forward(self, xp, params, x)
         return y * 2.0, lambda dy, need_dx=True: backprop(dy * 2.0, need_dx)
 
-    def doubled(xp: Any, losses: Any, share: Any) -> Any:
-        return 2 * total(xp, losses, share)
+    def doubled(*args: Any) -> Any:
+        value, backprop = evaluate(*args)
+        return 2 * value, backprop
 
-    forward, total = xn.Linear.forward, losses._total
+    forward, evaluate = xn.Linear.forward, losses.evaluate
     cases: dict[str, tuple[dict[str, Any], Any]] = {
         "a class attribute": ({"layer": Shared()}, lambda: patch(Shared, "a", 2.0)),
         "a class attribute of a held class": (
@@ -582,7 +583,7 @@ def _read_elsewhere(name: str, monkeypatch: Any) -> tuple[dict[str, Any], Any]:
             {"layer": xn.ReLU()},
             lambda: patch(xn.ReLU, "forward", replaced, raising=False),
         ),
-        "a helper of xpnet": ({}, lambda: patch(losses, "_total", doubled)),
+        "a helper of xpnet": ({}, lambda: patch(xn.network, "evaluate", doubled)),
         "the code of a helper of xpnet": (
             {"layer": xn.LeakyReLU()},
             lambda: patch(
@@ -648,7 +649,8 @@ def test_a_namespace_of_somebodys_own_is_what_it_is_at_each_training(
 
     def loss() -> Any:
         with backend.context():
-            carry = {"theta": net.init(0, like=x)}
+            theta = net.init(0, like=x)
+            carry = carry_of(theta, step.optimizer.init(theta))
             return host(backend, backend.run(step, carry, (x, y, None), 1)[1]["loss"])
 
     before = loss()
@@ -659,7 +661,9 @@ def test_a_namespace_of_somebodys_own_is_what_it_is_at_each_training(
 def test_xpnets_own_code_is_known_where_a_step_finds_it() -> None:
     # What a module of a step names of xpnet's own is in such a module too.
     modules = [space for space, *_ in snapshots._OWN._spaces if isinstance(space, ModuleType)]
-    assert {xn.losses.share, xn.losses.binary, xn.network, xn.optimizers, xn.step} <= {*modules}
+    assert {xn.losses.share, xn.losses.binary, xn.network, xn.optimizers.base, xn.step} <= {
+        *modules
+    }
     for module in modules:
         for name, value in vars(module).items():
             home = value.__name__ if isinstance(value, ModuleType) else value.__class__.__module__

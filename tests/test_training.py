@@ -401,8 +401,8 @@ def test_what_is_handed_back_is_the_last_theta_with_a_finite_loss(backend, dtype
         whole = xn.fit(LINE, x, y, loss=xn.MSE(), optimizer=xn.Momentum(lr=lr), seed=0,
                        epochs=int(epoch) - 2, epoch_checking=epoch_checking)  # fmt: skip
         assert_is(backend, model.theta, host(backend, whole.theta), epoch, dtype)
-        for name, value in whole.state.items():
-            assert_is(backend, model.state[name], host(backend, value), epoch, dtype)
+        assert int(host(backend, model.state["step"])) == epoch - 2
+        assert_is(backend, model.state["v"], host(backend, whole.state["v"]), epoch, dtype)
 
 
 def test_the_loss_after_the_last_update_is_looked_at_too(backend):
@@ -910,7 +910,7 @@ def test_a_state_that_an_optimizer_did_not_make_anew_is_not_written_into(backend
     own = backend.asarray(np.zeros(net.size), "float64")
 
     class Follows(xn.SGD):
-        def slots(self, xp, theta):
+        def init_state(self, xp, theta):
             return {"slow": theta, "v": own}
 
         def step(self, xp, theta, grad, state):

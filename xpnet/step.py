@@ -66,9 +66,9 @@ class TrainingStep:
         return self.network.splits and self.loss.splits
 
     @property
-    def carried(self) -> list[Array]:
+    def per_member(self) -> list[Array]:
         """The arrays within it that a step reads from the carry instead."""
-        return self.optimizer.carried()
+        return self.optimizer.per_member()
 
     @property
     def operands(self) -> tuple[dict[str, float], dict[str, float]]:
@@ -136,7 +136,7 @@ class TrainingStep:
     def update(self, carry: Carry, grad: Array) -> Carry:
         """The second half: the optimizer's step."""
         try:
-            theta, state = self.optimizer.step(self.xp, carry["theta"], grad, state_in(carry))
+            theta, state = self.optimizer.advance(self.xp, carry["theta"], grad, state_in(carry))
             return carry_of(theta, state)
         except Exception as error:
             note(error, f"in the optimizer, {named(self.optimizer)}")

@@ -50,7 +50,7 @@ class Static:
     """
 
     def __init__(self, step: Step) -> None:
-        self.says = snapshot(step, {id(array) for array in getattr(step, "carried", ())})
+        self.says = snapshot(step, {id(array) for array in getattr(step, "per_member", ())})
         self.hash = hash(self.says)  # which is asked for at every call
 
     def __hash__(self) -> int:

@@ -230,7 +230,7 @@ def kept(backend: Backend, step: Any, data: Data, *also: Any) -> Kept | None:
     if large or 16 * step.network.size > PROGRAM_BYTES or not all(map(_is_ours, parts)):
         return None  # 16 bytes: a parameter, its gradient and two moments in float32
     try:
-        said = snapshot(step, {id(array) for array in step.carried})
+        said = snapshot(step, {id(array) for array in step.per_member})
     except ByIdentity:
         return None
     # What is defined in a class may be replaced, too, as a patch does.

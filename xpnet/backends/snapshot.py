@@ -23,7 +23,7 @@ class ByIdentity(Exception):
     """Something within compares by identity, so that a change of it would not be seen."""
 
 
-def snapshot(value: Any, carried: Collection[int] = ()) -> Hashable:
+def snapshot(value: Any, per_member: Collection[int] = ()) -> Hashable:
     """Return a copy in tuples of all that ``value`` holds, equal for equal ones.
 
     Its own ``__eq__`` and ``__hash__`` would not do: they follow the object when it is changed in
@@ -32,7 +32,7 @@ def snapshot(value: Any, carried: Collection[int] = ()) -> Hashable:
     Args:
         value: an object of xpnet's own, as are all that it holds, but for plain Python values,
             NumPy's numbers, and the namespace of an array library.
-        carried: the ids of arrays that may be any.
+        per_member: the ids of arrays that may be any.
 
     Raises:
         ByIdentity: for whatever else is within, such as an array, a function, or an object of
@@ -40,7 +40,7 @@ def snapshot(value: Any, carried: Collection[int] = ()) -> Hashable:
     """
     if _OWN.changed():
         raise ByIdentity("xpnet with other code than it was imported with")
-    return _Saying(carried).of(value)
+    return _Saying(per_member).of(value)
 
 
 def as_it_is(value: Any) -> Any:
@@ -73,8 +73,8 @@ _LIBRARIES = ("numpy", "jax", "torch", "cupy", "array_api_compat", "array_api_st
 class _Saying:
     """A snapshot under way: each object is asked once, and none is found within itself."""
 
-    def __init__(self, carried: Collection[int]) -> None:
-        self.carried = carried
+    def __init__(self, per_member: Collection[int]) -> None:
+        self.per_member = per_member
         self.said: dict[int, Hashable] = {}
         self.held: list[Any] = []  # what was made here, so that nothing else can get its id
 
@@ -84,8 +84,8 @@ class _Saying:
             return kind, value
         if kind in (float, complex):
             return kind, repr(value)  # NaN is itself, and -0.0 is not 0.0
-        if id(value) in self.carried:
-            return "carried"
+        if id(value) in self.per_member:
+            return "per member"
         if id(value) not in self.said:
             self.said[id(value)] = None  # until it is known: what comes back to it holds itself
             self.said[id(value)] = self._inside(kind, value)

@@ -1,0 +1,21 @@
+"""The optimizers, in order of complexity. Each is a few operations on whole vectors.
+
+An optimizer is a description, like a layer: it holds no parameters and no moments. ``init(theta)``
+makes the state, ``update(theta, grad, state)`` returns the next ``theta`` and state. The state is
+consumed (its arrays may be written into): go on with the one that is returned.
+
+``theta`` and ``grad`` are ``(..., size)``. Every hyperparameter (``lr``, ``betas``, ``eps``,
+``weight_decay`` …) may also be an array of shape ``(members, 1)``, one value a member.
+
+Names, defaults and results are those of ``torch.optim``.
+"""
+
+from __future__ import annotations
+
+from xpnet.optimizers.adagrad import AdaGrad
+from xpnet.optimizers.adam import Adam, AdamW
+from xpnet.optimizers.base import Optimizer
+from xpnet.optimizers.rmsprop import RMSprop
+from xpnet.optimizers.sgd import SGD, Momentum
+
+__all__ = ["SGD", "AdaGrad", "Adam", "AdamW", "Momentum", "Optimizer", "RMSprop"]

@@ -1,0 +1,88 @@
+"""The numbers of an optimizer: where they are checked, and where a step finds them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from xpnet import _checks, backends
+
+Array = Any
+Number = Any
+"""A number, or an array of shape ``(members, 1)``: one a member."""
+State = dict[str, Array]
+
+
+def check_number(name: str, value: Number, **bounds: float) -> Number:
+    """Return a number as a float, or an array of one number a member as it is, or raise.
+
+    A float, since scalars and 0-d arrays of a library would not go with the arrays of another, and
+    promote float32 to float64.
+    """
+    if _checks.is_array(value) and _checks.shape_of(value):
+        if len(value.shape) != 2 or value.shape[1] != 1:
+            raise ValueError(
+                f"{name} must be a number or an array of shape (members, 1), "
+                f"not of shape {tuple(value.shape)}."
+            )
+        backend = backends.of(value, names=(name,))
+        for member in backend.to_host(value).ravel().tolist():
+            _checks.number(name, member, **bounds)
+        return value
+    try:
+        return _checks.number(name, value, **bounds)
+    except TypeError as error:
+        if not isinstance(value, (list, tuple)):
+            raise
+        also = ", or an array of shape (members, 1), not"  # what a list of numbers was meant for
+        raise TypeError(str(error).replace(", not", also, 1)) from None
+
+
+def is_per_member(value: Any) -> bool:
+    """Whether this is an array of numbers, one a member."""
+    return _checks.is_array(value) and len(value.shape) > 0
+
+
+class Hyperparameters:
+    """The numbers of an optimizer in a step, by their names: ``h.lr``.
+
+    Each comes from the state if it is there, as arrays of one number a member are, and what a
+    compiled program is given anew for each training; else from the optimizer itself.
+
+    ``1 − β`` and ``log β`` are taken of the numbers as they are given, never of what float32 makes
+    of them: it has no number between 1 − 6e-8 and 1.
+    """
+
+    def __init__(self, optimizer: Any, state: State) -> None:
+        self._optimizer, self._state = optimizer, state
+
+    def __getattr__(self, name: str) -> Number:
+        found = self._state.get(name)
+        return getattr(self._optimizer, name) if found is None else found
+
+    def complement(self, name: str) -> Number:
+        """``1 − β`` for the number ``β`` of this name; the optimizer lists it as ``derived``."""
+        return self._derived(f"1 - {name}")
+
+    def log(self, name: str) -> Number:
+        """``log β``, as `complement`."""
+        return self._derived(f"log {name}")
+
+    def _derived(self, key: str) -> Number:
+        if key in self._state:
+            return self._state[key]
+        derive, name = derivation(key)
+        return derive(getattr(self._optimizer, name))
+
+
+def _log(number: float) -> float:
+    return math.log(number) if number > 0 else -math.inf
+
+
+@cache
+def derivation(key: str) -> tuple[Callable[[float], float], str]:
+    """What is done to a number to derive ``"1 - alpha"`` or ``"log beta1"``, and its name."""
+    operation, _, name = key.rpartition(" ")
+    return {"1 -": lambda number: 1 - number, "log": _log}[operation], name
