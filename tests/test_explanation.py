@@ -9,7 +9,7 @@ import pytest
 
 import xpnet as xn
 from tests.helpers import arr, assert_equal, xor
-from xpnet.backends.numpy_threads import can_hold_blas
+from xpnet.backends.numpy.threads import can_hold_blas
 
 NET = xn.Sequential(xn.Linear(2, 3), xn.Tanh(), xn.Linear(3, 1))
 WAYS = {"numpy": "recorded", "torch": "recorded", "jax": "compiled"}

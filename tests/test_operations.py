@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 import xpnet as xn
 from tests.test_programs import RECORDING, recording  # noqa: F401  (a fixture)
 from xpnet.backends.base import run_plainly
-from xpnet.backends.tape import Untraceable, record
+from xpnet.compiler.ir import Untraceable
+from xpnet.compiler.record import record
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import xpnet as xn
-from xpnet.backends.held import Held, Setting, mkl
+from xpnet.backends.shared_setting import Setting, SharedSetting, mkl
 
 DATA = np.random.default_rng(0)
 X, Y = DATA.standard_normal((60, 64)), DATA.integers(0, 10, 60)
@@ -333,7 +333,7 @@ def test_large_products_have_all_threads(backend, several):
 
 
 def test_products_at_report_scale_hold_nothing():
-    from xpnet.backends import numpy_threads
+    from xpnet.backends.numpy import threads as numpy_threads
 
     held = numpy_threads.ONE_BLAS_THREAD.settings
     if not all(setting.shared for setting in held):
@@ -380,7 +380,7 @@ def setting(values, shared=True, put=None):
 @pytest.mark.parametrize("first", [0, 1])
 def test_a_shared_setting_is_let_go_by_whoever_leaves_last(first):
     values = [4]
-    held = Held(lambda: [setting(values)])
+    held = SharedSetting(lambda: [setting(values)])
     both = held(), held()
     for one in both:
         one.__enter__()
@@ -394,7 +394,7 @@ def test_a_shared_setting_is_let_go_by_whoever_leaves_last(first):
 def test_a_setting_that_follows_another_is_read_before_that_is_held():
     openmp, mkl = [2], [0]
     follows = Setting(lambda: mkl[0] or openmp[0], lambda n: mkl.__setitem__(0, n), shared=False)
-    held = Held(lambda: [setting(openmp, shared=False), follows])
+    held = SharedSetting(lambda: [setting(openmp, shared=False), follows])
     with held():
         assert follows.get() == 1
     assert follows.get() == 2
@@ -426,7 +426,7 @@ def test_mkls_own_number_is_never_away_where_ctrl_c_may_fall():
 
 def test_a_setting_that_somebody_else_changed_meanwhile_is_left_to_them():
     values = [4]
-    held = Held(lambda: [setting(values)])
+    held = SharedSetting(lambda: [setting(values)])
     with held():
         values[0] = 3
     assert values == [3]
@@ -438,7 +438,7 @@ def test_a_threads_own_setting_is_its_own():
     def put(n):
         local.value = n
 
-    held = Held(lambda: [Setting(lambda: getattr(local, "value", 7), put, shared=False)])
+    held = SharedSetting(lambda: [Setting(lambda: getattr(local, "value", 7), put, shared=False)])
     local.value = 3
     with held():
         assert local.value == 1
@@ -466,7 +466,7 @@ def test_ctrl_c_on_the_way_in_or_out_leaves_it_as_it_was(shared, at):
                 raise KeyboardInterrupt
             values[0] = n
 
-        held = Held(lambda values=values, put=put: [setting(values, shared, put)])
+        held = SharedSetting(lambda values=values, put=put: [setting(values, shared, put)])
         for _ in range(2):
             with suppress(KeyboardInterrupt), held():
                 assert values == [1]
@@ -475,10 +475,11 @@ def test_ctrl_c_on_the_way_in_or_out_leaves_it_as_it_was(shared, at):
 
 HAMMER = """
 import _thread, threading, time
-from xpnet.backends.held import Held, Setting, mkl
+from xpnet.backends.shared_setting import SharedSetting, Setting, mkl
 
 values, rounds, waiting = [4], 0, threading.Event()
-held = Held(lambda: [Setting(lambda: values[0], lambda n: values.__setitem__(0, n), {shared})])
+setting = Setting(lambda: values[0], lambda n: values.__setitem__(0, n), {shared})
+held = SharedSetting(lambda: [setting])
 
 def press():
     while waiting.wait():
@@ -514,7 +515,7 @@ def test_ctrl_c_anywhere_leaves_it_as_it_was(shared):
 
 def test_a_place_that_nobody_gives_back_is_given_back_when_it_is_collected():
     values = [4]
-    held = Held(lambda: [setting(values)])
+    held = SharedSetting(lambda: [setting(values)])
     lost = held()
     lost.__enter__()
     assert values == [1]

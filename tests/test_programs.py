@@ -12,8 +12,8 @@ import pytest
 
 import xpnet as xn
 from tests.test_runners import OPTIMIZERS, assert_agree, both, problem
-from xpnet.backends import numpy_program
-from xpnet.backends.tape import record
+from xpnet.compiler.record import record
+from xpnet.compiler.writers import numpy as numpy_program
 from xpnet.layers import ACTIVATIONS
 from xpnet.optimizers import Optimizer
 from xpnet.step import TrainingStep, carry_of
@@ -26,7 +26,7 @@ def recording(backend: Any, monkeypatch: Any) -> Any:
     """A backend, its programs writing chains, passes and blocks for the smallest of arrays."""
     monkeypatch.setattr(numpy_program.NumPyProgram.__init__, "__defaults__", (None, 8))
     if backend.name == "torch":
-        from xpnet.backends import torch_program
+        from xpnet.compiler.writers import torch as torch_program
 
         monkeypatch.setattr(torch_program, "LARGE", 1)
     return backend

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import xpnet as xn
-from xpnet.backends import numpy_threads
 from xpnet.backends.base import run_plainly
+from xpnet.backends.numpy import threads as numpy_threads
 from xpnet.step import TrainingStep, carry_of, state_in
 
 OPTIMIZERS = {
@@ -141,7 +141,7 @@ def test_blocks_in_cache_change_nothing(
     monkeypatch: Any, members: int | None, weighted: bool, loss: str
 ) -> None:
     """With blocks of 8 bytes every chain of the small network runs block by block."""
-    from xpnet.backends import numpy_program
+    from xpnet.compiler.writers import numpy as numpy_program
 
     monkeypatch.setattr(numpy_program.NumPyProgram.__init__, "__defaults__", (None, 8))
     backend = xn.backends.get("numpy")
@@ -195,7 +195,7 @@ def test_what_pytorch_does_in_one_pass_changes_nothing(
 ) -> None:
     """With every array counted as large, all of the small network's passes are fused."""
     pytest.importorskip("torch", reason="the passes are PyTorch's")
-    from xpnet.backends import torch_program
+    from xpnet.compiler.writers import torch as torch_program
 
     monkeypatch.setattr(torch_program, "LARGE", 1)
     backend = xn.backends.get("torch")
@@ -239,7 +239,7 @@ def test_each_way_to_write_a_jax_program_changes_nothing(
     monkeypatch: Any, way: str, loss: str, activation: Any, batches: bool
 ) -> None:
     jax = pytest.importorskip("jax", reason="the programs are JAX's")
-    from xpnet.backends import jax_program
+    from xpnet.backends.jax import program as jax_program
 
     members, constants = WAYS[way]
     for name, value in constants.items():
@@ -443,7 +443,7 @@ def test_a_thread_that_cannot_be_started_leaves_nobody_waiting(monkeypatch: Any)
 
 
 def test_a_meeting_that_was_interrupted_while_it_opened_can_be_aborted() -> None:
-    meeting = numpy_threads.Meeting(3)
+    meeting = numpy_threads.LockBarrier(3)
     gates = [threading.Lock() for _ in range(2)]
     for gate in gates:
         gate.acquire()

@@ -868,7 +868,7 @@ def again_and_again(backend, net, x, y, fits=3, **options):
 @pytest.fixture
 def recordings(monkeypatch):
     """Every recording that is made while a test runs, by the form of theta."""
-    from xpnet.backends import replay
+    from xpnet.compiler import replay
 
     made, record = [], replay.record
 
@@ -1037,7 +1037,7 @@ def test_a_method_that_was_replaced_and_a_layer_of_ones_own_are_recorded_anew(
 
 
 def test_nothing_is_kept_of_a_network_that_is_gone(backend):
-    from xpnet.backends import replay
+    from xpnet.compiler import replay
 
     x, y = xor(backend)
     nets = [fresh() for _ in range(20)]

@@ -5,7 +5,7 @@ from importlib import import_module as _import_module
 
 # The first of ours, for a Ctrl-C during the others, and for what these would not find.
 from xpnet import _interrupt, _needs, backends, datasets  # noqa: F401
-from xpnet.backends import snapshot as _snapshot
+from xpnet.compiler import step_key as _step_key
 from xpnet.explanation import Explanation, explain
 from xpnet.history import History
 from xpnet.initializers import (
@@ -25,7 +25,7 @@ from xpnet.network import Sequential
 from xpnet.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, Optimizer, RMSprop
 from xpnet.training import Callback, Run, fit
 
-_snapshot.remember()  # behind all the imports
+_step_key.remember()  # behind all the imports
 
 if _typing.TYPE_CHECKING:
     from xpnet import callbacks

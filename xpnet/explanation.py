@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpnet.backends.base import Plain
-from xpnet.backends.replay import Replay
+from xpnet.compiler.replay import Replay
 from xpnet.layers.base import Array
 from xpnet.losses import Loss
 from xpnet.network import Sequential

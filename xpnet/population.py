@@ -13,7 +13,7 @@ import numpy as np
 
 from xpnet import backends
 from xpnet.backends.base import Runner
-from xpnet.backends.pure import is_ours
+from xpnet.compiler.pure import is_ours
 from xpnet.layers.base import Array
 from xpnet.losses import Share, evaluate
 from xpnet.step import Carry, Data, TrainingStep

@@ -39,15 +39,15 @@ def small_as_large(backend: Backend) -> Iterator[None]:
     """Run small arrays as large ones are run: in blocks of few bytes, fused, in pieces."""
     before = []
     if backend.name == "numpy":
-        from xpnet.backends.numpy_program import NumPyProgram
+        from xpnet.compiler.writers.numpy import NumPyProgram
 
         before.append((NumPyProgram.__init__, "__defaults__", (None, 8)))
     elif backend.name == "torch":
-        from xpnet.backends import torch_program
+        from xpnet.compiler.writers import torch as torch_program
 
         before.append((torch_program, "LARGE", 1))
     elif backend.name == "jax":
-        from xpnet.backends import jax_program
+        from xpnet.backends.jax import program as jax_program
 
         before.append((jax_program, "LARGE", 1))
     kept = [(owner, name, getattr(owner, name)) for owner, name, _ in before]

@@ -14,7 +14,16 @@ from typing import Any
 from xpnet import _checks
 from xpnet.backends.base import Backend, BackendUnavailable
 
-__all__ = ["NAMES", "Availability", "Backend", "BackendUnavailable", "available", "get", "of"]
+__all__ = [
+    "LIBRARIES",
+    "NAMES",
+    "Availability",
+    "Backend",
+    "BackendUnavailable",
+    "available",
+    "get",
+    "of",
+]
 
 _CLASSES = {
     "numpy": "NumPyBackend",
@@ -35,6 +44,9 @@ _ROOTS = {
     "jaxlib": "jax",
     "array_api_strict": "strict",
 }
+
+LIBRARIES = (*_ROOTS, "array_api_compat")
+"""The packages that are array libraries, or make one of another."""
 
 
 @dataclass(frozen=True)

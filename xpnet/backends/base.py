@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 
 from xpnet import _checks
-from xpnet.backends.pure import an_array, look, require_unchanged
+from xpnet.compiler.pure import an_array, look, require_unchanged
 
 Array = Any
 Carry = dict[str, Any]

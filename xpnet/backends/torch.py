@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from xpnet.backends.base import Array, Backend, Data, Runner, Size, Step
-from xpnet.backends.held import Held, Setting, mkl
-from xpnet.backends.replay import Replay, kept
+from xpnet.backends.shared_setting import Setting, SharedSetting, mkl
+from xpnet.compiler.replay import Replay, kept
 
 WORTH = 1 << 15
 """From how many elements on threads compute longer than they wait for one another."""
@@ -39,7 +39,7 @@ def _threads() -> list[Setting]:
     return found
 
 
-ONE_THREAD = Held(_threads)
+ONE_THREAD = SharedSetting(_threads)
 """``with ONE_THREAD():`` PyTorch computes on the thread that calls it."""
 
 
@@ -155,9 +155,9 @@ class TorchBackend(Backend):
     def runner(self, step: Step, threads: int | None = None) -> Runner:
         if self.device.type != "cpu":  # recorded programs have not been run on a GPU yet
             return super().runner(step, threads)
-        from xpnet.backends.torch_program import TorchProgram
+        from xpnet.compiler.writers.torch import TorchProgram
 
-        return Replay(self.xp, step, partial(TorchProgram, self.device))
+        return Replay(self.xp, step, partial(TorchProgram, self.device, ONE_THREAD))
 
     def synchronize(self) -> None:
         if self.device.type == "cuda":

@@ -22,7 +22,7 @@ from xpnet.backends.base import (
     cores,
     never,
 )
-from xpnet.backends.pure import CHANGES, is_ours, look, require_unchanged
+from xpnet.compiler.pure import CHANGES, is_ours, look, require_unchanged
 
 
 class JaxBackend(Backend):
@@ -145,7 +145,7 @@ class JaxBackend(Backend):
         return getattr(self.device, "platform", "") == "cpu"
 
     def runner(self, step: Step, threads: int | None = None) -> Runner:
-        from xpnet.backends.jax_program import compiled  # on first use, as the library itself
+        from xpnet.backends.jax.program import compiled  # on first use, as the library itself
 
         program = compiled(step)
         on_cpu = self._on_cpu()  # not measured elsewhere yet

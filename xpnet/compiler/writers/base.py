@@ -13,7 +13,6 @@ How a library's calls are written, and what else pays there, is in its own modul
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -21,99 +20,13 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any
 
-import numpy as np
-
 from xpnet.backends.base import Array, Carry, Metrics, never
-from xpnet.backends.tape import (
-    ELEMENTWISE,
-    FUNCTIONS,
-    VIEWS,
-    Node,
-    Recording,
-    Untraceable,
-)
+from xpnet.compiler.host import literal
+from xpnet.compiler.ir import Node, Untraceable
+from xpnet.compiler.record import Recording
 
-INFIX = {
-    "add": "+",
-    "subtract": "-",
-    "multiply": "*",
-    "greater": ">",
-    "greater_equal": ">=",
-    "less": "<",
-    "less_equal": "<=",
-    "equal": "==",
-    "not_equal": "!=",
-}
-COMPARISONS = ("greater", "greater_equal", "less", "less_equal", "equal", "not_equal")
-WHOLE = ("add", "subtract", "multiply", "negative", "abs", "maximum", "minimum")
-"""What Python's integers do as those of a library do."""
 END = 1 << 60
 """The position of what is read after the step."""
-
-
-def _guarded(function: Callable[[float], float]) -> Callable[[float], float]:
-    """A function of ``math`` that answers like NumPy's where it would raise."""
-
-    def guarded(x: float) -> float:
-        try:
-            return function(x)
-        except OverflowError:
-            return math.inf
-        except ValueError:
-            return -math.inf if (function, x) in ((math.log, 0), (math.log1p, -1)) else math.nan
-
-    return guarded
-
-
-def _divide(a: float, b: float) -> float:
-    return a / b if b else float(np.float64(a) / np.float64(b))
-
-
-def _maximum(a: float, b: float) -> float:
-    return a if a >= b or a != a else b  # NaN, from either side, as NumPy does
-
-
-def _minimum(a: float, b: float) -> float:
-    return a if a <= b or a != a else b
-
-
-def literal(number: float) -> str:
-    """A Python number as it stands in a program."""
-    return repr(number) if math.isfinite(number) else f"float('{number}')"
-
-
-def _power(a: float, b: float) -> float:
-    with np.errstate(all="ignore"):
-        return float(np.power(np.float64(a), b))
-
-
-def _choose(condition: bool, a: float, b: float) -> float:
-    return a if condition else b
-
-
-HOST = {
-    **{name: _guarded(getattr(math, name)) for name in ("exp", "expm1", "log", "log1p", "sqrt")},
-    **{name: _guarded(getattr(math, name)) for name in ("sin", "cos")},
-    "tanh": math.tanh,
-    "pow": _power,
-    "where": _choose,
-    "abs": abs,
-    "maximum": _maximum,
-    "minimum": _minimum,
-    "divide": _divide,
-}
-
-
-def elementwise(node: Node) -> bool:
-    """Whether every element of the result follows from one element of each operand."""
-    return node.op in ELEMENTWISE or node.op in FUNCTIONS or node.op == "astype"
-
-
-def root_of(node: Node) -> Node:
-    """The array that ``node`` is a view of, or ``node`` itself."""
-    while node.op in VIEWS:
-        node = node.args[0]
-    return node
 
 
 @lru_cache(maxsize=64)
@@ -186,7 +99,7 @@ class Program(ABC):
 
     def form_units(self) -> list[Any]:
         """The operations in order; a library may put several together and `write_unit` them."""
-        return [node for node in self.order if node.op not in VIEWS]
+        return [node for node in self.order if not node.operation.view]
 
     def write_unit(self, unit: Any) -> int:
         """Write a unit; return the position after which its operands may be dead."""
@@ -210,12 +123,12 @@ class Program(ABC):
         for node in self.order:
             for arg in node.nodes:
                 self.uses[arg] += 1
-                root = root_of(arg)
-                if node.op not in VIEWS:
+                root = arg.root
+                if not node.operation.view:
                     self.last_use[root] = max(self.last_use.get(root, -1), self.position[node])
         outputs = [*self.recording.results.values(), *self.recording.metrics.values()]
         for node in outputs:
-            self.last_use[root_of(node)] = END
+            self.last_use[node.root] = END
             self.uses[node] += 1
         self._place_carry()
         self._place_pieces()
@@ -234,7 +147,8 @@ class Program(ABC):
                 buffer = self.empty(node.shape, node.dtype)
             self.carry[name] = self.buffers[node] = buffer
             result = self.recording.results[name]
-            if node not in self.last_use and result.op not in (*VIEWS, "input", "const"):
+            made = not (result.operation.view or result.op in ("input", "const"))
+            if node not in self.last_use and made:
                 self.buffers[result] = buffer  # nobody reads what it was before
                 continue
             path = self._path(result, node)
@@ -249,11 +163,11 @@ class Program(ABC):
 
     def _reads_twice(self, node: Node, arg: Node) -> bool:
         """Whether ``node`` reads ``arg`` through a view as well, and so may not overwrite it."""
-        return any(other is not arg and root_of(other) is arg for other in node.nodes)
+        return any(other is not arg and other.root is arg for other in node.nodes)
 
     def _path(self, node: Node, start: Node) -> list[Node]:
         """The elementwise values of one shape by which ``node`` follows from ``start``."""
-        if not elementwise(node) or node.shape != start.shape or node.dtype != start.dtype:
+        if not node.elementwise or node.shape != start.shape or node.dtype != start.dtype:
             return []
         if any(arg is start for arg in node.nodes):
             return [node]
@@ -273,7 +187,7 @@ class Program(ABC):
                 span = slice(start, start + arg.shape[-1])
                 start = span.stop
                 root = arg.args[0] if arg.op == "reshape" else arg
-                alone = self.uses[arg] == 1 and self.uses[root] == 1 and root.op not in VIEWS
+                alone = self.uses[arg] == 1 and self.uses[root] == 1 and not root.operation.view
                 placed = root.op in ("const", "input", "concat") or root in self.home
                 if alone and not placed and root.dtype == node.dtype:
                     self.pieces[root] = (node, span, root.shape)
@@ -300,7 +214,7 @@ class Program(ABC):
 
     def _inherit(self, node: Node) -> Array:
         """The buffer of an operand that dies here, or a new one."""
-        if elementwise(node):
+        if node.elementwise:
             for arg in node.nodes:
                 if (
                     arg in self.owned
@@ -332,7 +246,7 @@ class Program(ABC):
             return self.buffers[node]
         if node in self.variables:
             return self._host_array(node)
-        if node.op in VIEWS:
+        if node.operation.view:
             base = self.array(node.args[0])
             if node.op == "mT":
                 view = base.mT
@@ -352,6 +266,8 @@ class Program(ABC):
 
     def name(self, value: Any) -> str:
         """A name for an array or a function in the program."""
+        if value is float:
+            return "float"
         key = id(value)
         if key not in self.known:
             self.known[key] = f"v{len(self.known)}"
@@ -432,18 +348,17 @@ class Program(ABC):
             self.is_whole(arg.dtype) for arg in node.nodes
         ):
             raise Untraceable("a number beyond those that floats tell apart, among integers")
-        whole = node.op in WHOLE and all(
+        operation = node.operation
+        whole = operation.whole and all(
             self.is_whole(arg.dtype) if isinstance(arg, Node) else type(arg) is int
             for arg in node.args
         )
-        if not whole and not self.is_floating(node.dtype) and node.op not in COMPARISONS:
+        if not whole and not self.is_floating(node.dtype) and not operation.compares:
             raise Untraceable(f"{node.op} to {node.dtype}, which Python's numbers do not know")
-        if node.op == "astype":
-            text = f"float({args[0]})"
-        elif node.op in HOST:
-            text = f"{self.name(HOST[node.op])}({', '.join(args)})"
-        else:
+        if operation.infix or node.op == "negative":
             text = self.infix(node, args)
+        else:
+            text = f"{self.name(operation.host)}({', '.join(args)})"
         self.set_variable(node, text)
 
     def set_variable(self, node: Node, text: str) -> None:
@@ -465,9 +380,9 @@ class Program(ABC):
         """An operator between its operands."""
         if node.op == "negative":
             return f"-{args[0]}"
-        if node.op not in INFIX:
+        if not node.operation.infix:
             raise Untraceable(f"{node.op} of 0-d values")
-        return f"{args[0]} {INFIX[node.op]} {args[1]}"
+        return f"{args[0]} {node.operation.infix} {args[1]}"
 
     def concatenate(self, node: Node) -> list[str]:
         """The copies that a concatenation needs: of those pieces that do not lie there already."""
@@ -475,7 +390,7 @@ class Program(ABC):
         out, start, lines = self.allocate(node), 0, []
         for arg in node.nodes:
             stop = start + arg.shape[axis]
-            if self.pieces.get(root_of(arg), (None,))[0] is not node:
+            if self.pieces.get(arg.root, (None,))[0] is not node:
                 target = out[(slice(None),) * axis + (slice(start, stop),)]
                 lines.append(self.copy(self.name(target), self.name(self.array(arg))))
             start = stop

@@ -13,9 +13,10 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from xpnet.backends.base import Array, Backend, Carry, Data, Metrics, Plain, Runner, never
-from xpnet.backends.program import Program
-from xpnet.backends.snapshot import ByIdentity, snapshot
-from xpnet.backends.tape import Recording, Untraceable, record
+from xpnet.compiler.ir import Untraceable
+from xpnet.compiler.record import Recording, record
+from xpnet.compiler.step_key import ByIdentity, snapshot
+from xpnet.compiler.writers.base import Program
 
 Buffers = dict[str, Array]
 

@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 
 from xpnet.backends.base import Carry, Data, Metrics, cores
-from xpnet.backends.held import Held, Setting, mkl
-from xpnet.backends.numpy_program import NumPyProgram
-from xpnet.backends.program import elementwise
-from xpnet.backends.tape import Node, Recording, Untraceable, record
+from xpnet.backends.shared_setting import Setting, SharedSetting, mkl
+from xpnet.compiler.ir import Node, Untraceable
+from xpnet.compiler.record import Recording, record
+from xpnet.compiler.writers.numpy import NumPyProgram
 
 WORTH = 1 << 26
 """From how many multiplications a step on, splitting it is faster than waiting for one another."""
@@ -98,7 +98,7 @@ def _found_by_threadpoolctl() -> list[Setting]:
     return found
 
 
-ONE_BLAS_THREAD = Held(_blas)
+ONE_BLAS_THREAD = SharedSetting(_blas)
 """``with ONE_BLAS_THREAD():`` BLAS computes on the thread that calls it."""
 
 
@@ -208,7 +208,7 @@ class ThreadedProgram:
             parts = tuple(p.carry["grad"][a:b] for p in self.gradients)
             recording = record(_Update(step, np), np, piece, parts, constant=False)
             alike = _numbers(recording) == _numbers(whole)  # else it has asked how many there are
-            if not alike or not all(n.host or elementwise(n) for n in recording.nodes):
+            if not alike or not all(n.host or n.elementwise for n in recording.nodes):
                 raise Untraceable("an update that looks beyond single parameters")
             buffers = {name: buffer[a:b] for name, buffer in self.carry.items()}
             self.updates.append(NumPyProgram(recording, buffers, BLOCK_BYTES))
@@ -236,7 +236,7 @@ class ThreadedProgram:
             if carry[name] is not buffer:
                 np.copyto(buffer, carry[name])
         count = len(self.rows)
-        meeting = Meeting(count)
+        meeting = LockBarrier(count)
         metrics: list[Metrics] = [{}] * count
         counters = [update.numbers(carry) for update in self.updates]
         stop = threading.Event()
@@ -287,7 +287,7 @@ def _numbers(recording: Recording) -> list[tuple[Any, ...]]:
     ]
 
 
-class Meeting:
+class LockBarrier:
     """`threading.Barrier` out of plain locks: its own, of a `Condition`, takes twice as long."""
 
     def __init__(self, count: int) -> None:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import operator
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,102 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.pure import CHANGES, Kept, is_ours, look, require_unchanged
-
-Array = Any
-
-
-class Untraceable(Exception):
-    """The step does something that cannot be recorded; it must be run as it is written."""
-
-
-@dataclass(eq=False)
-class Node:
-    """One array on the tape.
-
-    Attributes:
-        op: the operation that made it; ``"input"`` or ``"const"`` for what was there before.
-        args: its operands: nodes, or Python numbers.
-        static: the rest of the call: axes, shapes, dtypes.
-        shape, dtype: as found when it was recorded.
-        value: the array itself, for constants and inputs.
-        host: whether it follows from 0-d carry alone, so that it can be a Python number.
-    """
-
-    op: str
-    args: tuple[Any, ...]
-    static: dict[str, Any]
-    shape: tuple[int, ...]
-    dtype: Any
-    value: Any = None
-    host: bool = False
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return len(self.shape)
-
-    @property
-    def nodes(self) -> list[Node]:
-        """The operands that are nodes (of ``concat``, its pieces)."""
-        return [arg for arg in self.args if isinstance(arg, Node)]
-
-
-ELEMENTWISE: dict[str, Callable[..., Any]] = {
-    "add": operator.add,
-    "subtract": operator.sub,
-    "multiply": operator.mul,
-    "divide": operator.truediv,
-    "negative": operator.neg,
-    "greater": operator.gt,
-    "greater_equal": operator.ge,
-    "less": operator.lt,
-    "less_equal": operator.le,
-    "equal": operator.eq,
-    "not_equal": operator.ne,
-    "logical_and": operator.and_,
-    "logical_or": operator.or_,
-    "logical_xor": operator.xor,
-    "pow": operator.pow,
-    "remainder": operator.mod,
-    "floor_divide": operator.floordiv,
-}
-"""The elementwise operators, by their names in the standard."""
-
-FUNCTIONS = (
-    *("abs", "exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "reciprocal"),
-    *("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "hypot"),
-    *("sinh", "cosh", "tanh", "asinh", "acosh", "atanh"),
-    *("floor", "ceil", "trunc", "round", "sign", "signbit", "copysign"),
-    *("isfinite", "isinf", "isnan", "logical_not", "where"),
-    *("maximum", "minimum", "logaddexp"),
-)
-"""The elementwise functions of the standard that a step may call, besides the operators."""
-
-REDUCTIONS = ("sum", "prod", "max", "min", "any", "all", "argmax", "argmin", "count_nonzero")
-
-CHOOSING = ("reshape", "getitem", "permute_dims", "broadcast_to", "take", "concat", "stack")
-"""Whose elements are elements of the operands, which have one dtype."""
-
-SAME_SHAPE = ("flip", "roll", "cumulative_sum")
-
-VIEWS = ("reshape", "getitem", "mT", "permute_dims", "broadcast_to")
-
-SHARING = (*VIEWS, "flip")
-"""What gives a view of its operand on some library, if not on all."""
-
-LOGICAL = ("logical_and", "logical_or", "logical_xor", "logical_not")
-
-ON_HOST = frozenset(
-    (
-        *("add", "subtract", "multiply", "divide", "negative", "pow", "astype", "where"),
-        *("greater", "greater_equal", "less", "less_equal", "equal", "not_equal"),
-        *("abs", "exp", "expm1", "log", "log1p", "sqrt", "tanh", "maximum", "minimum"),
-        *("sin", "cos"),
-    )
-)
-"""What a program does on Python floats: not what jumps, such as ``floor``, since they have more
-digits than float32."""
+from xpnet.compiler.ir import OPERATIONS, Array, Node, Untraceable
+from xpnet.compiler.pure import CHANGES, Kept, is_ours, look, require_unchanged
 
 DTYPES = (
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
@@ -132,68 +37,6 @@ DTYPES = (
 
 NEW = ("zeros", "ones", "full", "arange", "linspace", "eye")
 """Functions that make an array of numbers alone, the same in every step."""
-
-
-def _compute(xp: Any, op: str, args: list[Any], static: dict[str, Any]) -> Any:
-    if op in ELEMENTWISE:
-        return ELEMENTWISE[op](*args)
-    if op == "matmul":
-        return args[0] @ args[1]
-    if op == "mT":
-        return args[0].mT
-    if op == "getitem":
-        return args[0][static["key"]]
-    if op in ("concat", "stack"):
-        return getattr(xp, op)(args, **static)
-    if op in ("astype", "reshape", "permute_dims", "broadcast_to"):
-        return getattr(xp, op)(args[0], *static.values())
-    return getattr(xp, op)(*args, **static)
-
-
-def _shape(op: str, shapes: list[tuple[int, ...]], static: dict[str, Any]) -> tuple[int, ...]:
-    """The shape of a result, by the rules of the standard; ``ValueError`` if there is none."""
-    first, axis = shapes[0], static.get("axis", -1)
-    if op == "matmul":
-        if min(map(len, shapes)) < 2:
-            raise Untraceable("a product with an array of less than two axes")
-        (*outer_a, n, k), (*outer_b, k_too, m) = shapes
-        if k != k_too:
-            raise ValueError(f"a product of {shapes[0]} and {shapes[1]}")
-        return (*np.broadcast_shapes(tuple(outer_a), tuple(outer_b)), n, m)
-    if op == "mT":
-        return (*first[:-2], first[-1], first[-2])
-    if op in ("getitem", "reshape"):
-        view = np.broadcast_to(_NOTHING, first)
-        view = view[static["key"]] if op == "getitem" else view.reshape(static["shape"])
-        return view.shape
-    if op in ("concat", "take"):
-        axis = range(len(first))[axis]  # counted from the front
-        other = sum(shape[axis] for shape in shapes) if op == "concat" else shapes[1][0]
-        return (*first[:axis], other, *first[axis + 1 :])
-    if op == "stack":
-        if {*shapes} != {first}:
-            raise Untraceable(f"a stack of arrays of the shapes {shapes}")
-        axis = range(len(first) + 1)[axis]
-        return (*first[:axis], len(shapes), *first[axis:])
-    if op == "permute_dims":
-        return tuple(first[axis] for axis in static["axes"])
-    if op == "broadcast_to":
-        return np.broadcast_to(np.broadcast_to(_NOTHING, first), static["shape"]).shape
-    if op in SAME_SHAPE:
-        return first
-    if op in REDUCTIONS:
-        axes = range(len(first))
-        named = axes if axis is None else axis if isinstance(axis, tuple) else (axis,)
-        gone = [axes[a] for a in named]
-        one = (1,) if static.get("keepdims") else ()
-        parts = (one if i in gone else (n,) for i, n in enumerate(first))
-        return tuple(itertools.chain.from_iterable(parts))
-    different = {*shapes, ()}
-    return max(different) if len(different) < 3 else np.broadcast_shapes(*shapes)
-
-
-_NOTHING = np.empty((), dtype=bool)
-"""What has the shape that is asked about; nobody reads it."""
 
 
 def _sample(xp: Any, array: Array, ndim: int) -> Array:
@@ -221,7 +64,7 @@ class Tape:
 
     def apply(self, op: str, args: Iterable[Any], **static: Any) -> Traced:
         """Write an operation down; do it, if it is of constants alone."""
-        args = list(args)
+        args, operation = list(args), OPERATIONS[op]
         if any(isinstance(arg, Traced) and arg.tape is not self for arg in args):
             raise Kept(
                 "A layer, loss or optimizer uses an array kept from the step before, such "
@@ -231,24 +74,24 @@ class Tape:
             raise Untraceable("an array is used under a name from before it was written into")
         operands = tuple(self._operand(arg) for arg in args)
         nodes = [arg for arg in operands if isinstance(arg, Node)]
-        truths = operands if op in LOGICAL else operands[:1] if op == "where" else ()
+        truths = operands[: operation.truths]
         if not all(isinstance(a, Node) and self.xp.isdtype(a.dtype, "bool") for a in truths):
             raise Untraceable(f"{op} of what is not bool")
-        memory = getattr(args[0], "memory", None) if op in SHARING else None
+        memory = getattr(args[0], "memory", None) if operation.shares else None
         if all(node.op == "const" for node in nodes):
             # A whole number of any size is one here, where nothing is done on Python floats.
             pairs = zip(operands, args, strict=True)
             values = [arg if type(arg) is int else getattr(o, "value", o) for o, arg in pairs]
-            result = self.constant(_compute(self.xp, op, values, static))
+            result = self.constant(operation.compute(self.xp, values, static))
             return Traced(self, result.node, result.sample, memory)
         shapes = [arg.shape if isinstance(arg, Node) else () for arg in operands]
-        shape = _shape(op, shapes, static)
+        shape = operation.shape(shapes, static)
         samples = [self._sample_of(arg) for arg in args]
-        if op in CHOOSING:  # of one element they choose that one
+        if operation.chooses:  # of one element they choose that one
             sample = _sample(self.xp, samples[0], len(shape))
         else:
-            sample = _compute(self.xp, op, samples, static)
-        host = shape == () and op in ON_HOST
+            sample = operation.compute(self.xp, samples, static)
+        host = shape == () and operation.host is not None
         host = host and all(n.host or (n.op == "const" and n.shape == ()) for n in nodes)
         node = Node(op, operands, static, shape, sample.dtype, host=host)
         return self._keep(node, sample, memory)
@@ -438,9 +281,10 @@ class TracingNamespace:
         tape = self._tape
         if name in DTYPES:
             return getattr(tape.xp, name)
-        if name in FUNCTIONS or name in ELEMENTWISE:
+        operation = OPERATIONS.get(name)
+        if operation is not None and operation.elementwise:
             return lambda *args: tape.apply(name, args)
-        if name in REDUCTIONS:
+        if operation is not None and operation.reduces:
             return partial(self._reduce, name)
         if name in NEW:
             return lambda *args, **kwargs: tape.constant(getattr(tape.xp, name)(*args, **kwargs))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import xpnet as xn
-from xpnet.backends import tape
+from xpnet.compiler import record as tape
 from xpnet.step import TrainingStep, carry_of
 
 CALLS = {

@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 
 from xpnet.backends.base import Array, Carry, Data, Metrics, Step
-from xpnet.backends.jax_rewrite import (
+from xpnet.backends.jax.rewrite import (
     Each,
     MembersLast,
     Opaque,
@@ -28,7 +28,7 @@ from xpnet.backends.jax_rewrite import (
     largest_product,
     traced,
 )
-from xpnet.backends.snapshot import ByIdentity, as_it_is, snapshot
+from xpnet.compiler.step_key import ByIdentity, as_it_is, snapshot
 
 TINY = 1024
 """Up to how many multiplications a product of one network is written out."""

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 from xpnet.backends.base import Array, Backend, Carry, Data, Runner, Size, Step, cores
-from xpnet.backends.numpy_program import NumPyProgram
-from xpnet.backends.numpy_threads import (
+from xpnet.backends.numpy.threads import (
     ONE_BLAS_THREAD,
     ThreadedProgram,
     shares,
     threads_for,
     worth_holding,
 )
-from xpnet.backends.replay import Buffers, Replay, kept
-from xpnet.backends.tape import Untraceable
+from xpnet.compiler.ir import Untraceable
+from xpnet.compiler.replay import Buffers, Replay, kept
+from xpnet.compiler.writers.numpy import NumPyProgram
 
 
 class NumPyBackend(Backend):

@@ -21,9 +21,9 @@ import pytest
 import xpnet as xn
 from tests.helpers import arr, host, rounding
 from xpnet import losses
-from xpnet.backends import snapshot as snapshots
 from xpnet.backends.base import run_plainly
-from xpnet.backends.snapshot import ByIdentity, snapshot
+from xpnet.compiler import step_key as snapshots
+from xpnet.compiler.step_key import ByIdentity, snapshot
 from xpnet.optimizers import Optimizer
 from xpnet.step import TrainingStep, carry_of, state_in
 
@@ -231,7 +231,7 @@ def test_a_shared_program_is_that_of_what_was_said_whatever_became_of_it() -> No
 
 def test_few_programs_are_kept_on_jax(monkeypatch: Any) -> None:
     pytest.importorskip("jax", reason="JAX alone compiles")
-    from xpnet.backends import jax_program
+    from xpnet.backends.jax import program as jax_program
 
     monkeypatch.setattr(jax_program, "KEPT", 2)
     with _compiled() as programs:

@@ -17,8 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.program import END, INFIX, Program, elementwise, literal, root_of
-from xpnet.backends.tape import FUNCTIONS, REDUCTIONS, VIEWS, Node, Recording, Untraceable
+from xpnet.compiler.host import literal
+from xpnet.compiler.ir import Node, Untraceable
+from xpnet.compiler.record import Recording
+from xpnet.compiler.writers.base import END, Program
 
 BLOCK_BYTES = 1 << 17
 """How much of each array a block of a chain holds: a dozen of them fit in a core's cache."""
@@ -135,17 +137,17 @@ class NumPyProgram(Program):
                 mask, low, high, within = found
                 self.two_values[node] = mask, low, high
                 inner |= within
-                last = max(self.last_use[root_of(mask)], self.position[node])
-                self.last_use[root_of(mask)] = last  # read here now
+                last = max(self.last_use[mask.root], self.position[node])
+                self.last_use[mask.root] = last  # read here now
         units: list[Node | _Chain] = []
         for node in self.order:
-            if node.op in VIEWS or node in inner:
+            if node.operation.view or node in inner:
                 continue
             chain = units[-1] if units else None
             fits = self._chainable(node)
             if fits and isinstance(chain, _Chain) and chain.nodes[0].shape == node.shape:
                 made = set(chain.nodes)
-                if not any(arg.op in VIEWS and root_of(arg) in made for arg in node.nodes):
+                if not any(arg.operation.view and arg.root in made for arg in node.nodes):
                     chain.nodes.append(node)
                     continue
             units.append(_Chain([node]) if fits else node)
@@ -157,7 +159,7 @@ class NumPyProgram(Program):
             return whole or (len(shape) == len(node.shape) and shape[0] in (1, node.shape[0]))
 
         return (
-            elementwise(node)
+            node.elementwise
             and not node.host
             and len(node.shape) > 0
             and _nbytes(node) > 2 * self.block_bytes
@@ -218,12 +220,12 @@ class NumPyProgram(Program):
                 text = f"{self.name(np.dot)}({self.name(flat)}, {ones})"
             else:  # of one row NumPy adds in pairs, of many row by row
                 text = f"{self.name(np.sum)}({self.name(np.ravel)}({self.name(array)}))"
-        elif elementwise(node):
+        elif node.elementwise:
             args = [self._strong(arg, node) for arg in node.args]
             text = self._expression(node, args)
             if any(arg.host for arg in node.nodes):  # a Python float, which is float64 in itself
                 text = f"{self.name(np.dtype(node.dtype).type)}({text})"
-        elif node.op in REDUCTIONS:
+        elif node.operation.reduces:
             text = f"{self.name(getattr(np, node.op))}({self.name(self.array(node.args[0]))})"
         else:
             raise Untraceable(f"{node.op} to 0-d")
@@ -245,7 +247,7 @@ class NumPyProgram(Program):
             return f"{args[0]} / {args[1]}"
         if node.op == "where":
             return f"{self.name(np.where)}({', '.join(args)})[()]"
-        if node.op in FUNCTIONS or node.op not in (*INFIX, "negative"):
+        if not node.operation.infix and node.op != "negative":
             return f"{self.name(_ufunc_of(node))}({', '.join(args)})"
         return self.infix(node, args)
 
@@ -260,7 +262,7 @@ class NumPyProgram(Program):
                 f"{out}.fill({literal(low)})",
                 f"{putmask}({out}, {self.name(self.array(mask))}, {other})",
             ]
-        if elementwise(node):
+        if node.elementwise:
             dtype = self.operand_dtype(node)
             args = [self._single(self.operand(arg, dtype)) for arg in node.args]
             out = self.name(self.allocate(node))

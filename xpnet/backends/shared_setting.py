@@ -39,7 +39,7 @@ def mkl(put: Callable[..., int]) -> Setting:
     return Setting(get, put, shared=False)
 
 
-class Held:
+class SharedSetting:
     """``with held():`` holds settings to 1, for any number of threads at once.
 
     A thread's own setting is held and let go by each thread. A shared one is held by the first that

@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.backends import LIBRARIES
+
 
 class ByIdentity(Exception):
     """Something within compares by identity, so that a change of it would not be seen."""
@@ -66,10 +68,6 @@ def _shared(value: Any, seen: set[int]) -> Iterator[Any]:
             yield from _shared(part, seen)
 
 
-_LIBRARIES = ("numpy", "jax", "torch", "cupy", "array_api_compat", "array_api_strict")
-"""Whose modules are taken to stay as they are."""
-
-
 class _Saying:
     """A snapshot under way: each object is asked once, and none is found within itself."""
 
@@ -108,7 +106,9 @@ class _Saying:
             return kind, frozenset([self.of(part) for part in value])
         if kind is slice:
             return kind, tuple([self.of(part) for part in (value.start, value.stop, value.step)])
-        if kind is ModuleType and value.__name__.partition(".")[0] in _LIBRARIES:
+        if (
+            kind is ModuleType and value.__name__.partition(".")[0] in LIBRARIES
+        ):  # which stay as they are
             return kind, value
         if isinstance(value, (np.number, np.bool)) and kind.__module__ == "numpy":
             return kind, value.tobytes()

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 
-from xpnet.backends.program import COMPARISONS, Program, elementwise, literal, root_of
-from xpnet.backends.tape import Node, Recording, Untraceable
-from xpnet.backends.torch import ONE_THREAD
+from xpnet.compiler.host import literal
+from xpnet.compiler.ir import Node, Untraceable
+from xpnet.compiler.record import Recording
+from xpnet.compiler.writers.base import Program
 
 LARGE = 1 << 15
 """From how many elements on a pass over memory costs more than a Python number in a call."""
@@ -42,7 +44,7 @@ def _float32(number: float) -> float:
 def _distinct(operands: tuple[Any, ...]) -> bool:
     """Whether no two operands are different views of an array, which the call may overwrite."""
     nodes = [arg for arg in operands if isinstance(arg, Node)]
-    return all(a is b or root_of(a) is not root_of(b) for a in nodes for b in nodes)
+    return all(a is b or a.root is not b.root for a in nodes for b in nodes)
 
 
 class TorchProgram(Program):
@@ -50,13 +52,18 @@ class TorchProgram(Program):
 
     Args:
         device: where its tensors lie.
+        one_thread: makes what holds PyTorch to one thread.
         recording, given: as for every `Program`.
     """
 
     def __init__(
-        self, device: Any, recording: Recording, given: dict[str, Any] | None = None
+        self,
+        device: Any,
+        one_thread: Callable[[], AbstractContextManager[Any]],
+        recording: Recording,
+        given: dict[str, Any] | None = None,
     ) -> None:
-        self.device = device
+        self.device, self.one_thread = device, one_thread
         super().__init__(recording, given)
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
@@ -112,7 +119,7 @@ class TorchProgram(Program):
         outputs = {*self.recording.results.values(), *self.recording.metrics.values()}
         for node in self.recording.nodes:
             casts, large = readers[node], node.shape and math.prod(node.shape) >= LARGE
-            if node.op in COMPARISONS and large and node not in outputs:
+            if node.operation.compares and large and node not in outputs:
                 kinds = {(cast.op, cast.dtype) for cast in casts}
                 if len(kinds) == 1 and casts[0].op == "astype" and casts[0].dtype.is_floating_point:
                     node.dtype = casts[0].dtype
@@ -138,7 +145,7 @@ class TorchProgram(Program):
                 inner |= found[3]
                 for arg in found[1]:
                     if isinstance(arg, Node):  # read here now, and not before
-                        root = root_of(arg)
+                        root = arg.root
                         last = max(self.last_use.get(root, -1), self.position[node])
                         self.last_use[root] = last
         return [node for node in super().form_units() if node not in inner]
@@ -163,7 +170,7 @@ class TorchProgram(Program):
                     continue
                 if large and self._within(product, "matmul", node):
                     a, b = product.args
-                    if a.ndim == b.ndim == 2 and root_of(first) not in (root_of(a), root_of(b)):
+                    if a.ndim == b.ndim == 2 and first.root not in (a.root, b.root):
                         return "addmm", (first, a, b), None, {product}
                     continue
                 if not self._within(product, "multiply", node):
@@ -194,7 +201,7 @@ class TorchProgram(Program):
         between = [n for n in self.order[since : self.position[node]] if n not in inner]
         for arg in operands:
             if isinstance(arg, Node) and not arg.host:
-                place = self.home.get(root_of(arg), self.buffers.get(root_of(arg)))
+                place = self.home.get(arg.root, self.buffers.get(arg.root))
                 if place is not None and any(
                     self.home.get(other) is place for other in between if other is not arg
                 ):
@@ -247,7 +254,7 @@ class TorchProgram(Program):
             return [self._fused(node)]
         if node.op == "sqrt" and math.prod(node.shape) >= LARGE:
             return self._root(node)
-        if elementwise(node):
+        if node.elementwise:
             return [self._elementwise(node)]
         if node.op == "concat":
             return self.concatenate(node)
@@ -350,7 +357,7 @@ class TorchProgram(Program):
 
     def run(self, *args: Any) -> Any:
         # The buffers are plain tensors, made outside; within, nothing counts their versions.
-        with ONE_THREAD() if self.small else nullcontext(), torch.inference_mode():
+        with self.one_thread() if self.small else nullcontext(), torch.inference_mode():
             return super().run(*args)
 
     @property

@@ -1,0 +1,312 @@
+"""The intermediate representation of a step: nodes, each an array, and one table of operations.
+
+A step on tape is a list of nodes in the order of execution, each made by an operation from others.
+What an operation is stands in `OPERATIONS` and nowhere else: its shape, what it computes, whether
+it goes element by element, whether its result may lie in its operand's memory, and how Python's own
+numbers do it. A writer adds to that what the operation is called in its library.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xpnet.compiler import host
+
+Array = Any
+Shape = tuple[int, ...]
+Static = dict[str, Any]
+
+
+class Untraceable(Exception):
+    """The step does something that cannot be recorded; it must be run as it is written."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What is known of an operation.
+
+    Its dtype follows from doing it on one element of each operand, with the library itself.
+
+    Attributes:
+        compute: ``(xp, args, static)``, what it does.
+        shape: ``(shapes, static)``, the shape of the result, by the rules of the standard;
+            ``ValueError`` if there is none.
+        elementwise: whether each element of the result follows from one element of each operand.
+        reduces: whether it adds up (or the like) over axes.
+        chooses: whether its elements are elements of the operands, which have one dtype.
+        view: whether the result lies in the memory of its operand, on every library.
+        shares: whether it does on some library.
+        truths: how many of its operands, the first ones, must be truth values.
+        infix: the operator that Python has for it.
+        host: how Python's numbers do it, where that is the same as on arrays. Not what jumps, such
+            as ``floor``, since Python's floats have more digits than float32.
+        whole: whether Python's integers do it as those of a library.
+        compares: whether the result is a truth value of a comparison.
+    """
+
+    compute: Callable[[Any, list[Any], Static], Array]
+    shape: Callable[[list[Shape], Static], Shape]
+    elementwise: bool = False
+    reduces: bool = False
+    chooses: bool = False
+    view: bool = False
+    shares: bool = False
+    truths: int = 0
+    infix: str = ""
+    host: Callable[..., float] | None = None
+    whole: bool = False
+    compares: bool = False
+
+
+@dataclass(eq=False)
+class Node:
+    """One array of a step.
+
+    Attributes:
+        op: the operation that made it; ``"input"`` or ``"const"`` for what was there before.
+        args: its operands: nodes, or Python numbers.
+        static: the rest of the call: axes, shapes, dtypes.
+        shape, dtype: as found when it was recorded.
+        value: the array itself, for constants and inputs.
+        host: whether it follows from counters alone, so that it can be a Python number.
+    """
+
+    op: str
+    args: tuple[Any, ...]
+    static: Static
+    shape: Shape
+    dtype: Any
+    value: Any = None
+    host: bool = False
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The operands that are nodes (of ``concat``, its pieces)."""
+        return [arg for arg in self.args if isinstance(arg, Node)]
+
+    @property
+    def operation(self) -> Operation:
+        """What is known of the operation that made it."""
+        return OPERATIONS[self.op]
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether each element follows from one element of each operand."""
+        return self.operation.elementwise
+
+    @property
+    def root(self) -> Node:
+        """The array that it is a view of, or it itself."""
+        node = self
+        while node.operation.view:
+            node = node.args[0]
+        return node
+
+
+# ---- shapes
+
+
+_NOTHING = np.empty((), dtype=bool)
+"""What has the shape that is asked about; nobody reads it."""
+
+
+def _broadcast(shapes: list[Shape], static: Static) -> Shape:
+    different = {*shapes, ()}
+    return max(different) if len(different) < 3 else np.broadcast_shapes(*shapes)
+
+
+def _first(shapes: list[Shape], static: Static) -> Shape:
+    return shapes[0]
+
+
+def _matmul(shapes: list[Shape], static: Static) -> Shape:
+    if min(map(len, shapes)) < 2:
+        raise Untraceable("a product with an array of less than two axes")
+    (*outer_a, n, k), (*outer_b, k_too, m) = shapes
+    if k != k_too:
+        raise ValueError(f"a product of {shapes[0]} and {shapes[1]}")
+    return (*np.broadcast_shapes(tuple(outer_a), tuple(outer_b)), n, m)
+
+
+def _transposed(shapes: list[Shape], static: Static) -> Shape:
+    *lead, n, m = shapes[0]
+    return (*lead, m, n)
+
+
+def _permuted(shapes: list[Shape], static: Static) -> Shape:
+    return tuple(shapes[0][axis] for axis in static["axes"])
+
+
+def _indexed(shapes: list[Shape], static: Static) -> Shape:
+    return np.broadcast_to(_NOTHING, shapes[0])[static["key"]].shape
+
+
+def _reshaped(shapes: list[Shape], static: Static) -> Shape:
+    return np.broadcast_to(_NOTHING, shapes[0]).reshape(static["shape"]).shape
+
+
+def _broadcast_to(shapes: list[Shape], static: Static) -> Shape:
+    return np.broadcast_to(np.broadcast_to(_NOTHING, shapes[0]), static["shape"]).shape
+
+
+def _joined(shapes: list[Shape], static: Static) -> Shape:
+    first, axis = shapes[0], range(len(shapes[0]))[static["axis"]]
+    return (*first[:axis], sum(shape[axis] for shape in shapes), *first[axis + 1 :])
+
+
+def _taken(shapes: list[Shape], static: Static) -> Shape:
+    first, axis = shapes[0], range(len(shapes[0]))[static["axis"]]
+    return (*first[:axis], shapes[1][0], *first[axis + 1 :])
+
+
+def _stacked(shapes: list[Shape], static: Static) -> Shape:
+    first, axis = shapes[0], range(len(shapes[0]) + 1)[static["axis"]]
+    if {*shapes} != {first}:
+        raise Untraceable(f"a stack of arrays of the shapes {shapes}")
+    return (*first[:axis], len(shapes), *first[axis:])
+
+
+def _reduced(shapes: list[Shape], static: Static) -> Shape:
+    axes, axis = range(len(shapes[0])), static["axis"]
+    named = axes if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    gone = [axes[a] for a in named]
+    one = (1,) if static.get("keepdims") else ()
+    parts = (one if i in gone else (n,) for i, n in enumerate(shapes[0]))
+    return tuple(itertools.chain.from_iterable(parts))
+
+
+# ---- the table
+
+
+def _elementwise(function: Callable[..., Any], **known: Any) -> Operation:
+    return Operation(lambda xp, args, _: function(*args), _broadcast, elementwise=True, **known)
+
+
+def _function(name: str, **known: Any) -> Operation:
+    def compute(xp: Any, args: list[Any], static: Static) -> Array:
+        return getattr(xp, name)(*args, **static)
+
+    return Operation(compute, _broadcast, elementwise=True, **known)
+
+
+def _reduction(name: str) -> Operation:
+    return Operation(
+        lambda xp, args, static: getattr(xp, name)(*args, **static), _reduced, reduces=True
+    )
+
+
+def _moving(name: str, **known: Any) -> Operation:
+    """Of one operand, whose shape it keeps."""
+    return Operation(lambda xp, args, static: getattr(xp, name)(*args, **static), _first, **known)
+
+
+def _reshaping(name: str, shape: Callable[[list[Shape], Static], Shape]) -> Operation:
+    """A view, made by a function of the array and one more argument."""
+    return Operation(
+        lambda xp, args, static: getattr(xp, name)(args[0], *static.values()),
+        shape,
+        chooses=True,
+        view=True,
+        shares=True,
+    )
+
+
+def _joining(name: str, shape: Callable[[list[Shape], Static], Shape]) -> Operation:
+    return Operation(
+        lambda xp, args, static: getattr(xp, name)(args, **static), shape, chooses=True
+    )
+
+
+def _given(xp: Any, args: list[Any], static: Static) -> Array:
+    raise Untraceable("an array that is given is made by no operation")
+
+
+OPERATIONS: dict[str, Operation] = {
+    "input": Operation(_given, _first),
+    "const": Operation(_given, _first),
+    # operators
+    "add": _elementwise(operator.add, infix="+", host=operator.add, whole=True),
+    "subtract": _elementwise(operator.sub, infix="-", host=operator.sub, whole=True),
+    "multiply": _elementwise(operator.mul, infix="*", host=operator.mul, whole=True),
+    "divide": _elementwise(operator.truediv, host=host.divide),
+    "negative": _elementwise(operator.neg, host=operator.neg, whole=True),
+    "pow": _elementwise(operator.pow, host=host.power),
+    "remainder": _elementwise(operator.mod),
+    "floor_divide": _elementwise(operator.floordiv),
+    "greater": _elementwise(operator.gt, infix=">", host=operator.gt, compares=True),
+    "greater_equal": _elementwise(operator.ge, infix=">=", host=operator.ge, compares=True),
+    "less": _elementwise(operator.lt, infix="<", host=operator.lt, compares=True),
+    "less_equal": _elementwise(operator.le, infix="<=", host=operator.le, compares=True),
+    "equal": _elementwise(operator.eq, infix="==", host=operator.eq, compares=True),
+    "not_equal": _elementwise(operator.ne, infix="!=", host=operator.ne, compares=True),
+    "logical_and": _elementwise(operator.and_, truths=2),
+    "logical_or": _elementwise(operator.or_, truths=2),
+    "logical_xor": _elementwise(operator.xor, truths=2),
+    # functions
+    "astype": Operation(
+        lambda xp, args, static: xp.astype(args[0], static["dtype"]),
+        _first,
+        elementwise=True,
+        host=float,
+    ),
+    "where": _function("where", host=host.choose, truths=1),
+    "logical_not": _function("logical_not", truths=1),
+    "abs": _function("abs", host=abs, whole=True),
+    "maximum": _function("maximum", host=host.maximum, whole=True),
+    "minimum": _function("minimum", host=host.minimum, whole=True),
+    "tanh": _function("tanh", host=math.tanh),
+    **{
+        name: _function(name, host=host.guarded(getattr(math, name)))
+        for name in ("exp", "expm1", "log", "log1p", "sqrt", "sin", "cos")
+    },
+    **{
+        name: _function(name)
+        for name in (
+            *("log2", "log10", "reciprocal", "logaddexp"),
+            *("tan", "asin", "acos", "atan", "atan2", "hypot"),
+            *("sinh", "cosh", "asinh", "acosh", "atanh"),
+            *("floor", "ceil", "trunc", "round", "sign", "signbit", "copysign"),
+            *("isfinite", "isinf", "isnan"),
+        )
+    },
+    # over axes
+    **{
+        name: _reduction(name)
+        for name in (
+            *("sum", "prod", "max", "min", "any", "all"),
+            *("argmax", "argmin", "count_nonzero"),
+        )
+    },
+    "cumulative_sum": _moving("cumulative_sum"),
+    "flip": _moving("flip", shares=True),
+    "roll": _moving("roll"),
+    "matmul": Operation(lambda xp, args, _: args[0] @ args[1], _matmul),
+    # one shape from another
+    "mT": Operation(lambda xp, args, _: args[0].mT, _transposed, view=True, shares=True),
+    "getitem": Operation(
+        lambda xp, args, static: args[0][static["key"]],
+        _indexed,
+        chooses=True,
+        view=True,
+        shares=True,
+    ),
+    "reshape": _reshaping("reshape", _reshaped),
+    "permute_dims": _reshaping("permute_dims", _permuted),
+    "broadcast_to": _reshaping("broadcast_to", _broadcast_to),
+    "concat": _joining("concat", _joined),
+    "stack": _joining("stack", _stacked),
+    "take": Operation(lambda xp, args, static: xp.take(*args, **static), _taken, chooses=True),
+}
+"""What each operation is, by its name in the standard."""
