@@ -46,6 +46,14 @@ def python(session: nox.Session, *args: str, **env: str) -> None:
         session.run("python", *args, env=env)
 
 
+def pytest(session: nox.Session, *args: str, **env: str) -> None:
+    """Run tests in as many processes as there are cores, up to four, if xdist is there."""
+    there = not bare(session) or importlib.util.find_spec("xdist") is not None
+    # Not by turns: some tests take a hundred times as long as others.
+    many = ("-n", "auto", "--maxprocesses", "4", "--dist", "worksteal") if there else ()
+    python(session, "-m", "pytest", *many, *args, **env)
+
+
 def why_no_gpu() -> str | None:
     """What the NVIDIA driver says against running here, or ``None``."""
     try:
@@ -81,9 +89,9 @@ def skip_or_fail(session: nox.Session, reason: str) -> None:
 def tests(session: nox.Session) -> None:
     """The light tests, on NumPy and array-api-strict: what a newcomer runs."""
     install(session, "test")
-    python(
+    pytest(
         session,
-        *("-m", "pytest", "-m", "not slow", *session.posargs),
+        *("-m", "not slow", *session.posargs),
         XPNET_BACKENDS=os.getenv("XPNET_BACKENDS", "numpy,strict"),
     )
 
@@ -111,7 +119,7 @@ def matrix(session: nox.Session, backend: str) -> None:
     python(session, "-c", f"from xpnet import backends; backends.get({backend!r}).probe()")
     # array-api-strict has a device that refuses to be read by the host: nothing may need to.
     names = "strict,strict:device1" if backend == "strict" else backend
-    python(session, "-m", "pytest", *session.posargs, XPNET_BACKENDS=names)
+    pytest(session, *session.posargs, XPNET_BACKENDS=names)
 
 
 @nox.session

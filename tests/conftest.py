@@ -11,8 +11,11 @@ one of them is left out of the others, unless it is about what is installed.
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import signal
+import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -26,6 +29,12 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 BACKENDS = ("numpy", "strict", "strict:device1", "torch", "jax", "cupy")
 ONCE = os.environ.get("XPNET_ONCE", "")
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+"""Which of several processes this is; empty for the one that hands the tests out."""
+if WORKER:  # two that compile the same at once would read what the other has half written
+    _cache = tempfile.mkdtemp(prefix="xpnet-")
+    atexit.register(shutil.rmtree, _cache, ignore_errors=True)
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", _cache)
 REQUIRE_GPU = os.environ.get("XPNET_REQUIRE_GPU", "") not in ("", "0")
 
 settings.register_profile(
@@ -102,7 +111,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_runtest_logreport(report):
-    if ONCE and report.when == "call" and report.passed:
+    if ONCE and not WORKER and report.when == "call" and report.passed:
         with Path(ONCE).open("a") as file:
             file.write(f"{report.nodeid}\n")
 
