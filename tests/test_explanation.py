@@ -45,7 +45,7 @@ def test_blocks_and_threads_are_those_of_the_run(backend):
 
     class Look(xn.Callback):
         def start(self, run):
-            seen.append([block.carry["theta"].shape[0] for block in run._job.population.blocks])
+            seen.append([block.carry["theta"].shape[0] for block in run._loop.population.blocks])
 
     said = explained(x, y, members=10, block=3, threads=2)
     xn.fit(NET, x, y, loss=xn.BCEWithLogits(), optimizer=xn.Adam(), epochs=1, seed=0, members=10,

@@ -16,7 +16,7 @@ from xpnet.compiler.record import record
 from xpnet.compiler.writers import numpy as numpy_program
 from xpnet.layers import ACTIVATIONS
 from xpnet.optimizers import Optimizer
-from xpnet.step import TrainingStep, carry_of
+from xpnet.training.step import TrainingStep, carry_of
 
 RECORDING = ("numpy", "torch")
 

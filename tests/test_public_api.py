@@ -28,7 +28,6 @@ LIBRARIES = {
     "torch",
 }
 NUMPY_ALLOWED = {
-    "batches.py": "shuffled orders are drawn on the host",
     "callbacks.py": "what callbacks show is the history, which is on the host",
     "cli/__init__.py": "what became of a run is read from the history, which is on the host",
     "cli/parts.py": "the report's seeds are those of NumPy's legacy generator",
@@ -42,7 +41,6 @@ NUMPY_ALLOWED = {
     "datasets.py": "data sets are made on the host, by a random generator",
     "history.py": "the history is on the host",
     "initializers.py": "the standard has no random numbers: values are drawn on the host",
-    "job.py": "the epochs' metrics are looked at on the host",
     "layers/base.py": "the type of what a layer draws on the host",
     "layers/checked.py": "what a layer draws, and two outputs to compare, are on the host",
     "layers/linear.py": "the type of what a layer draws on the host",
@@ -51,8 +49,11 @@ NUMPY_ALLOWED = {
     "losses/categorical.py": "a mistake is told by labels that have come to the host",
     "network.py": "initial parameters are joined on the host",
     "pictures.py": "pictures are drawn on the host",
-    "population.py": "who is still trained is kept on the host",
-    "training.py": "how large a block of members is, is reckoned on the host",
+    "training/batches.py": "shuffled orders are drawn on the host",
+    "training/callback.py": "what a run tells is on the host",
+    "training/ensemble.py": "who is still trained is kept on the host",
+    "training/fit.py": "who diverged is counted on the host",
+    "training/loop.py": "the epochs' metrics are looked at on the host",
 }
 """Files outside ``backends/`` and the compiler's writers that may import NumPy, as the host's
 random generator and file reader, and why. No other array library may be imported or named there."""

@@ -10,7 +10,7 @@ import pytest
 
 import xpnet as xn
 from xpnet.compiler import record as tape
-from xpnet.step import TrainingStep, carry_of
+from xpnet.training.step import TrainingStep, carry_of
 
 CALLS = {
     "matmul": lambda xp, a, b: a @ b.mT,

@@ -15,7 +15,7 @@ import pytest
 import xpnet as xn
 from xpnet.backends.base import run_plainly
 from xpnet.backends.numpy import threads as numpy_threads
-from xpnet.step import TrainingStep, carry_of, state_in
+from xpnet.training.step import TrainingStep, carry_of, state_in
 
 OPTIMIZERS = {
     "sgd": xn.SGD(lr=0.1, weight_decay=0.01),

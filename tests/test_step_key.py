@@ -25,7 +25,7 @@ from xpnet.backends.base import run_plainly
 from xpnet.compiler import step_key as snapshots
 from xpnet.compiler.step_key import ByIdentity, snapshot
 from xpnet.optimizers import Optimizer
-from xpnet.step import TrainingStep, carry_of, state_in
+from xpnet.training.step import TrainingStep, carry_of, state_in
 
 
 class Times(xn.Layer):
@@ -661,9 +661,13 @@ def test_a_namespace_of_somebodys_own_is_what_it_is_at_each_training(
 def test_xpnets_own_code_is_known_where_a_step_finds_it() -> None:
     # What a module of a step names of xpnet's own is in such a module too.
     modules = [space for space, *_ in snapshots._OWN._spaces if isinstance(space, ModuleType)]
-    assert {xn.losses.share, xn.losses.binary, xn.network, xn.optimizers.base, xn.step} <= {
-        *modules
-    }
+    assert {
+        xn.losses.share,
+        xn.losses.binary,
+        xn.network,
+        xn.optimizers.base,
+        xn.training.step,
+    } <= {*modules}
     for module in modules:
         for name, value in vars(module).items():
             home = value.__name__ if isinstance(value, ModuleType) else value.__class__.__module__

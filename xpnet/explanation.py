@@ -11,7 +11,7 @@ from xpnet.layers.base import Array
 from xpnet.losses import Loss
 from xpnet.network import Sequential
 from xpnet.optimizers import Optimizer
-from xpnet.training import prepared, put_back
+from xpnet.training.prepare import prepared, put_back
 
 __all__ = ["Explanation", "explain"]
 
@@ -91,16 +91,16 @@ def explain(
     Raises:
         TypeError, ValueError: as `fit` does.
     """
-    job, kept = prepared(
+    loop, kept = prepared(
         network, x, y, loss=loss, optimizer=optimizer, seed=None if theta is not None else 0,
         theta=theta, members=members, batch_size=batch_size, sample_weight=sample_weight,
         block=block, threads=threads,
     )  # fmt: skip
-    population, backend = job.population, job.backend
-    first, size = population.blocks[0], job.batches.size
+    population, backend = loop.population, loop.backend
+    first, size = population.blocks[0], loop.batches.size
     way, why, calls, nbytes = "compiled", "", 0, 0
     spread = min(len(population.runners), len(population.blocks))
-    with job.computing():
+    with loop.computing():
         if isinstance(first.run, Replay):
             orders = None if size is None else backend.asarray([list(range(size))], "int64")
             program: Any = first.run.prepared(first.carry, first.data, orders)
@@ -111,7 +111,7 @@ def explain(
                 spread = max(spread, program.threads)
         elif isinstance(first.run, Plain):
             way, why = "plain", "on this library and device none are recorded"
-    put_back(job, kept)
+    put_back(loop, kept)
     return Explanation(
         f"{backend.name} on {backend.describe()}",
         way,

@@ -10,7 +10,7 @@ import numpy as np
 import xpnet as xn
 from benchmarks.problems import Contestant, Factory, Problem, Run, Unavailable
 from xpnet.losses import prepare
-from xpnet.step import TrainingStep, carry_of
+from xpnet.training.step import TrainingStep, carry_of
 
 
 def _backend(library: str, dtype: str) -> xn.backends.Backend:

@@ -198,7 +198,7 @@ def _functions(value: Any) -> list[FunctionType]:
 _OWN = _Own()
 
 
-_STEP = ("layers", "losses", "network", "optimizers", "initializers", "step", "_checks")
+_STEP = ("layers", "losses", "network", "optimizers", "initializers", "_checks", "training.step")
 """Where the code of a step is. Classes elsewhere are none of xpnet's own here."""
 
 
@@ -208,6 +208,6 @@ def remember() -> None:
         module
         for name, module in list(sys.modules.items())
         if name.startswith("xpnet.")
-        and name.split(".")[1] in _STEP
+        and (name.split(".")[1] in _STEP or name.removeprefix("xpnet.") in _STEP)
         and not hasattr(module, "__path__")  # a package: new names, but nothing of its own
     )

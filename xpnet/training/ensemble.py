@@ -16,7 +16,7 @@ from xpnet.backends.base import Runner
 from xpnet.compiler.pure import is_ours
 from xpnet.layers.base import Array
 from xpnet.losses import Share, evaluate
-from xpnet.step import Carry, Data, TrainingStep
+from xpnet.training.step import Carry, Data, TrainingStep
 
 
 @dataclass

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from xpnet import backends
-from xpnet.batches import Batches
 from xpnet.history import History, Recorder
 from xpnet.layers.base import Array
 from xpnet.model import Model
-from xpnet.population import Moment, Population
-from xpnet.step import TrainingStep, state_in
+from xpnet.training.batches import Batches
+from xpnet.training.ensemble import Moment, Population
+from xpnet.training.step import TrainingStep, state_in
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Interval:
     steps: int = 0
 
 
-class Job:
+class TrainingLoop:
     """Trains a `Population` interval by interval and keeps the record.
 
     Args:

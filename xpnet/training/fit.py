@@ -1,0 +1,171 @@
+"""`fit`: what training is asked for, and the loop over its checking intervals.
+
+Within an interval nothing waits for the device; at its end the losses and accuracies of its epochs
+come to the host in one go, and are looked at: has the goal been reached, has a loss become NaN, did
+somebody press Ctrl-C?
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+
+from xpnet import _checks
+from xpnet.initializers import RNG
+from xpnet.layers.base import Array
+from xpnet.losses import Loss
+from xpnet.model import Model
+from xpnet.network import Sequential
+from xpnet.optimizers import Optimizer
+from xpnet.training.callback import Callback, Run
+from xpnet.training.interrupts import interrupts
+from xpnet.training.loop import TrainingLoop
+from xpnet.training.prepare import prepared, put_back
+
+
+def fit(
+    network: Sequential,
+    x: Array,
+    y: Array,
+    *,
+    loss: Loss,
+    optimizer: Optimizer,
+    epochs: int,
+    seed: Any = None,
+    theta: Array | None = None,
+    state: dict[str, Array] | None = None,
+    members: int | None = None,
+    batch_size: int | None = None,
+    shuffle: bool = True,
+    shuffle_seed: int | RNG = 0,
+    sample_weight: Array | None = None,
+    acc_goal: float | None = None,
+    epoch_checking: int = 100,
+    every_epoch: bool = True,
+    block: int | None = None,
+    threads: int | None = None,
+    callbacks: Iterable[Callback] = (),
+) -> Model:
+    """Train a network, or an ensemble of networks, where the data lies.
+
+    Every epoch: forward, loss and accuracy, backward, update. The loss and accuracy of an epoch
+    are those before its update; with batches, the mean over the samples of all its batches. Ctrl-C
+    ends the run at the end of the step in hand (on JAX, of the interval) and keeps everything so
+    far; a second one aborts.
+
+    Args:
+        network: the `Sequential` to train.
+        x: ``(samples, features)`` of float32 or float64, or ``(members, samples, features)``; as
+            ``y``, not to be changed while it is trained on.
+        y: the targets, as the loss wants them, ``(samples, outputs)`` for most; may have members.
+        loss: the loss.
+        optimizer: the optimizer; arrays ``(members, 1)`` of hyperparameters go to the members.
+        epochs: how many epochs at most.
+        seed: seeds the initial parameters, as `Sequential.init` says.
+        theta: initial parameters instead of ``seed``; not changed.
+        state: the optimizer's state to go on from (``model.state``); not changed.
+        members: how many networks to train at once; ``None`` for a single one.
+        batch_size: how many samples a step takes; ``None`` for all.
+        shuffle: whether batches are drawn in a new order every epoch.
+        shuffle_seed: seeds that order; the members of an ensemble share it. A run that goes on from
+            ``theta`` and ``state`` begins the orders anew, unless it is given another seed, or the
+            ``numpy.random.Generator`` that the first was given.
+        sample_weight: ``(samples,)`` or ``(members, samples)``, at least 0.
+        acc_goal: stop at this accuracy, above 0 and up to 1; each member by itself.
+        epoch_checking: how many epochs lie between two looks at the goal.
+        every_epoch: whether the history holds every epoch, or those of the checks alone, which
+            is all that memory has room for where members are many and epochs too.
+        block: how many members are computed together; ``None`` for as many as suit the cache or
+            the memory of the device.
+        threads: over how many threads NumPy, and JAX on a CPU, spread an ensemble, or NumPy splits
+            a large batch (if its BLAS can be held to one thread; the last digits then depend on
+            their number); ``None`` for one a core where that pays, 1 for none. For the rest,
+            libraries have threads of their own.
+        callbacks: told of the run at every check.
+
+    Returns:
+        The `Model`, with its `History`. If the loss became NaN or infinite, training stopped there
+        (``history.diverged``), ``theta`` and ``state`` are the last whose loss was finite, and a
+        ``RuntimeWarning`` says so. In batches that is the loss of a step; after the last step of
+        all, that of the first ``batch_size`` samples.
+
+    Raises:
+        TypeError, ValueError: if an argument is not as described; before anything is trained.
+    """
+    epochs = _checks.whole("epochs", epochs)
+    epoch_checking = _checks.whole("epoch_checking", epoch_checking)
+    if _no_sequence(callbacks):
+        hint = "; write [callback]" if isinstance(callbacks, Callback) else ""
+        raise TypeError(
+            "callbacks must be a sequence of Callback objects, "
+            f"not {_checks.shown(callbacks)}{hint}."
+        )
+    told = list(callbacks)
+    for i, callback in enumerate(told):
+        _checks.instance(f"callbacks[{i}]", callback, Callback, "a Callback")
+    loop, kept = prepared(
+        network, x, y, loss=loss, optimizer=optimizer, seed=seed, theta=theta, state=state,
+        members=members, batch_size=batch_size, shuffle=shuffle, shuffle_seed=shuffle_seed,
+        sample_weight=sample_weight, acc_goal=acc_goal, every_epoch=every_epoch, block=block,
+        threads=threads,
+    )  # fmt: skip
+    run = Run(loop, x, y, epochs)
+    _train(loop, run, epoch_checking, told)
+    put_back(loop, kept)
+    if loop.diverged.any():
+        warnings.warn(_what_diverged(loop), RuntimeWarning, stacklevel=2)
+    return run.model
+
+
+def _no_sequence(callbacks: Any) -> bool:
+    """Whether this is nothing that holds callbacks, though some of it could be iterated over."""
+    if isinstance(callbacks, (str, bytes, Callback)) or _checks.is_array(callbacks):
+        return True
+    return not isinstance(callbacks, Iterable)
+
+
+def _what_diverged(loop: TrainingLoop) -> str:
+    if loop.members is None and loop.diverged[0] == 1:
+        return (
+            "The loss was NaN or infinite at epoch 1, before anything was trained, which ended the "
+            "training; theta is as it was. Smaller numbers in x, y or theta may help."
+        )
+    if loop.members is None:
+        when = f"at epoch {loop.diverged[0]}, which ended the training"
+        if loop.diverged[0] > loop.epochs:
+            when = f"with the last update, that of epoch {loop.epochs}, which ended the training"
+        return (
+            f"The loss became NaN or infinite {when}; theta is the last whose loss was finite. A "
+            "smaller lr may help."
+        )
+    return (
+        f"The loss of {np.count_nonzero(loop.diverged)} of {loop.members} members became NaN or "
+        "infinite, which ended their training: see history.diverged."
+    )
+
+
+def _train(loop: TrainingLoop, run: Run, epoch_checking: int, callbacks: list[Callback]) -> None:
+    """Run interval after interval, and tell the callbacks."""
+    with ExitStack() as finishing:
+        for callback in callbacks:
+            callback.start(run)
+            finishing.callback(callback.finish, run)
+        with interrupts() as interrupted:
+            while (
+                run.epoch < run.epochs and loop.training and not (loop.interrupted or loop.stopped)
+            ):
+                n = min(epoch_checking, run.epochs - run.epoch)
+                with loop.computing():  # callbacks have the process as it was
+                    done = loop.interval(n, run.epoch, interrupted)
+                run.seen, run.epoch = run.epoch, run.epoch + done
+                loop.interrupted = interrupted()
+                if done:
+                    for callback in callbacks:
+                        callback.check(run)
+                loop.stopped = run.stopping
+            with loop.computing():
+                loop.finish()
