@@ -30,7 +30,7 @@ def train(*callbacks: xn.Callback, epochs: int = 25, checking: int = 10, **more)
         settings.pop("y"),
         optimizer=xn.Adam(lr=1e-2),
         epochs=epochs,
-        epoch_checking=checking,
+        check_every=checking,
         callbacks=callbacks,
         **settings,
     )

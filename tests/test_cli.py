@@ -196,7 +196,7 @@ def test_the_defaults_are_those_of_the_report():
         "num_data": 100,
         "dir_writer": "./runs/",
         "dir_output": "./outputs/",
-        "epoch_checking": 100,
+        "check_every": 100,
         "epoch_logging": 2000,
         "is_writer_logging": True,
         "is_image_saving": True,
@@ -218,6 +218,12 @@ def test_flags_work_with_dashes_and_with_an_equals_sign():
     options, _ = options_of(["--dim-hidden", "7", "--is-writer-logging=false"], "train")
     assert options.dim_hidden == 7
     assert options.is_writer_logging is False
+
+
+@pytest.mark.parametrize("flag", ["--check_every", "--epoch_checking", "--epoch-checking"])
+def test_check_every_has_its_name_of_the_report_too(flag):
+    options, spelled = options_of([flag, "7"], "train")
+    assert (options.check_every, spelled) == (7, {"check_every": flag})
 
 
 @pytest.mark.parametrize("hidden", [0, 1, 2, 5])

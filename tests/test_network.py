@@ -497,7 +497,7 @@ def test_what_jax_cannot_compile_is_explained(members):
     cases = [(looks(how), "use xp.where in place of if") for how in (bool, float, int, np.asarray)]
     for forward, words in [*cases, (keeps, "a step must be pure")]:
         net, x, y = _own_problem(backend, Affine(forward=forward), members)
-        settings = {"epochs": 5, "epoch_checking": 3, "seed": 0, "members": members}
+        settings = {"epochs": 5, "check_every": 3, "seed": 0, "members": members}
         settings |= {"loss": xn.MSE(), "optimizer": xn.SGD()}
         with pytest.raises((TypeError, jax.errors.UnexpectedTracerError)) as info:
             xn.fit(net, x, y, **settings)

@@ -273,7 +273,7 @@ def test_a_fit_that_runs_plainly_says_so_once_and_where(backend: Any, members: A
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         xn.fit(
-            net, x, x, loss=xn.MSE(), optimizer=xn.SGD(lr=0.1), epochs=3, seed=0, epoch_checking=1,
+            net, x, x, loss=xn.MSE(), optimizer=xn.SGD(lr=0.1), epochs=3, seed=0, check_every=1,
             members=members, block=None if members is None else 10,
         )  # fmt: skip
     told = [w for w in told if "operation by operation" in str(w.message)]

@@ -26,7 +26,7 @@ def train(backend: Any, members: int, **options: Any) -> xn.Model:
         optimizer=xn.Adam(lr=1e-2),
         seed=42,
         members=members,
-        epoch_checking=10,
+        check_every=10,
         **options,
     )
 
@@ -65,7 +65,7 @@ def test_a_member_does_not_depend_on_its_company(backend: Any) -> None:
         optimizer=xn.Adam(lr=1e-2),
         seed=42 + 4,
         epochs=20,
-        epoch_checking=10,
+        check_every=10,
     )
     np.testing.assert_allclose(
         backend.to_host(together.theta)[4], backend.to_host(alone.theta), rtol=0, atol=bound(20)
@@ -87,7 +87,7 @@ def test_members_that_arrive_leave_their_blocks_and_keep_their_place(backend: An
         "loss": xn.BCE(),
         "optimizer": xn.Adam(lr=3e-2),
         "epochs": 120,
-        "epoch_checking": 20,
+        "check_every": 20,
         "acc_goal": 0.9,
     }
     many = xn.fit(report_network(), x, y, seed=seeds, members=5, block=2, **options)

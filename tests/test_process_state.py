@@ -111,7 +111,7 @@ def data(backend):
 
 def train(backend, *called, **options):
     x, y = data(backend)
-    given = {"epochs": 4, "epoch_checking": 2, "seed": 0, "members": 4, "block": 2, **options}
+    given = {"epochs": 4, "check_every": 2, "seed": 0, "members": 4, "block": 2, **options}
     given.setdefault("loss", xn.CrossEntropy())
     given.setdefault("optimizer", xn.Adam())
     return xn.fit(NET, x, y, callbacks=[Calls(f) for f in called], **given)
@@ -119,7 +119,7 @@ def train(backend, *called, **options):
 
 OPTIONS = {
     "an ensemble": {},
-    "an ensemble looked at often": {"epochs": 40, "epoch_checking": 1},
+    "an ensemble looked at often": {"epochs": 40, "check_every": 1},
     "a network": {"members": None, "block": None},
     "a network on threads": {"members": None, "block": None, "threads": 2},
     "batches": {"batch_size": 25},

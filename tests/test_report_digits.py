@@ -35,7 +35,7 @@ def check(backend, facts):
         epochs=COMMON["num_epochs"],
         seed=np.random.RandomState(COMMON["seed"]),
         acc_goal=COMMON["acc_goal"],
-        epoch_checking=COMMON["epoch_checking"],
+        check_every=COMMON["epoch_checking"],
     ).history
     assert history.stop == facts["stop"]
     assert history.epochs == facts["stop"]

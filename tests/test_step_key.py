@@ -367,7 +367,7 @@ def test_what_compares_by_identity_is_compiled_once_a_fit_and_freed_with_it(
     def train(epochs: int, layer: Any) -> int:
         before = _Calls.count
         net = xn.Sequential(xn.Linear(4, 1), layer, _Calls())
-        settings = {"epoch_checking": 2, "members": members, "block": 2, "seed": 0}
+        settings = {"check_every": 2, "members": members, "block": 2, "seed": 0}
         settings |= {"loss": xn.MSE(), "optimizer": xn.SGD()}
         xn.fit(net, x, y, epochs=epochs, **settings)
         return _Calls.count - before

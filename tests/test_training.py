@@ -126,7 +126,7 @@ def test_a_contradicting_sample_of_weight_0_keeps_no_goal_from_being_reached(
     x, y = np.concatenate([x, x[:1]]), np.concatenate([y, 1 - y[:1]])  # the first twice, once wrong
     weight = arr(backend, [1.0] * 21 + [0.0])
     model = xn.fit(WIDER, arr(backend, x), arr(backend, y), loss=LOSS, optimizer=xn.Adam(lr=0.05),
-                   epochs=400, seed=1, members=members, acc_goal=1.0, epoch_checking=20,
+                   epochs=400, seed=1, members=members, acc_goal=1.0, check_every=20,
                    sample_weight=weight, batch_size=batch_size)  # fmt: skip
     assert np.all(np.asarray(model.history.stop) > 0)
 
@@ -163,7 +163,7 @@ def test_the_loss_of_an_epoch_is_the_one_before_its_update(backend):
     x, y = xor(backend)
     theta = NET.init(0, like=x)
     losses, after = by_hand(backend, theta, x, y, [ALL] * 7)
-    model = xn.fit(NET, x, y, loss=LOSS, optimizer=SGD, epochs=7, theta=theta, epoch_checking=3)
+    model = xn.fit(NET, x, y, loss=LOSS, optimizer=SGD, epochs=7, theta=theta, check_every=3)
     np.testing.assert_allclose(model.history.loss, losses, rtol=0, atol=drift(7))
     assert_close(backend, model.theta, host(backend, after), atol=drift(7))
     assert model.history.epochs == 7
@@ -179,16 +179,16 @@ def test_the_goal_is_looked_at_only_at_the_checks(backend):
         seed = np.random.RandomState(42)
         return xn.fit(net, x, y, loss=xn.BCE(), optimizer=ADAM, seed=seed, **options).history
 
-    accuracy = fit(epochs=120, epoch_checking=30).accuracy
+    accuracy = fit(epochs=120, check_every=30).accuracy
     met = [k for k in range(1, 121) if accuracy[k - 1] >= 1]
     checks = [k for k in met if k % 30 == 0]
     assert met[0] < checks[0]
-    found = fit(epochs=120, epoch_checking=30, acc_goal=1.0)
+    found = fit(epochs=120, check_every=30, acc_goal=1.0)
     assert found.stop == found.epochs == checks[0]
     np.testing.assert_array_equal(found.accuracy, accuracy[: checks[0]])
     # At the end of the last interval, which is a shorter one, it is looked at as well.
-    assert fit(epochs=checks[0] - 10, epoch_checking=30, acc_goal=0.5).stop == 30
-    assert fit(epochs=20, epoch_checking=30, acc_goal=0.5).stop == 20
+    assert fit(epochs=checks[0] - 10, check_every=30, acc_goal=0.5).stop == 30
+    assert fit(epochs=20, check_every=30, acc_goal=0.5).stop == 20
 
 
 def test_a_goal_of_1_is_reached_for_every_number_of_samples_and_batches(backend):
@@ -198,7 +198,7 @@ def test_a_goal_of_1_is_reached_for_every_number_of_samples_and_batches(backend)
     net = xn.Sequential(xn.Linear(1, 1, xn.Constant(1), xn.Zeros()))
     for batch_size in (None, 10):
         model = xn.fit(net, x, y, loss=LOSS, optimizer=xn.SGD(lr=0.0), epochs=4, seed=0,
-                       acc_goal=1.0, epoch_checking=2, batch_size=batch_size)  # fmt: skip
+                       acc_goal=1.0, check_every=2, batch_size=batch_size)  # fmt: skip
         assert model.history.stop == 2
 
 
@@ -214,7 +214,7 @@ def test_theta_and_history_have_the_dtype_of_the_data(backend, dtype):
 
 def test_the_history_holds_the_checks_alone_where_that_is_asked_for(backend):
     x, y = xor(backend)
-    options = {"loss": LOSS, "optimizer": SGD, "epochs": 7, "seed": 0, "epoch_checking": 3}
+    options = {"loss": LOSS, "optimizer": SGD, "epochs": 7, "seed": 0, "check_every": 3}
     for members in (None, 2):
         every = xn.fit(NET, x, y, members=members, **options).history
         some = xn.fit(NET, x, y, members=members, every_epoch=False, **options).history
@@ -249,7 +249,7 @@ def test_batches_run_through_the_samples_with_an_odd_remainder_at_the_end(backen
     rows = [slice(0, 8), slice(8, 16), slice(16, 21)]
     losses, after = by_hand(backend, theta, x, y, rows * 3)
     model = xn.fit(NET, x, y, loss=LOSS, optimizer=SGD, epochs=3, theta=theta, batch_size=8,
-                   shuffle=False, epoch_checking=2)  # fmt: skip
+                   shuffle=False, check_every=2)  # fmt: skip
     assert_close(backend, model.theta, host(backend, after), atol=drift(9))
     epochs = np.reshape(losses, (3, 3)) @ [8 / 21, 8 / 21, 5 / 21]
     np.testing.assert_allclose(model.history.loss, epochs, rtol=0, atol=drift(9))
@@ -322,7 +322,7 @@ def test_ten_epochs_and_ten_more_are_twenty(backend, batch_size):
     x, y = xor(backend)
     options = {"loss": LOSS, "optimizer": ADAM, "batch_size": batch_size}
     rng = np.random.default_rng(0)
-    twenty = xn.fit(NET, x, y, epochs=20, seed=0, shuffle_seed=rng, epoch_checking=10, **options)
+    twenty = xn.fit(NET, x, y, epochs=20, seed=0, shuffle_seed=rng, check_every=10, **options)
     rng = np.random.default_rng(0)
     ten = xn.fit(NET, x, y, epochs=10, seed=0, shuffle_seed=rng, **options)
     more = xn.fit(
@@ -383,14 +383,32 @@ def assert_is(backend, found, expected, steps, dtype="float64"):
     assert_close(backend, found, expected, atol=0, rtol=drift(steps + 1, dtype), dtype=dtype)
 
 
-@pytest.mark.parametrize("epoch_checking", [1, 2, 3, 100])
+def test_check_every_goes_by_its_old_name_too(backend):
+    x, y = xor(backend)
+    options = {
+        "loss": LOSS,
+        "optimizer": xn.Adam(lr=5e-2),
+        "epochs": 60,
+        "seed": 0,
+        "acc_goal": 0.5,
+    }
+    new, old = (
+        xn.fit(NET, x, y, **options, **{name: 7}) for name in ("check_every", "epoch_checking")
+    )
+    assert new.history.stop == old.history.stop > 0
+    assert new.history.stop % 7 == 0
+    with pytest.raises(ValueError, match="epoch_checking must be a whole number of at least 1"):
+        xn.fit(NET, x, y, **options, epoch_checking=0)
+
+
+@pytest.mark.parametrize("check_every", [1, 2, 3, 100])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_what_is_handed_back_is_the_last_theta_with_a_finite_loss(backend, dtype, epoch_checking):
+def test_what_is_handed_back_is_the_last_theta_with_a_finite_loss(backend, dtype, check_every):
     x, y = xor(backend, dtype)
     for lr in (1e3, 1e12):
         with pytest.warns(RuntimeWarning, match=r"at epoch \d+, which .* last whose"):
             model = xn.fit(LINE, x, y, loss=xn.MSE(), optimizer=xn.Momentum(lr=lr), epochs=200,
-                           seed=0, epoch_checking=epoch_checking)  # fmt: skip
+                           seed=0, check_every=check_every)  # fmt: skip
         losses, epoch = model.history.loss, model.history.diverged
         assert len(losses) == model.history.epochs == epoch
         assert np.isfinite(losses[:-1]).all()
@@ -399,7 +417,7 @@ def test_what_is_handed_back_is_the_last_theta_with_a_finite_loss(backend, dtype
         assert losses[-2] == pytest.approx(float(host(backend, xn.MSE()(model(x), y))), rel=1e-5)
         # … and the state is the one beside it: a run that ends there has both.
         whole = xn.fit(LINE, x, y, loss=xn.MSE(), optimizer=xn.Momentum(lr=lr), seed=0,
-                       epochs=int(epoch) - 2, epoch_checking=epoch_checking)  # fmt: skip
+                       epochs=int(epoch) - 2, check_every=check_every)  # fmt: skip
         assert_is(backend, model.theta, host(backend, whole.theta), epoch, dtype)
         assert int(host(backend, model.state["step"])) == epoch - 2
         assert_is(backend, model.state["v"], host(backend, whole.state["v"]), epoch, dtype)
@@ -416,8 +434,8 @@ def test_the_loss_after_the_last_update_is_looked_at_too(backend):
         assert_equal(backend, model.theta, first)
 
 
-@pytest.mark.parametrize("epoch_checking", [1, 2, 5])
-def test_in_batches_it_is_the_last_theta_whose_step_had_a_finite_loss(backend, epoch_checking):
+@pytest.mark.parametrize("check_every", [1, 2, 5])
+def test_in_batches_it_is_the_last_theta_whose_step_had_a_finite_loss(backend, check_every):
     x, y = xor(backend)
     for rng in (np.random.default_rng, np.random.RandomState):
         orders, mine = rng(3), []
@@ -430,11 +448,11 @@ def test_in_batches_it_is_the_last_theta_whose_step_had_a_finite_loss(backend, e
         with pytest.warns(RuntimeWarning, match=TRUNCATED):
             model = xn.fit(LINE, x, y, loss=xn.MSE(), optimizer=xn.SGD(lr=1e12), epochs=20,
                            seed=0, batch_size=8, shuffle_seed=given,
-                           epoch_checking=epoch_checking)  # fmt: skip
+                           check_every=check_every)  # fmt: skip
         assert model.history.diverged == (steps + 1) // 3 + 1
         assert_is(backend, model.theta, expected, steps)
         # The generator has gone on by the epochs of the intervals, as if nobody had gone back.
-        epochs = -(-int(model.history.diverged) // epoch_checking) * epoch_checking
+        epochs = -(-int(model.history.diverged) // check_every) * check_every
         fresh = rng(3)
         for _ in range(epochs):
             fresh.shuffle(np.arange(21))
@@ -446,14 +464,14 @@ def test_in_batches_it_is_the_last_theta_whose_step_had_a_finite_loss(backend, e
 
 
 @pytest.mark.parametrize("block", [None, 2])
-@pytest.mark.parametrize("epoch_checking", [1, 3, 100])
-def test_each_member_is_handed_back_with_its_own_last_finite_loss(backend, block, epoch_checking):
+@pytest.mark.parametrize("check_every", [1, 3, 100])
+def test_each_member_is_handed_back_with_its_own_last_finite_loss(backend, block, check_every):
     x, y = xor(backend)
     rates = [0.1, 1e12, 1e20, 0.05, 1e308, 1e12, 1e5]
     lr = arr(backend, np.array(rates)[:, None])
     with pytest.warns(RuntimeWarning, match="The loss of 5 of 7 members became NaN or infinite"):
         model = xn.fit(LINE, x, y, loss=xn.MSE(), optimizer=xn.SGD(lr=lr), epochs=50, seed=0,
-                       members=7, block=block, epoch_checking=epoch_checking)  # fmt: skip
+                       members=7, block=block, check_every=check_every)  # fmt: skip
     losses = host(backend, xn.MSE()(model(x), y))
     assert np.isfinite(losses).all()
     for i, rate in enumerate(rates):
@@ -474,7 +492,7 @@ def test_a_member_with_data_of_its_own_goes_back_on_them(backend):
     for block in (None, 2):
         with pytest.warns(RuntimeWarning, match="The loss of 2 of 4 members"):
             model = xn.fit(LINE, xs, ys, loss=xn.MSE(), optimizer=xn.SGD(lr=0.1), epochs=60, seed=0,
-                           members=4, block=block, epoch_checking=7)  # fmt: skip
+                           members=4, block=block, check_every=7)  # fmt: skip
         assert list(model.history.diverged > 0) == [False, True, False, True]
         assert np.isfinite(host(backend, xn.MSE()(model(xs), ys))).all()
 
@@ -486,7 +504,7 @@ def test_a_member_whose_update_after_the_goal_is_infinite_keeps_the_theta_that_r
     lr = arr(backend, [[1e-3], [1.7e308], [1e-3]])
     with pytest.warns(RuntimeWarning, match="The loss of 1 of 3 members"):
         model = xn.fit(net, x, y, loss=LOSS, optimizer=xn.Momentum(lr=lr, maximize=True), epochs=9,
-                       epoch_checking=1, seed=0, members=3, acc_goal=1.0)  # fmt: skip
+                       check_every=1, seed=0, members=3, acc_goal=1.0)  # fmt: skip
     # At the first check all have reached the goal, with the theta before the update.
     assert list(model.history.stop) == [1, 1, 1]
     assert list(model.history.diverged) == [0, 2, 0]
@@ -512,7 +530,7 @@ def test_parameters_that_become_infinite_where_no_loss_does_are_not_handed_back(
     for members in (None, 2):
         with pytest.warns(RuntimeWarning, match=TRUNCATED):
             model = xn.fit(net, x, y, loss=xn.MSE(), optimizer=xn.SGD(lr=1e308), epochs=9, seed=0,
-                           members=members, epoch_checking=2)  # fmt: skip
+                           members=members, check_every=2)  # fmt: skip
         assert np.isfinite(model.history.loss).all()
         assert np.isfinite(host(backend, model.theta)).all()
         assert np.all(model.history.diverged == 2) or np.all(model.history.diverged == 3)
@@ -541,7 +559,7 @@ def test_a_member_that_diverges_does_no_harm_to_the_others(backend):
     lr = arr(backend, np.array(rates)[:, None])
     with pytest.warns(RuntimeWarning, match="The loss of 1 of 3 members became NaN or infinite"):
         model = xn.fit(net, x, y, loss=xn.MSE(), optimizer=xn.SGD(lr=lr), epochs=40, seed=0,
-                       members=3, epoch_checking=5)  # fmt: skip
+                       members=3, check_every=5)  # fmt: skip
     assert model.history.loss.shape == (40, 3)
     epoch = model.history.diverged[1]
     assert list(model.history.diverged > 0) == [False, True, False]
@@ -576,7 +594,7 @@ def test_member_i_trains_as_network_i_alone_and_leaves_at_its_own_goal(backend, 
     x, y, weight = *xn.datasets.xor(), None
     if data == "own":
         x, y, weight = own_data(np.random.default_rng(1))
-    options = {"loss": LOSS, "optimizer": xn.Adam(lr=5e-2), "epochs": 60, "epoch_checking": 15}
+    options = {"loss": LOSS, "optimizer": xn.Adam(lr=5e-2), "epochs": 60, "check_every": 15}
     options["acc_goal"] = 0.9
 
     def fit(pick, **more):
@@ -608,7 +626,7 @@ def test_member_i_trains_as_network_i_alone_and_leaves_at_its_own_goal(backend, 
 
 def test_members_train_in_batches_as_alone(backend):
     x, y = xor(backend)
-    options = {"loss": LOSS, "optimizer": SGD, "epochs": 6, "batch_size": 8, "epoch_checking": 4}
+    options = {"loss": LOSS, "optimizer": SGD, "epochs": 6, "batch_size": 8, "check_every": 4}
     together = xn.fit(NET, x, y, seed=0, members=5, **options)
     for i in range(5):
         alone = xn.fit(NET, x, y, seed=i, **options)
@@ -621,7 +639,7 @@ def test_members_train_in_batches_as_alone(backend):
 def test_members_that_left_early_go_on_as_they_would_alone(backend):
     # Each has its own count of steps, on which Adam's corrections depend.
     x, y = xor(backend)
-    options = {"loss": LOSS, "optimizer": xn.Adam(lr=5e-2), "acc_goal": 0.9, "epoch_checking": 15}
+    options = {"loss": LOSS, "optimizer": xn.Adam(lr=5e-2), "acc_goal": 0.9, "check_every": 15}
     first = xn.fit(WIDER, x, y, seed=0, members=5, epochs=60, **options)
     assert len(set(first.history.stop)) > 2
     options["acc_goal"] = None
@@ -670,7 +688,7 @@ class Events(xn.Callback):
 def test_callbacks_are_told_in_their_order_before_at_every_check_and_after(backend):
     log = []
     x, y = xor(backend)
-    xn.fit(NET, x, y, loss=LOSS, optimizer=SGD, epochs=7, seed=0, epoch_checking=3,
+    xn.fit(NET, x, y, loss=LOSS, optimizer=SGD, epochs=7, seed=0, check_every=3,
            callbacks=[Events("a", log), Events("b", log)])  # fmt: skip
     moments = [("start", 0, 0), ("check", 0, 3), ("check", 3, 6), ("check", 6, 7)]
     told = [(name, *moment) for moment in moments for name in "ab"]
@@ -688,7 +706,7 @@ def test_a_callback_sees_the_run_as_it_is(backend):
             assert run.network is NET
             assert (run.epochs, run.acc_goal, run.members) == (6, None, None)
 
-    model = xn.fit(NET, x, y, loss=LOSS, optimizer=SGD, epochs=6, seed=0, epoch_checking=3,
+    model = xn.fit(NET, x, y, loss=LOSS, optimizer=SGD, epochs=6, seed=0, check_every=3,
                    callbacks=[Look()])  # fmt: skip
     half = xn.fit(NET, x, y, loss=LOSS, optimizer=SGD, epochs=3, seed=0)
     assert [epochs for epochs, _ in seen] == [3, 6]
@@ -699,7 +717,7 @@ def test_a_callback_sees_the_run_as_it_is(backend):
 def test_a_callback_can_end_the_run(backend):
     log = []
     x, y = xor(backend)
-    model = xn.fit(NET, x, y, loss=LOSS, optimizer=SGD, epochs=9, seed=0, epoch_checking=2,
+    model = xn.fit(NET, x, y, loss=LOSS, optimizer=SGD, epochs=9, seed=0, check_every=2,
                    callbacks=[Events("a", log, stop_at=4), Events("b", log)])  # fmt: skip
     assert model.history.epochs == 4
     assert model.history.stopped
@@ -713,7 +731,7 @@ def test_a_callback_that_fails_ends_the_run_and_those_that_started_are_told(back
     for fail_at, told in (("start", ["start", "finish"]), ("check", ["start", "check", "finish"])):
         log = []
         with pytest.raises(RuntimeError, match="b fails"):
-            xn.fit(NET, x, y, loss=LOSS, optimizer=SGD, epochs=4, seed=0, epoch_checking=2,
+            xn.fit(NET, x, y, loss=LOSS, optimizer=SGD, epochs=4, seed=0, check_every=2,
                    callbacks=[Events("a", log), Events("b", log, fail_at=fail_at)])  # fmt: skip
         assert [what for name, what, *_ in log if name == "a"] == told
 
@@ -737,7 +755,7 @@ class CtrlC(xn.Callback):
     def finish(self, run):
         finished.append(run.epoch)
 
-options = dict(loss=xn.BCEWithLogits(), optimizer=xn.Momentum(lr=0.1), seed=0, epoch_checking=3)
+options = dict(loss=xn.BCEWithLogits(), optimizer=xn.Momentum(lr=0.1), seed=0, check_every=3)
 model = xn.fit(net, x, y, epochs=1000, callbacks=[CtrlC()], **options)
 epochs = model.history.epochs
 assert model.history.interrupted
@@ -1055,7 +1073,7 @@ def test_blocks_with_data_of_their_own_share_a_program(backend, recordings, batc
     x, y, weight = (arr(backend, np.concatenate([a, a, a[:3]])) for a in
                     own_data(np.random.default_rng(1)))  # fmt: skip
     options = {"loss": LOSS, "optimizer": xn.Adam(lr=5e-2), "epochs": 9, "seed": 0, "members": 13,
-               "sample_weight": weight, "batch_size": batch_size, "epoch_checking": 4}  # fmt: skip
+               "sample_weight": weight, "batch_size": batch_size, "check_every": 4}  # fmt: skip
     # 13 in blocks of 4 and 3; each size has a program, of batches one for the last of 5 samples too
     several = xn.fit(fresh(), x, y, block=4, threads=2, **options)
     sizes = {shape[0] for shape in recordings}

@@ -102,8 +102,8 @@ def explain(
     spread = min(len(population.runners), len(population.blocks))
     with loop.computing():
         if isinstance(first.run, Replay):
-            orders = None if size is None else backend.asarray([list(range(size))], "int64")
-            program: Any = first.run.prepared(first.carry, first.data, orders)
+            batch_rows = None if size is None else backend.asarray([list(range(size))], "int64")
+            program: Any = first.run.prepared(first.carry, first.data, batch_rows)
             if program is None:
                 way, why = "plain", first.run.refused
             else:

@@ -33,7 +33,7 @@ class Model:
         state: dict[str, Array] | None = None,
     ) -> None:
         _checks.instance("network", network, Sequential, "a Sequential")
-        network._check_theta(theta)  # raises if it does not fit
+        network.check_theta(theta)  # raises if it does not fit
         self.network = network
         self._theta = theta
         self.loss = loss

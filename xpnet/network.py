@@ -105,8 +105,8 @@ class Sequential(Layer):
         return other
 
     @property
-    def splits(self) -> bool:
-        return all(leaf.splits for leaf in self.leaves)
+    def is_samplewise(self) -> bool:
+        return all(leaf.is_samplewise for leaf in self.leaves)
 
     @property
     def gives_probabilities(self) -> bool:
@@ -171,8 +171,8 @@ class Sequential(Layer):
         Raises:
             TypeError, ValueError: if ``theta`` is no array of shape ``(..., size)``.
         """
-        backend = self._check_theta(theta)
-        return dict(zip(self._shapes, self._views(backend.xp, theta), strict=True))
+        backend = self.check_theta(theta)
+        return dict(zip(self._shapes, self.views(backend.xp, theta), strict=True))
 
     def flatten(self, parameters: dict[str, Array]) -> Array:
         """Return ``theta`` for named parameters: the inverse of `unflatten`.
@@ -216,7 +216,8 @@ class Sequential(Layer):
         members = theta.shape[0] if len(theta.shape) > 1 else None
         return backend.context(self.extent(members, x.shape[-2]))
 
-    def _views(self, xp: Any, theta: Array) -> Params:
+    def views(self, xp: Any, theta: Array) -> Params:
+        """The parameters in the order of `parameters`, unchecked: the inside of `unflatten`."""
         lead = theta.shape[:-1]
         return tuple(xp.reshape(theta[..., span], (*lead, *shape)) for span, shape in self._slots)
 
@@ -309,7 +310,7 @@ class Sequential(Layer):
         if len(theta.shape) == 2:
             theta, x = theta[:2, :], x[:2, ...] if len(x.shape) == 3 else x
         theta, x = backend.copy((theta, x))  # for those that write into them
-        params = self._views(backend.xp, theta)
+        params = self.views(backend.xp, theta)
         layers = [(leaf, params[span]) for leaf, span in zip(self._runs, self._spans, strict=True)]
         try_out(layers, backend.xp, x, backend.copy, backend.to_host)
 
@@ -319,9 +320,9 @@ class Sequential(Layer):
         Raises:
             TypeError, ValueError: if shapes, dtypes, libraries or devices do not fit.
         """
-        backend = self._check(theta, x)
+        backend = self.check(theta, x)
         with self._context(backend, theta, x):
-            return self.apply(backend.xp, self._views(backend.xp, theta), x)
+            return self.apply(backend.xp, self.views(backend.xp, theta), x)
 
     # ---- the gradient
 
@@ -356,7 +357,7 @@ class Sequential(Layer):
             TypeError, ValueError: if shapes, dtypes, libraries, devices or values do not fit.
         """
         _checks.given(y=y)
-        backend = self._check(theta, x, y, sample_weight)
+        backend = self.check(theta, x, y, sample_weight)
         check_loss(loss)
         _checks.switch("input_grad", input_grad)
         with self._context(backend, theta, x):
@@ -380,7 +381,7 @@ class Sequential(Layer):
     ) -> tuple[Array, Array, Array, Array | None]:
         """The inside of `value_and_grad`, unchecked: loss, gradient, output, gradient of ``x``."""
         lead = theta.shape[:-1]
-        output, backprop = self.forward(xp, self._views(xp, theta), x)
+        output, backprop = self.forward(xp, self.views(xp, theta), x)
         try:
             value, loss_backprop = evaluate(loss, xp, output, target, share)
             dy = loss_backprop()
@@ -399,7 +400,8 @@ class Sequential(Layer):
 
     # ---- the boundary
 
-    def _check_theta(self, theta: Array, *more: Array, names: Sequence[str] = ()) -> Any:
+    def check_theta(self, theta: Array, *more: Array, names: Sequence[str] = ()) -> Any:
+        """Return the backend of ``theta`` and what goes with it, or raise if it does not fit."""
         self._check_size()
         _checks.given(theta=theta)
         backend = backends.of(theta, *more, names=("theta", *names))
@@ -411,11 +413,12 @@ class Sequential(Layer):
             )
         return backend
 
-    def _check(
+    def check(
         self, theta: Array, x: Array, y: Array | None = None, weight: Array | None = None
     ) -> backends.Backend:
+        """Return the backend of these, or raise if one of them does not fit."""
         _checks.given(x=x)
-        backend: backends.Backend = self._check_theta(
+        backend: backends.Backend = self.check_theta(
             theta, x, y, weight, names=("x", "y", "sample_weight")
         )
         check_samples(backend, x, self.in_features)

@@ -98,7 +98,7 @@ def train(
         seed=[np.random.RandomState(seeds(cell, i)[0]) for _ in piece.cells for i in piece.members],
         members=total,
         acc_goal=common["acc_goal"],
-        epoch_checking=common["epoch_checking"],
+        check_every=common["epoch_checking"],
         every_epoch=False,
         callbacks=[watch],
     )

@@ -164,7 +164,7 @@ def make(seed: int, number: int, repeat: int = 1, large: bool = True) -> Case:
         "batch_size": batch,
         "shuffle": shape.chance(0.7),
         "shuffle_seed": int(shape.rng.integers(100)),
-        "epoch_checking": shape.one_of(1, 2, 3, 100),
+        "check_every": shape.one_of(1, 2, 3, 100),
         "every_epoch": shape.chance(0.8),
         "acc_goal": None,
         "block": None if members is None or shape.chance(0.5) else shape.whole(1, members),

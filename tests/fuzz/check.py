@@ -111,7 +111,7 @@ class _Member:
 
     @property
     def looks(self) -> list[int]:
-        every = self.case.options["epoch_checking"]
+        every = self.case.options["check_every"]
         return sorted({min(k, self.epochs) for k in range(every, self.epochs + every, every)})
 
     @property

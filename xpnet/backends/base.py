@@ -47,7 +47,7 @@ class Runner(Protocol):
         carry: Carry,
         data: Data,
         n: int,
-        orders: Array | None = None,
+        batch_rows: Array | None = None,
         interrupted: Callable[[], bool] = ...,
     ) -> tuple[Carry, Metrics]: ...
 
@@ -357,11 +357,11 @@ class Backend(ABC):
         carry: Carry,
         data: Data,
         n: int,
-        orders: Array | None = None,
+        batch_rows: Array | None = None,
         interrupted: Callable[[], bool] = never,
     ) -> tuple[Carry, Metrics]:
         """Run a pure step ``n`` times, with the library's `runner`."""
-        return self.runner(step)(carry, data, n, orders, interrupted)
+        return self.runner(step)(carry, data, n, batch_rows, interrupted)
 
 
 class Plain:
@@ -379,12 +379,12 @@ class Plain:
         carry: Carry,
         data: Data,
         n: int,
-        orders: Array | None = None,
+        batch_rows: Array | None = None,
         interrupted: Callable[[], bool] = never,
     ) -> tuple[Carry, Metrics]:
         before = {} if self.looked else look(self.step)
         self.looked = True
-        result = run_plainly(self.xp, self.step, carry, data, n, orders, interrupted)
+        result = run_plainly(self.xp, self.step, carry, data, n, batch_rows, interrupted)
         require_unchanged(self.step, before, an_array)
         return result
 
@@ -395,7 +395,7 @@ def run_plainly(
     carry: Carry,
     data: Data,
     n: int,
-    orders: Array | None = None,
+    batch_rows: Array | None = None,
     interrupted: Callable[[], bool] = never,
 ) -> tuple[Carry, Metrics]:
     """The runner of every library, and what all others must agree with: call the step.
@@ -406,7 +406,7 @@ def run_plainly(
         carry: what goes from a step to the next; consumed, use the one that is returned.
         data: the arrays that ``step`` reads.
         n: how many steps.
-        orders: ``None`` to give every step all the data, or an integer array of shape
+        batch_rows: ``None`` to give every step all the data, or an integer array of shape
             ``(n, batch)``: the samples of each step.
         interrupted: asked between steps where steps run one by one; ``True`` ends the run.
 
@@ -415,7 +415,7 @@ def run_plainly(
     """
     history: list[Metrics] = []
     for k in range(n):
-        batch = data if orders is None else step.select(data, orders[k, ...])
+        batch = data if batch_rows is None else step.select(data, batch_rows[k, ...])
         carry, metrics = step(carry, batch)
         history.append(metrics)
         if interrupted():

@@ -98,13 +98,17 @@ FLAGS = (
     Flag("amsgrad", None, _switch, "True|False"),
     Flag("num_epochs", "30000", _whole(1), "epochs at most"),
     Flag("acc_goal", "1.0", _number(above=0, most=1), "stop at this accuracy"),
-    Flag("epoch_checking", "100", _whole(1), "how many epochs lie between two looks at the goal"),
+    Flag("check_every", "100", _whole(1), "how many epochs lie between two looks at the goal"),
     Flag("epoch_logging", "2000", _whole(1), "how many epochs lie between two log lines"),
     Flag("is_writer_logging", "True", _switch, "True|False: loss and accuracy for TensorBoard"),
     Flag("dir_writer", "./runs/", _text, "folder of the TensorBoard logs, one folder in it a run"),
     Flag("is_image_saving", "True", _switch, "True|False: a picture of truth and prediction"),
     Flag("dir_output", "./outputs/", _text, "folder of the pictures"),
 )
+
+
+OTHER_NAMES = {"epoch_checking": "check_every"}
+"""Flags by the names that they have in the report."""
 
 
 # ---- reading what was typed
@@ -120,7 +124,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         usage=f"{prog} [--flag value ...]",
         description="Train a network on one of the report's data sets.",
         epilog=f"optimizers, and the flags besides --lr that each takes:\n{optimizers}\n"
-        "Flags may be written with dashes too: --dim-hidden.",
+        "Flags may be written with dashes too: --dim-hidden. The report calls --check_every "
+        "--epoch_checking.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
     )
@@ -142,6 +147,7 @@ def _joined(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     for text in argv:
         flag, equals, value = text.partition("=")
         name = flag.removeprefix("--").replace("-", "_")
+        name = OTHER_NAMES.get(name, name)
         if flag.startswith("--") and name in names:
             spelled[name] = flag
             tokens.append(f"--{name}{equals}{value}")

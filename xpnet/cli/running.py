@@ -108,7 +108,7 @@ def train(
         members=options.members,
         every_epoch=options.members is None or values <= HISTORY,
         acc_goal=options.acc_goal,
-        epoch_checking=options.epoch_checking,
+        check_every=options.check_every,
         callbacks=[clock, *watchers, *extra_callbacks],
     )
     assert model.history is not None

@@ -71,22 +71,22 @@ class Replay:
         carry: Carry,
         data: Data,
         n: int,
-        orders: Array | None = None,
+        batch_rows: Array | None = None,
         interrupted: Callable[[], bool] = never,
     ) -> tuple[Carry, Metrics]:
-        program = self.prepared(carry, data, orders)
+        program = self.prepared(carry, data, batch_rows)
         result: tuple[Carry, Metrics]
         if program is None:
             # Told afterwards: where the step is wrong in itself, its error is what matters.
-            result = self.plain(carry, data, n, orders, interrupted)
+            result = self.plain(carry, data, n, batch_rows, interrupted)
             _tell(self.step, self.refused)
             return result
-        result = program.run(carry, n, orders, interrupted)
+        result = program.run(carry, n, batch_rows, interrupted)
         return result
 
-    def prepared(self, carry: Carry, data: Data, orders: Array | None = None) -> Any:
+    def prepared(self, carry: Carry, data: Data, batch_rows: Array | None = None) -> Any:
         """The program that runs these; ``None`` if the step runs plainly, as ``refused`` says."""
-        return self.program(carry, self.bind(data) if self.varies else data, orders)
+        return self.program(carry, self.bind(data) if self.varies else data, batch_rows)
 
     def bind(self, data: Data) -> Data:
         """Copy data into the buffers of their form, if they are not there; what is shared stays."""
@@ -105,18 +105,18 @@ class Replay:
         self.bound[form] = buffers, data
         return buffers
 
-    def program(self, carry: Carry, data: Data, orders: Array | None = None) -> Any:
+    def program(self, carry: Carry, data: Data, batch_rows: Array | None = None) -> Any:
         """The program for these shapes and these very data, which it has computed with."""
         key = (
             *map(id, data),
-            None if orders is None else tuple(orders.shape[1:]),
+            None if batch_rows is None else tuple(batch_rows.shape[1:]),
             *((name, tuple(array.shape), array.dtype) for name, array in carry.items()),
         )
         if key not in self.programs:
             if len(self.programs) == self.KEPT:
                 del self.programs[next(iter(self.programs))]
             try:
-                program = self.make(carry, data, orders, self._shared(carry, data))
+                program = self.make(carry, data, batch_rows, self._shared(carry, data))
             except Untraceable as error:
                 program, self.refused = None, str(error)
             # The data are held, so that no other data can get their ids.
@@ -139,9 +139,9 @@ class Replay:
                 return shared
         return {}
 
-    def make(self, carry: Carry, data: Data, orders: Array | None, given: Buffers) -> Any:
+    def make(self, carry: Carry, data: Data, batch_rows: Array | None, given: Buffers) -> Any:
         """Record and write a program, or raise `Untraceable`."""
-        rows = None if orders is None else orders[0, ...]
+        rows = None if batch_rows is None else batch_rows[0, ...]
         recording = record(self.step, self.xp, carry, data, rows, constant=not self.varies)
         return self.write(recording, given)
 

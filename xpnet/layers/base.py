@@ -55,7 +55,7 @@ class Layer(ABC):
         return []
 
     @property
-    def splits(self) -> bool:
+    def is_samplewise(self) -> bool:
         """Whether this very class declares itself ``samplewise``."""
         return self._declares("samplewise")
 

@@ -65,7 +65,7 @@ class Loss(ABC):
     """As of a layer."""
 
     @property
-    def splits(self) -> bool:
+    def is_samplewise(self) -> bool:
         """Whether this very class declares itself ``samplewise``."""
         return bool(vars(type(self)).get("samplewise", False))
 

@@ -59,7 +59,7 @@ class Batches:
 
         def rows() -> Iterator[Array]:
             self._set(drawn)
-            for _, parts in self.orders(epochs):
+            for _, parts in self.batch_rows(epochs):
                 yield from parts
 
         try:
@@ -75,7 +75,7 @@ class Batches:
         else:
             self.rng.bit_generator.state = drawn
 
-    def orders(self, epochs: int) -> Iterator[tuple[int, list[Array]]]:
+    def batch_rows(self, epochs: int) -> Iterator[tuple[int, list[Array]]]:
         """Yield ``(epochs, rows)``: arrays of ``(steps, batch)`` that these epochs run through."""
         assert self.size is not None
         whole, rest = divmod(self.samples, self.size)

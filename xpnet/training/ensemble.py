@@ -143,7 +143,7 @@ class Population:
     # ---- running
 
     def run(
-        self, n: int, orders: Array | None, interrupted: Callable[[], bool]
+        self, n: int, batch_rows: Array | None, interrupted: Callable[[], bool]
     ) -> dict[str, Array] | None:
         """Run ``n`` steps; return the metrics ``(steps, …)``, or ``None`` if blocks were cut short.
 
@@ -151,9 +151,9 @@ class Population:
         """
         if len(self.blocks) == 1:
             block = self.blocks[0]
-            block.carry, metrics = block.run(block.carry, block.data, n, orders, interrupted)
+            block.carry, metrics = block.run(block.carry, block.data, n, batch_rows, interrupted)
             return metrics
-        before = None if orders is None else self.snapshot()
+        before = None if batch_rows is None else self.snapshot()
         count = min(len(self.runners), len(self.blocks))
         as_here = self.backend.elsewhere()
 
@@ -161,7 +161,7 @@ class Population:
             parts = []
             with as_here():
                 for block in self.blocks[first::count]:
-                    carry, metrics = block.run(block.carry, block.data, n, orders, interrupted)
+                    carry, metrics = block.run(block.carry, block.data, n, batch_rows, interrupted)
                     block.carry = self.backend.copy(carry)  # the buffers serve the next block
                     parts.append(metrics)
                     if interrupted():
@@ -184,7 +184,7 @@ class Population:
         return Moment(self.columns, [_Block(copy(b.carry), b.data, b.run) for b in self.blocks])
 
     def restore(self, moment: Moment) -> None:
-        """Come back to a moment since which nobody has closed ranks."""
+        """Come back to a moment since which nobody was left out."""
         for block, kept in zip(self.blocks, moment.blocks, strict=True):
             block.carry = kept.carry
 
@@ -193,7 +193,7 @@ class Population:
         moment: Moment,
         columns: np.ndarray,
         limits: np.ndarray,
-        orders: Callable[[], Iterator[Array]] | None,
+        batch_rows: Callable[[], Iterator[Array]] | None,
     ) -> np.ndarray:
         """Put members aside as they last were before a loss, or a parameter, was not finite.
 
@@ -205,7 +205,7 @@ class Population:
             moment: from when on.
             columns: which members.
             limits: of each, how many of its steps count.
-            orders: gives the samples of the steps, ``(steps, batch)`` by ``(steps, batch)``.
+            batch_rows: gives the samples of the steps, ``(steps, batch)`` by ``(steps, batch)``.
 
         Returns:
             Which of ``columns`` were put aside; the others were not good at ``moment`` itself.
@@ -216,7 +216,7 @@ class Population:
         for block, rows, among in moment.holding(columns):
             carry = self.backend.copy(block.carry)
             earlier, before = None, self._rows([carry], rows)
-            for done, batch in enumerate(_one_by_one(orders), 1):
+            for done, batch in enumerate(_one_by_one(batch_rows), 1):
                 carry, metrics = block.run(carry, block.data, 1, batch)
                 loss = self.backend.to_host(metrics["loss"]).reshape(-1)[rows]
                 good = np.isfinite(loss) & self._finite(before["theta"])
@@ -283,7 +283,7 @@ class Population:
         if quick:  # where each operation alone takes long, by NumPy instead
             xp = np
             theta, data = to_host(theta), tuple(a if a is None else to_host(a) for a in data)
-        params, samples = step.network._views(xp, theta), data[0].shape[-2]
+        params, samples = step.network.views(xp, theta), data[0].shape[-2]
 
         def loss(x: Array, target: Array, weight: Array | None) -> Any:
             with np.errstate(all="ignore"):
@@ -292,7 +292,7 @@ class Population:
 
         if quick:
             return np.asarray(loss(*data))
-        if self.members is None and step.splits:
+        if self.members is None and step.is_samplewise:
             return to_host(self.backend.sum_over(loss, theta, data, self.threads))
         return to_host(loss(*data))
 
@@ -318,19 +318,19 @@ class Population:
             columns = np.pad(columns, (0, spare), constant_values=-1)
         self.left.append((columns, self._rows(carries, rows)))
 
-    def close_ranks(self) -> None:
+    def compact(self) -> None:
         """Go on with those members alone that are still trained, once that is worth it."""
         if self.members is None:
             return
         rows = np.flatnonzero(self.alive)
-        if not self._pays(len(rows)):
+        if not self._worth_compacting(len(rows)):
             return
         data = self._pick_data(self.data, rows)
         carry = self._rows([block.carry for block in self.blocks], rows)
         self.columns = self.columns[rows]
         self._form_blocks(carry, data)
 
-    def _pays(self, remaining: int) -> bool:
+    def _worth_compacting(self, remaining: int) -> bool:
         """Whether it is worth going on with so few."""
         before = len(self.alive)
         if not remaining:
@@ -339,7 +339,7 @@ class Population:
             return remaining <= 0.95 * before
         return sum(map(len, self._parts(remaining))) < before
 
-    def everyone(self) -> Carry:
+    def gather(self) -> Carry:
         """All members in their order; those that left as they were when they left."""
         if self.members is None:
             last = self.left[0][1] if self.left else self.blocks[0].carry
@@ -387,11 +387,11 @@ class Population:
         return x, target, weight
 
 
-def _one_by_one(orders: Callable[[], Iterator[Array]] | None) -> Iterator[Array | None]:
+def _one_by_one(batch_rows: Callable[[], Iterator[Array]] | None) -> Iterator[Array | None]:
     """The samples of one step after the other, each as a runner takes them."""
-    if orders is None:
+    if batch_rows is None:
         while True:
             yield None
-    for part in orders():
+    for part in batch_rows():
         for k in range(part.shape[0]):
             yield part[k : k + 1, ...]

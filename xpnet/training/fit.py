@@ -44,11 +44,12 @@ def fit(
     shuffle_seed: int | RNG = 0,
     sample_weight: Array | None = None,
     acc_goal: float | None = None,
-    epoch_checking: int = 100,
+    check_every: int = 100,
     every_epoch: bool = True,
     block: int | None = None,
     threads: int | None = None,
     callbacks: Iterable[Callback] = (),
+    epoch_checking: int | None = None,
 ) -> Model:
     """Train a network, or an ensemble of networks, where the data lies.
 
@@ -76,7 +77,7 @@ def fit(
             ``numpy.random.Generator`` that the first was given.
         sample_weight: ``(samples,)`` or ``(members, samples)``, at least 0.
         acc_goal: stop at this accuracy, above 0 and up to 1; each member by itself.
-        epoch_checking: how many epochs lie between two looks at the goal.
+        check_every: how many epochs lie between two looks at the goal.
         every_epoch: whether the history holds every epoch, or those of the checks alone, which
             is all that memory has room for where members are many and epochs too.
         block: how many members are computed together; ``None`` for as many as suit the cache or
@@ -86,6 +87,7 @@ def fit(
             their number); ``None`` for one a core where that pays, 1 for none. For the rest,
             libraries have threads of their own.
         callbacks: told of the run at every check.
+        epoch_checking: ``check_every`` by the name that it had, and has in the report.
 
     Returns:
         The `Model`, with its `History`. If the loss became NaN or infinite, training stopped there
@@ -97,15 +99,18 @@ def fit(
         TypeError, ValueError: if an argument is not as described; before anything is trained.
     """
     epochs = _checks.whole("epochs", epochs)
-    epoch_checking = _checks.whole("epoch_checking", epoch_checking)
+    if epoch_checking is None:
+        check_every = _checks.whole("check_every", check_every)
+    else:
+        check_every = _checks.whole("epoch_checking", epoch_checking)
     if _no_sequence(callbacks):
         hint = "; write [callback]" if isinstance(callbacks, Callback) else ""
         raise TypeError(
             "callbacks must be a sequence of Callback objects, "
             f"not {_checks.shown(callbacks)}{hint}."
         )
-    told = list(callbacks)
-    for i, callback in enumerate(told):
+    listeners = list(callbacks)
+    for i, callback in enumerate(listeners):
         _checks.instance(f"callbacks[{i}]", callback, Callback, "a Callback")
     loop, kept = prepared(
         network, x, y, loss=loss, optimizer=optimizer, seed=seed, theta=theta, state=state,
@@ -114,7 +119,7 @@ def fit(
         threads=threads,
     )  # fmt: skip
     run = Run(loop, x, y, epochs)
-    _train(loop, run, epoch_checking, told)
+    _train(loop, run, check_every, listeners)
     put_back(loop, kept)
     if loop.diverged.any():
         warnings.warn(_what_diverged(loop), RuntimeWarning, stacklevel=2)
@@ -148,7 +153,7 @@ def _what_diverged(loop: TrainingLoop) -> str:
     )
 
 
-def _train(loop: TrainingLoop, run: Run, epoch_checking: int, callbacks: list[Callback]) -> None:
+def _train(loop: TrainingLoop, run: Run, check_every: int, callbacks: list[Callback]) -> None:
     """Run interval after interval, and tell the callbacks."""
     with ExitStack() as finishing:
         for callback in callbacks:
@@ -158,7 +163,7 @@ def _train(loop: TrainingLoop, run: Run, epoch_checking: int, callbacks: list[Ca
             while (
                 run.epoch < run.epochs and loop.training and not (loop.interrupted or loop.stopped)
             ):
-                n = min(epoch_checking, run.epochs - run.epoch)
+                n = min(check_every, run.epochs - run.epoch)
                 with loop.computing():  # callbacks have the process as it was
                     done = loop.interval(n, run.epoch, interrupted)
                 run.seen, run.epoch = run.epoch, run.epoch + done

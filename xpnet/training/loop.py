@@ -24,7 +24,7 @@ class Interval:
 
     Attributes:
         start: the members at its beginning.
-        drawn: how far the orders of the batches had been drawn.
+        drawn: how far the batch_rows of the batches had been drawn.
         epochs: how many it was to have.
         steps: how many steps were done.
     """
@@ -112,9 +112,9 @@ class TrainingLoop:
             # By names, not as they come: JAX sorts a dict.
             return metrics and {name: host(metrics[name]) for name in self._names(metrics)}
         parts: list[dict[str, Array]] = []
-        for epochs, orders in self.batches.orders(interval.epochs):
+        for epochs, batch_rows in self.batches.batch_rows(interval.epochs):
             rows = []
-            for order in orders:
+            for order in batch_rows:
                 metrics = run(order.shape[0], order, interrupted)
                 if metrics is None:
                     break
@@ -122,13 +122,13 @@ class TrainingLoop:
                 if done < steps:
                     # Cut short: where batches run on through the epochs, whole ones are kept.
                     epochs, each = done * epochs // steps, steps // epochs
-                    if len(orders) > 1 or not epochs:
+                    if len(batch_rows) > 1 or not epochs:
                         break
                     metrics = {name: v[: epochs * each, ...] for name, v in metrics.items()}
                 rows.append(metrics)
-            if len(rows) < len(orders):
+            if len(rows) < len(batch_rows):
                 break
-            sizes = [order.shape[1] for order in orders]
+            sizes = [order.shape[1] for order in batch_rows]
             parts.append(
                 {name: self._mean(epochs, [r[name] for r in rows], sizes) for name in rows[0]}
             )
@@ -184,7 +184,7 @@ class TrainingLoop:
         self._go_back(spoilt)
         self.stop[columns[reached]] = epoch + count
         self.population.leave(reached & ~spoilt)
-        self.population.close_ranks()
+        self.population.compact()
         self.epochs += count
         return count
 
@@ -218,8 +218,8 @@ class TrainingLoop:
         known = None if limits is None else limits[which]
         for interval in reversed(self.recent):
             most = np.full(len(missing), interval.steps) if known is None else known
-            with self.batches.again(interval.drawn, interval.epochs) as orders:
-                found = population.last_good(interval.start, missing, most, orders)
+            with self.batches.again(interval.drawn, interval.epochs) as batch_rows:
+                found = population.last_good(interval.start, missing, most, batch_rows)
             missing, known = missing[~found], None
             if not len(missing):
                 break
@@ -266,5 +266,5 @@ class TrainingLoop:
 
     def model(self) -> Model:
         """The model as it is now: of members that left, as they left."""
-        carry, step = self.population.everyone(), self.step
+        carry, step = self.population.gather(), self.step
         return Model(step.network, carry["theta"], step.loss, self.history(), state_in(carry))

@@ -72,7 +72,7 @@ def prepared(
         fresh = network.init(seed, like=x, members=members) if theta is None else theta
         if theta is not None:
             check_dtype(backend, theta, "theta", x, "x")
-        network._check(fresh, x, None, None)
+        network.check(fresh, x, None, None)
         data = _prepare(backend, network, loss, fresh, x, y, sample_weight)
         moments = optimizer.init(fresh) if state is None else optimizer.resume(fresh, state)
         # Copies, which a step may write into, as these may be somebody's: a state too that is new.
@@ -158,5 +158,5 @@ def _prepare(
     few = x[..., : min(int(x.shape[-2]), 64), :]
     network.check_layers(backend, theta, few)
     if not network.gives_probabilities:
-        loss.check_output(backend, lambda: network.apply(xp, network._views(xp, theta), few))
+        loss.check_output(backend, lambda: network.apply(xp, network.views(xp, theta), few))
     return without(backend, x, weight), target, weight

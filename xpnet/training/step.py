@@ -61,9 +61,9 @@ class TrainingStep:
     optimizer: Optimizer
 
     @property
-    def splits(self) -> bool:
+    def is_samplewise(self) -> bool:
         """Whether the step on a batch is the mean of the steps on its parts."""
-        return self.network.splits and self.loss.splits
+        return self.network.is_samplewise and self.loss.is_samplewise
 
     @property
     def per_member(self) -> list[Array]:

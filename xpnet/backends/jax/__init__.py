@@ -156,11 +156,11 @@ class JaxBackend(Backend):
             carry: Carry,
             data: Data,
             n: int,
-            orders: Array | None = None,
+            batch_rows: Array | None = None,
             interrupted: Callable[[], bool] = never,
         ) -> tuple[Carry, Metrics]:
             try:
-                result: tuple[Carry, Metrics] = program(n, on_cpu, carry, data, orders)
+                result: tuple[Carry, Metrics] = program(n, on_cpu, carry, data, batch_rows)
             except Exception as error:
                 _explain(error)
                 raise

@@ -75,7 +75,7 @@ Body = Callable[[Carry, Data, "Array | None"], tuple[Carry, Metrics]]
 
 
 def compiled(step: Step) -> Any:
-    """``(n, rewrite, carry, data, orders)`` -> what `run_plainly` returns, in one program.
+    """``(n, rewrite, carry, data, batch_rows)`` -> what `run_plainly` returns, in one program.
 
     Steps that say the same share their programs, from one training to the next; their ``operands``
     are not part of what they say. What cannot be compared for certain, somewhere within a step, may
@@ -92,9 +92,9 @@ def compiled(step: Step) -> Any:
         """All operands in one array, which is handed over sooner than many."""
         return jnp.asarray(np.asarray(values, dtype))
 
-    def run(n: int, rewrite: bool, carry: Carry, data: Data, orders: Array | None) -> Any:
+    def run(n: int, rewrite: bool, carry: Carry, data: Data, batch_rows: Array | None) -> Any:
         given = numbers(carry["theta"].dtype) if values else ()
-        return program(n, rewrite, names, carry, data, orders, given)
+        return program(n, rewrite, names, carry, data, batch_rows, given)
 
     return run
 
@@ -151,7 +151,7 @@ def _scan(
     names: tuple[str, ...],
     carry: Carry,
     data: Data,
-    orders: Array | None,
+    batch_rows: Array | None,
     numbers: Array,
 ) -> tuple[Carry, Metrics]:
     """Run a step ``n`` times; compiled once for these shapes.
@@ -174,42 +174,42 @@ def _scan(
     result: tuple[Carry, Metrics]
     for way in (members_last, in_pieces, written_out) if rewrite else ():
         try:
-            result = way(body, n, carry, given, orders)
+            result = way(body, n, carry, given, batch_rows)
             return result
         except Opaque:
             pass
-    result = lax.scan(lambda carry, rows: body(carry, given, rows), carry, orders, length=n)
+    result = lax.scan(lambda carry, rows: body(carry, given, rows), carry, batch_rows, length=n)
     return result
 
 
 # ---- the three ways to write an interval, each for its own size of network
 
 
-def _row(orders: Array | None) -> Array | None:
-    return None if orders is None else orders[0]
+def _row(batch_rows: Array | None) -> Array | None:
+    return None if batch_rows is None else batch_rows[0]
 
 
-def written_out(body: Body, n: int, carry: Carry, data: Data, orders: Array | None) -> Any:
+def written_out(body: Body, n: int, carry: Carry, data: Data, batch_rows: Array | None) -> Any:
     """One small network: its products written out."""
     theta = carry["theta"]
     if theta.ndim > 1 or theta.size > TINY_SIZE:
         raise Opaque("not one small network")
-    closed, structure = traced(body, carry, data, _row(orders))
+    closed, structure = traced(body, carry, data, _row(batch_rows))
     rewrite = TinyProducts(TINY)
 
     def step(carry: Carry, rows: Array | None) -> Any:
         leaves = jax.tree.leaves((carry, data, rows))
         return jax.tree.unflatten(structure, rewrite(closed, leaves))
 
-    return lax.scan(step, carry, orders, length=n, unroll=min(n, 2))
+    return lax.scan(step, carry, batch_rows, length=n, unroll=min(n, 2))
 
 
-def in_pieces(body: Body, n: int, carry: Carry, data: Data, orders: Array | None) -> Any:
+def in_pieces(body: Body, n: int, carry: Carry, data: Data, batch_rows: Array | None) -> Any:
     """One large network: all that has the shape of theta in pieces."""
     theta = carry["theta"]
     if theta.ndim > 1 or theta.size < LARGE:
         raise Opaque("not one large network")
-    closed, structure = traced(body, carry, data, _row(orders))
+    closed, structure = traced(body, carry, data, _row(batch_rows))
     rewrite = Pieces(theta.size, closed)
     leaves = jax.tree.leaves(carry)
     long = [leaf.shape == theta.shape for leaf in leaves]
@@ -226,12 +226,12 @@ def in_pieces(body: Body, n: int, carry: Carry, data: Data, orders: Array | None
         metrics = [rewrite.join(value) for value in results[len(long) :]]
         return split(results[: len(long)]), metrics
 
-    pieces, metrics = lax.scan(step, split(leaves), orders, length=n)
+    pieces, metrics = lax.scan(step, split(leaves), batch_rows, length=n)
     after = [rewrite.join(Split(p)) if isinstance(p, tuple) else p for p in pieces]
     return jax.tree.unflatten(structure, [*after, *metrics])
 
 
-def members_last(body: Body, n: int, carry: Carry, data: Data, orders: Array | None) -> Any:
+def members_last(body: Body, n: int, carry: Carry, data: Data, batch_rows: Array | None) -> Any:
     """An ensemble of small networks: the members last."""
     leaves = jax.tree.leaves(carry)
     if any(leaf.ndim != 2 for leaf in leaves):
@@ -243,7 +243,7 @@ def members_last(body: Body, n: int, carry: Carry, data: Data, orders: Array | N
 
     own = [array.ndim == 3 for array in jax.tree.leaves(data)]
     alone = jax.tree.map(lambda array: one(array) if array.ndim == 3 else array, data)
-    closed, structure = traced(body, jax.tree.map(one, carry), alone, _row(orders))
+    closed, structure = traced(body, jax.tree.map(one, carry), alone, _row(batch_rows))
     if [out.shape for out in closed.out_avals[: len(leaves)]] != [a.shape[1:] for a in leaves]:
         raise Opaque("members that have something of their own besides")
     if largest_product(closed.jaxpr) > TINY:
@@ -261,6 +261,6 @@ def members_last(body: Body, n: int, carry: Carry, data: Data, orders: Array | N
         ]
         return results[: len(leaves)], results[len(leaves) :]
 
-    last, metrics = lax.scan(step, [leaf.T for leaf in leaves], orders, length=n)
+    last, metrics = lax.scan(step, [leaf.T for leaf in leaves], batch_rows, length=n)
     metrics = [jnp.moveaxis(metric, -1, 1) for metric in metrics]
     return jax.tree.unflatten(structure, [*(array.T for array in last), *metrics])

@@ -174,20 +174,20 @@ class NumPyReplay(Replay):
         self.threads = threads
         self.alone = False  # whether there are threads that BLAS's own would be in the way of
 
-    def make(self, carry: Carry, data: Data, orders: Array | None, given: Buffers) -> Any:
-        batch = data[0].shape[-2] if orders is None else orders.shape[1]
+    def make(self, carry: Carry, data: Data, batch_rows: Array | None, given: Buffers) -> Any:
+        batch = data[0].shape[-2] if batch_rows is None else batch_rows.shape[1]
         threads = threads_for(carry, batch, self.threads)
         if threads > 1:
             try:
                 # Already here: BLAS's own threads, once used, turn in circles for a tenth of a
                 # second, on the cores that the program's threads are to have.
                 with ONE_BLAS_THREAD():
-                    program = ThreadedProgram(self.step, carry, data, orders, threads, given)
+                    program = ThreadedProgram(self.step, carry, data, batch_rows, threads, given)
                 self.alone = True
                 return program
             except Untraceable:
                 pass  # then on one
-        program = super().make(carry, data, orders, given)
+        program = super().make(carry, data, batch_rows, given)
         if self.alone or worth_holding(program.largest_product()):
             program.around = ONE_BLAS_THREAD
         return program

@@ -160,7 +160,7 @@ class ThreadedProgram:
     """A step on several threads, for one set of shapes.
 
     Args:
-        step, carry, data, orders: what is run.
+        step, carry, data, batch_rows: what is run.
         threads: over how many.
         given: buffers of the carry that are somebody else's, as for a `Program`.
 
@@ -173,27 +173,27 @@ class ThreadedProgram:
         step: Any,
         carry: Carry,
         data: Data,
-        orders: np.ndarray | None,
+        batch_rows: np.ndarray | None,
         threads: int,
         given: dict[str, np.ndarray] | None = None,
     ) -> None:
         theta = carry["theta"]
-        if not getattr(step, "splits", False):
+        if not getattr(step, "is_samplewise", False):
             raise Untraceable("a step that is more than a mean over independent samples")
         if any(v.shape not in ((), theta.shape) for v in carry.values()):
             raise Untraceable("a state that does not go with the parameters")
         vectors = {k: v for k, v in carry.items() if v.ndim}
         self.carry = {k: (given or {}).get(k, np.empty_like(v)) for k, v in vectors.items()}
-        samples = data[0].shape[-2] if orders is None else orders.shape[1]
+        samples = data[0].shape[-2] if batch_rows is None else batch_rows.shape[1]
         self.rows = shares(samples, threads)
         self.gradients = []
         for rows in self.rows:
             part = (
                 data
-                if orders is not None
+                if batch_rows is not None
                 else tuple(None if a is None else a[..., rows, :] for a in data)
             )
-            first = None if orders is None else orders[0, rows]
+            first = None if batch_rows is None else batch_rows[0, rows]
             half = _Gradient(step, np, samples)
             recording = record(half, np, {"theta": theta, "grad": theta}, part, first)
             buffers = {"theta": self.carry["theta"]}
@@ -229,7 +229,7 @@ class ThreadedProgram:
         return sum(program.nbytes for program in (*self.gradients, *self.updates))
 
     def run(
-        self, carry: Carry, n: int, orders: np.ndarray | None, interrupted: Callable[[], bool]
+        self, carry: Carry, n: int, batch_rows: np.ndarray | None, interrupted: Callable[[], bool]
     ) -> tuple[Carry, Metrics]:
         """Run ``n`` steps, as `Program.run` does."""
         for name, buffer in self.carry.items():
@@ -252,7 +252,7 @@ class ThreadedProgram:
                 meeting.wait()
                 return stop.is_set()
 
-            rows = None if orders is None else orders[:, self.rows[i]]
+            rows = None if batch_rows is None else batch_rows[:, self.rows[i]]
             mine = {name: gradient.carry[name] for name in ("theta", "grad")}
             try:
                 with ONE_BLAS_THREAD(), np.errstate(all="ignore"):

@@ -424,9 +424,9 @@ class Program(ABC):
     def _compile(self) -> None:
         counters = self.counters.values()
         histories = [f"history_{name}" for name in self.recording.metrics]
-        rows = ["rows = orders[k]"] if self.recording.rows is not None else []
+        rows = ["rows = batch_rows[k]"] if self.recording.rows is not None else []
         lines = [
-            f"def run(n, orders, interrupted, {', '.join([*counters, *histories])}):",
+            f"def run(n, batch_rows, interrupted, {', '.join([*counters, *histories])}):",
             "    for k in range(n):",
             *(f"        {line}" for line in [*rows, *self.head, *self.lines]),
             "        if interrupted():",
@@ -452,7 +452,7 @@ class Program(ABC):
         return sum(size for size in sizes if isinstance(size, int))
 
     def run(
-        self, carry: Carry, n: int, orders: Array | None, interrupted: Callable[[], bool]
+        self, carry: Carry, n: int, batch_rows: Array | None, interrupted: Callable[[], bool]
     ) -> tuple[Carry, Metrics]:
         """Run ``n`` steps from ``carry``; what is returned lies in this program's own buffers."""
         for name, buffer in self.carry.items():
@@ -464,7 +464,7 @@ class Program(ABC):
         }
         done, counters = self._run(
             n,
-            orders,
+            batch_rows,
             interrupted,
             *self.numbers(carry),
             *(self.rows(history) for history in metrics.values()),
