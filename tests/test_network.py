@@ -340,7 +340,8 @@ def test_a_layer_that_is_as_it_should_be_trains_as_its_gradient_says(backend):
         net, x, y = _own_problem(backend, Affine(), members)
         theta = net.init(0, like=x, members=members)
         model = _fit_own(net, x, y, members, theta=theta)
-        state, optimizer = {}, xn.SGD()
+        optimizer = xn.SGD()
+        state = optimizer.init(theta)
         for _ in range(2):
             _, grad = net.value_and_grad(theta, x, y, xn.MSE())
             theta, state = optimizer.update(theta, grad, state)
