@@ -58,6 +58,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow_on(*backends): slow on these libraries")
+    config.addinivalue_line("markers", "way(*ways): where steps run so: recorded, compiled, plain")
     config.addinivalue_line("markers", "installed: depends on which libraries there are")
     # A shell that runs the tests in the background has them ignore Ctrl-C, and so their programs.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -92,10 +93,25 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("backend", _chosen(metafunc.config), indirect=True)
 
 
+def _applies(item):
+    """Whether a test says something of the library that it would run on."""
+    wanted = item.get_closest_marker("way")
+    if wanted is None:
+        return True
+    name, _, device = item.callspec.params["backend"].partition(":")
+    way = "plain" if device == "cuda" else backends.way(name)
+    return way in wanted.args
+
+
 def pytest_collection_modifyitems(config, items):
     passed = set(Path(ONCE).read_text().splitlines()) if ONCE and Path(ONCE).exists() else set()
+    other = [item for item in items if not _applies(item)]
+    config.hook.pytest_deselected(items=other)
+    gone = set(other)
     new, again = [], []
     for item in items:
+        if item in gone:
+            continue
         done = item.nodeid in passed and not item.get_closest_marker("installed")
         (again if done else new).append(item)
     config.hook.pytest_deselected(items=again)

@@ -215,12 +215,11 @@ LAYERS = {
 }
 
 
+@pytest.mark.way("recorded")
 @pytest.mark.parametrize("members", [None, 1, 3])
 @pytest.mark.parametrize("samples", [1, 12])
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers_of_every_kind(recording: Any, name: str, samples: int, members: int | None) -> None:
-    if recording.name not in RECORDING:
-        pytest.skip(f"{recording.name} does not record its steps")
     agree(recording, LAYERS[name], members=members, samples=samples)
 
 
@@ -252,14 +251,13 @@ NUMBERS = {
 }
 
 
+@pytest.mark.way("recorded")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", NUMBERS)
 @pytest.mark.parametrize("fixture", ["backend", "recording"])
 def test_numbers_of_every_kind(
     fixture: str, name: str, dtype: str, backend: Any, request: Any
 ) -> None:
-    if backend.name not in RECORDING:
-        pytest.skip(f"{backend.name} does not record its steps")
     layers = xn.Linear(4, 4), Of(NUMBERS[name]), xn.Linear(4, 1)
     agree(request.getfixturevalue(fixture), layers, dtype=dtype)
 
@@ -312,14 +310,13 @@ MIXED = {
 }
 
 
+@pytest.mark.way("recorded")
 @pytest.mark.parametrize("members", [None, 3])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", MIXED)
 def test_operands_of_every_dtype(
     recording: Any, name: str, dtype: str, members: int | None
 ) -> None:
-    if recording.name not in RECORDING:
-        pytest.skip(f"{recording.name} does not record its steps")
     layers = xn.Linear(4, 4), Of(MIXED[name]), xn.Tanh(), xn.Linear(4, 1)
     agree(recording, layers, members=members, dtype=dtype)
 
@@ -350,11 +347,10 @@ class Counting(Optimizer):
         return theta - rate * (1e-2 * grad) - grad * rate, {"count": step + 1, "far": far}
 
 
+@pytest.mark.way("recorded")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", COUNTERS)
 def test_counters_of_every_kind(recording: Any, name: str, dtype: str) -> None:
-    if recording.name not in RECORDING:
-        pytest.skip(f"{recording.name} does not record its steps")
     agree(recording, (xn.Linear(4, 1),), Counting(COUNTERS[name]), dtype=dtype)
 
 
@@ -518,6 +514,7 @@ class First(Optimizer):
         return theta - 1e-2 * (theta[..., :1] * grad), state
 
 
+@pytest.mark.way("recorded")
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize(
     "optimizer",
@@ -534,8 +531,6 @@ class First(Optimizer):
     ids=repr,
 )
 def test_optimizers_of_every_kind(recording: Any, optimizer: Any, threads: int) -> None:
-    if recording.name not in RECORDING:
-        pytest.skip(f"{recording.name} does not record its steps")
     layers = LAYERS["activation first"]
     agree(recording, layers, optimizer=optimizer, samples=40, threads=threads)
 
@@ -556,10 +551,9 @@ class Divided(Optimizer):
         return theta - rate * (3e37 * t / d), {"count": state["count"] + 5.0}
 
 
+@pytest.mark.way("recorded")
 @pytest.mark.parametrize("rate", [None, 0.5, 20.0, -20.0])
 def test_a_quotient_is_multiplied_only_then(recording: Any, rate: float | None) -> None:
-    if recording.name not in RECORDING:
-        pytest.skip(f"{recording.name} does not record its steps")
     agree(recording, (xn.Linear(4, 1),), Divided(rate), dtype="float32", recorded=True)
 
 
@@ -680,13 +674,12 @@ def test_a_layer_that_writes_into_what_others_keep_does_so(
     agree(recording, layers, members=members)
 
 
+@pytest.mark.way("recorded")
 @pytest.mark.parametrize("members", [None, 3])
 @pytest.mark.parametrize("loss", ["BCE", "BCEWithLogits", "CrossEntropy", "MSE", "Huber"])
 def test_all_layers_losses_and_optimizers_of_xpnet_are_recorded(
     recording: Any, loss: str, members: int | None
 ) -> None:
-    if recording.name not in RECORDING:
-        pytest.skip(f"{recording.name} does not record its steps")
     rows = recording.asarray(np.arange(5), "int64")
     for activation, optimizer in itertools.product(ACTIVATIONS.values(), OPTIMIZERS.values()):
         net, theta, criterion, data = problem(recording, loss, activation(), members, "float32")
@@ -711,11 +704,10 @@ class Summed(xn.Loss):
         return -xp.max(xp.abs(output - target), axis=(-2, -1))
 
 
+@pytest.mark.way("recorded")
 @pytest.mark.parametrize("members", [None, 3])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_losses_of_every_kind(recording: Any, threads: int, members: int | None) -> None:
-    if recording.name not in RECORDING:
-        pytest.skip(f"{recording.name} does not record its steps")
     agree(recording, LAYERS["twice"], loss=Summed(), threads=threads, members=members)
 
 
@@ -774,9 +766,8 @@ def test_a_program_is_freed_with_its_last_reference() -> None:
         gc.enable()
 
 
+@pytest.mark.way("recorded")
 def test_a_constant_written_into_through_a_view_is_spent(recording: Any) -> None:
-    if recording.name not in RECORDING:
-        pytest.skip(f"{recording.name} does not record its steps")
     agree(recording, (xn.Linear(4, 4), Filled(), xn.Linear(4, 1)))
 
 

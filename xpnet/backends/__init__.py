@@ -68,6 +68,11 @@ def _class(name: str) -> type[Backend]:
     return found
 
 
+def way(name: str) -> str:
+    """How steps run on this library, on a CPU (`Backend.way`); it need not be installed."""
+    return _class(name).way
+
+
 def get(name: str, device: str | None = None) -> Backend:
     """Return the backend called ``name`` on ``device`` (``None``: the library's own choice).
 

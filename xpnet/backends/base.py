@@ -97,6 +97,9 @@ class Backend(ABC):
     """How large one layer's output may be for all members of a block: here, what memory bears."""
     eager: ClassVar[bool] = True
     """Whether a step runs operation by operation, so that a run can be cut short between steps."""
+    way: ClassVar[str] = "plain"
+    """How steps run on a CPU, as `explain` says it: ``"recorded"`` and replayed, ``"compiled"`` by
+    the library, or ``"plain"``."""
 
     def __init__(self, device: str | None = None) -> None:
         self.xp = self._namespace()

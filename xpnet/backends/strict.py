@@ -16,6 +16,7 @@ class StrictBackend(NumPyBackend):
     name = "strict"
     module = "array_api_strict"
     install = "array-api-strict"
+    way = "plain"
 
     @classmethod
     def _namespace(cls) -> Any:

@@ -49,6 +49,7 @@ class TorchBackend(Backend):
     name = "torch"
     module = "torch"
     install = "torch"
+    way = "recorded"
 
     @classmethod
     def _namespace(cls) -> Any:

@@ -33,6 +33,7 @@ class JaxBackend(Backend):
     block_bytes = 1 << 16  # a few arrays of a block fit in a core's cache
     install = "jax"
     eager = False
+    way = "compiled"
 
     @classmethod
     def _namespace(cls) -> Any:
