@@ -39,6 +39,22 @@ assert not found, found
 
 
 @pytest.mark.installed
+def test_a_library_that_another_thread_is_importing_is_waited_for():
+    pytest.importorskip("jax", reason="jax is not installed")
+    code = """
+import sys, threading
+from xpnet import backends
+thread = threading.Thread(target=__import__, args=("jax",))
+thread.start()
+while "jax" not in sys.modules:
+    pass
+print(backends.get("jax", "cpu").name)
+thread.join()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "jax"
+
+
 def test_a_run_on_numpy_imports_no_other_library():
     python(
         """

@@ -384,6 +384,10 @@ def test_ctrl_c_keeps_the_log_and_the_picture_of_what_was_done(tmp_path):
         ("extra", "extra is no flag of this program; --help lists the flags."),
         ("num_epochs 5", "num_epochs is no flag of this program; did you mean --num_epochs?"),
         ("--learning-rate 1", "--learning-rate is no flag of this program; did you mean --lr?"),
+        (
+            "--epoch_checkin 5",
+            "--epoch_checkin is no flag of this program; did you mean --epoch_checking?",
+        ),
         ("--LR 1", "--LR is no flag of this program; did you mean --lr?"),
         ("--dataset XOR", "--dataset must be one of linear, xor, not 'XOR'; did you mean 'xor'?"),
     ],

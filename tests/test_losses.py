@@ -518,3 +518,31 @@ def test_what_lies_on_the_host_is_looked_at_unasked(backend):
     else:
         xn.CrossEntropy()(z, y)
     assert np.isfinite(host(backend, xn.CrossEntropy()(z, y, check=False)))
+
+
+def test_a_samplewise_loss_of_somebodys_own_counts_by_its_share(backend):
+    class Mean(xn.Loss):  # takes the mean over the samples that are here, whatever its share
+        samplewise = True
+
+        def forward(self, xp, output, target, share):
+            r = output - target
+            return xp.mean(r * r, axis=(-2, -1)), lambda: 2 * r / r.shape[-2]
+
+    class Shared(Mean):
+        samplewise = True
+
+        def forward(self, xp, output, target, share):
+            r = output - target
+            return share.mean(xp, r * r), lambda: 2 * r * share.each(r.shape[-1])
+
+    net, x = xn.Sequential(xn.Linear(2, 1)), arr(backend, np.ones((6, 2)))
+    y, options = arr(backend, np.arange(6.0)[:, None]), {"epochs": 3, "seed": 0}
+    for members in (None, 3):
+        with pytest.raises(ValueError, match=r"Mean: forward must count each sample by its share"):
+            xn.fit(net, x, y, loss=Mean(), optimizer=xn.SGD(), members=members, **options)
+        found, wanted = (
+            xn.fit(net, x, y, loss=loss, optimizer=xn.SGD(), members=members, **options)
+            for loss in (Shared(), xn.MSE())
+        )
+        bound = rounding(300, 10)
+        assert_close(backend, found.theta, host(backend, wanted.theta), atol=bound)

@@ -337,6 +337,13 @@ def test_what_an_optimizer_of_somebodys_own_may_not_keep(backend):
     theta = arr(backend, np.ones((3, 4)))
     with pytest.raises(ValueError, match="init_state must not hold 'step'"):
         Counts().init(theta)
+
+    class Clashes(xn.SGD):
+        def init_state(self, xp, theta):
+            return {"momentum": xp.zeros_like(theta)}
+
+    with pytest.raises(ValueError, match="init_state must not hold 'momentum', a hyperparameter"):
+        Clashes().init(theta)
     with pytest.raises(ValueError, match=r"must give 'mask' the 3 members as its first axis"):
         Masks().init(theta)
     assert Masks().init(theta[0, :]).keys() == {"mask", "step"}

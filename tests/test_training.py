@@ -399,6 +399,8 @@ def test_check_every_goes_by_its_old_name_too(backend):
     assert new.history.stop % 7 == 0
     with pytest.raises(ValueError, match="epoch_checking must be a whole number of at least 1"):
         xn.fit(NET, x, y, **options, epoch_checking=0)
+    with pytest.raises(ValueError, match="epoch_checking must be left out where check_every is"):
+        xn.fit(NET, x, y, **options, epoch_checking=5, check_every=7)
 
 
 @pytest.mark.parametrize("check_every", [1, 2, 3, 100])

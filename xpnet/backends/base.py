@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -114,7 +113,7 @@ class Backend(ABC):
     @classmethod
     def _import(cls) -> ModuleType:
         try:
-            return sys.modules.get(cls.module) or importlib.import_module(cls.module)
+            return importlib.import_module(cls.module)
         except ImportError as error:
             raise BackendUnavailable(
                 f"backend {cls.name!r} needs the package {cls.module!r}, which could not be "

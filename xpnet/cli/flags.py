@@ -166,7 +166,8 @@ def options_of(argv: Sequence[str], prog: str) -> tuple[argparse.Namespace, dict
     tokens, spelled = _joined(argv)
     found, unknown = _parser(prog).parse_known_args(tokens)
     if unknown:
-        raise Mistake(no_flag(unknown[0], [f"--{flag.name}" for flag in FLAGS]))
+        known = [*(flag.name for flag in FLAGS), *OTHER_NAMES]
+        raise Mistake(no_flag(unknown[0], [f"--{name}" for name in known]))
     options = argparse.Namespace()
     for flag in FLAGS:
         text = getattr(found, flag.name, flag.default)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from xpnet import _checks, backends
+from xpnet.layers.checked import is_own, named, note
 from xpnet.losses.share import Share
 
 Array = Any
@@ -248,6 +249,43 @@ def evaluate(
         output = xp.where(counts, output, xp.zeros_like(output))
         target = xp.where(counts, target, xp.zeros_like(target))
     return loss.forward(xp, output, target, share)
+
+
+def check_parts(
+    backend: backends.Backend, loss: Loss, compute: Callable[[], Array], target: Array
+) -> None:
+    """Raise unless a loss on two parts of some samples adds up to that on all of them.
+
+    Asked of somebody's own loss that declares itself samplewise, which threads then rely on.
+
+    Args:
+        backend: where it is.
+        loss: the loss.
+        compute: gives the output for some samples.
+        target: theirs, as `prepare` made it.
+    """
+    samples = int(target.shape[-2])
+    if is_own(loss) or not loss.is_samplewise or samples < 2:
+        return
+    output, share, xp = compute(), Share(samples), backend.xp
+
+    def value(rows: slice) -> np.ndarray:
+        part, y = backend.copy((output[..., rows, :], target[..., rows, :]))
+        try:
+            return backend.to_host(loss.forward(xp, part, y, share)[0])
+        except Exception as error:
+            note(error, f"in the loss, {named(loss)}")
+            raise
+
+    half = samples // 2
+    whole, parts = value(slice(None)), value(slice(0, half)) + value(slice(half, None))
+    # To half of the digits: that it was forgotten is told by the first.
+    most = float(np.sqrt(np.finfo(whole.dtype).eps)) * max(1.0, float(np.abs(whole).max()))
+    if np.isfinite(whole).all() and not np.all(np.abs(parts - whole) <= most):
+        raise ValueError(
+            f"{named(loss)}: forward must count each sample by its share, since it is samplewise: "
+            "return share.mean(xp, losses), and gradients times share.each(outputs)."
+        )
 
 
 # ---- what several losses ask

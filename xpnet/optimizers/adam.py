@@ -83,15 +83,15 @@ class Adam(Optimizer):
         m *= h.beta1
         m += grad
         v *= h.beta2
-        v += h.complement("beta2") * grad * grad
+        v += h.one_minus("beta2") * grad * grad
         state = {**state, "m": m, "v": v}
         if self.amsgrad:
             v = xp.maximum(state["v_max"], v)
             state["v_max"] = v
         t = xp.astype(state["step"], theta.dtype)
         # m̂ / (√v̂ + ε) = rate · m' / (√v + root · ε) for m' as it is kept.
-        root = xp.sqrt(_correction(xp, h.log("beta2"), t))
-        rate = lr * (h.complement("beta1") / _correction(xp, h.log("beta1"), t)) * root
+        root = xp.sqrt(_correction(xp, h.log_of("beta2"), t))
+        rate = lr * (h.one_minus("beta1") / _correction(xp, h.log_of("beta1"), t)) * root
         d = xp.sqrt(v)
         d += h.eps * root
         d = m / d

@@ -97,11 +97,13 @@ class Optimizer(ABC):
 
     def _check_own(self, state: State, theta: Array) -> None:
         """Raise unless what `init_state` made can be told apart by member."""
-        if "step" in state:
-            raise ValueError(
-                f"{shown(self)}: init_state must not hold 'step', which every optimizer has and "
-                "counts; give a number of its own another name."
-            )
+        for name in state:
+            if name == "step" or name in self.hyperparameters() or name in self.derived:
+                whose = "which every optimizer counts" if name == "step" else "a hyperparameter"
+                raise ValueError(
+                    f"{shown(self)}: init_state must not hold {name!r}, {whose}; give what the "
+                    "optimizer keeps another name."
+                )
         for name, array in state.items():
             lead = tuple(array.shape)[:1]
             if len(theta.shape) > 1 and lead not in ((), (theta.shape[0],)):

@@ -62,12 +62,12 @@ class Hyperparameters:
         found = self._state.get(name)
         return getattr(self._optimizer, name) if found is None else found
 
-    def complement(self, name: str) -> Number:
+    def one_minus(self, name: str) -> Number:
         """``1 − β`` for the number ``β`` of this name; the optimizer lists it as ``derived``."""
         return self._derived(f"1 - {name}")
 
-    def log(self, name: str) -> Number:
-        """``log β``, as `complement`."""
+    def log_of(self, name: str) -> Number:
+        """``log β``, as `one_minus`."""
         return self._derived(f"log {name}")
 
     def _derived(self, key: str) -> Number:

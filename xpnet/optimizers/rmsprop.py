@@ -52,7 +52,7 @@ class RMSprop(Optimizer):
 
     def step(self, xp: Any, theta: Array, grad: Array, state: State) -> tuple[Array, State]:
         h = self.given(state)
-        rest = h.complement("alpha")
+        rest = h.one_minus("alpha")
         grad = signed(grad, theta, h.weight_decay, self.maximize)
         s = state["s"]
         s *= h.alpha

@@ -65,7 +65,7 @@ class SGD(Optimizer):
         if self.dampening != 0:
             # The first gradient is taken whole, as torch does.
             first, later = (xp.astype(is_so, theta.dtype) for is_so in (step == 1, step > 1))
-            v += (first + h.complement("dampening") * later) * grad
+            v += (first + h.one_minus("dampening") * later) * grad
         else:
             v += grad
         state = {**state, "v": v}

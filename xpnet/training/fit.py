@@ -99,9 +99,13 @@ def fit(
         TypeError, ValueError: if an argument is not as described; before anything is trained.
     """
     epochs = _checks.whole("epochs", epochs)
-    if epoch_checking is None:
-        check_every = _checks.whole("check_every", check_every)
-    else:
+    check_every = _checks.whole("check_every", check_every)
+    if epoch_checking is not None:
+        if check_every != 100:
+            raise ValueError(
+                "epoch_checking must be left out where check_every is given, of which it is the "
+                f"old name, not {_checks.shown(epoch_checking)}."
+            )
         check_every = _checks.whole("epoch_checking", epoch_checking)
     if _no_sequence(callbacks):
         hint = "; write [callback]" if isinstance(callbacks, Callback) else ""

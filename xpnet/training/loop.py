@@ -24,7 +24,7 @@ class Interval:
 
     Attributes:
         start: the members at its beginning.
-        drawn: how far the batch_rows of the batches had been drawn.
+        drawn: how far the orders of the batches had been drawn.
         epochs: how many it was to have.
         steps: how many steps were done.
     """

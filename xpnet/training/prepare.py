@@ -7,7 +7,7 @@ from typing import Any
 from xpnet import _checks, backends
 from xpnet.initializers import RNG
 from xpnet.layers.base import Array
-from xpnet.losses import Loss, prepare, without
+from xpnet.losses import Loss, check_parts, prepare, without
 from xpnet.network import Sequential, check_dtype, check_loss, check_members, check_samples
 from xpnet.optimizers import Optimizer
 from xpnet.training.batches import Batches
@@ -157,6 +157,11 @@ def _prepare(
     target, weight = prepare(backend, loss, shape, y, sample_weight, theta.dtype, check=True)
     few = x[..., : min(int(x.shape[-2]), 64), :]
     network.check_layers(backend, theta, few)
+
+    def output() -> Array:
+        return network.apply(xp, network.views(xp, theta), few)
+
     if not network.gives_probabilities:
-        loss.check_output(backend, lambda: network.apply(xp, network.views(xp, theta), few))
+        loss.check_output(backend, output)
+    check_parts(backend, loss, output, target[..., : few.shape[-2], :])
     return without(backend, x, weight), target, weight

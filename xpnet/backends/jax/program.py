@@ -109,10 +109,8 @@ def _program(step: Any) -> tuple[Any, dict[str, float]]:
     Those of the optimizer always. Those of loss and layers cost a small step a twentieth of its
     speed, where as constants they are folded: so only once two steps have differed in these alone.
     """
-    if not hasattr(step, "operands"):
-        return _jitted(step), {}
-    own, others = step.operands
-    template = step.template(own)
+    own, others = getattr(step, "operands", ({}, {}))
+    template = step.template(own) if own else step
     try:
         static = Static(template)
         with _LOCK:
