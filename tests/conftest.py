@@ -160,3 +160,16 @@ def backend(request):
 def xp(backend):
     """The array namespace of `backend`."""
     return backend.xp
+
+
+@pytest.fixture
+def recording(backend, monkeypatch):
+    """A backend, its programs writing chains, passes and blocks for the smallest of arrays."""
+    from xpnet.compiler.writers import numpy as numpy_program
+
+    monkeypatch.setattr(numpy_program.NumPyProgram.__init__, "__defaults__", (None, 8))
+    if backend.name == "torch":
+        from xpnet.compiler.writers import torch as torch_program
+
+        monkeypatch.setattr(torch_program, "LARGE", 1)
+    return backend

@@ -546,3 +546,18 @@ def test_a_samplewise_loss_of_somebodys_own_counts_by_its_share(backend):
         )
         bound = rounding(300, 10)
         assert_close(backend, found.theta, host(backend, wanted.theta), atol=bound)
+
+
+def test_a_loss_that_takes_a_weight_is_told_of_its_share(backend):
+    class Old(xn.MSE):
+        def forward(self, xp, output, target, weight):
+            return xp.sum(output), lambda: output
+
+    net, x = xn.Sequential(xn.Linear(2, 1)), arr(backend, np.ones((6, 2)))
+    y = arr(backend, np.ones((6, 1)))
+    for train in (
+        lambda: xn.fit(net, x, y, loss=Old(), optimizer=xn.SGD(), epochs=1, seed=0),
+        lambda: net.value_and_grad(net.init(0, like=x), x, y, Old()),
+    ):
+        with pytest.raises(TypeError, match=r"Old.*: forward is given a share in place of weight"):
+            train()

@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xpnet as xn
-from tests.test_programs import RECORDING, recording  # noqa: F401  (a fixture)
 from xpnet.backends.base import run_plainly
 from xpnet.compiler.ir import Untraceable
 from xpnet.compiler.record import record
@@ -64,11 +63,6 @@ def check(
     finite = np.abs(values[np.isfinite(values)])
     scale = max(1.0, finite.max(initial=0.0)) ** 2
     np.testing.assert_allclose(replayed, plain, rtol=bound, atol=bound * scale)
-
-
-@pytest.fixture
-def recorder(recording: Any) -> Any:  # noqa: F811
-    return recording
 
 
 def _write_where(xp: Any, x: Any) -> Any:
@@ -165,9 +159,9 @@ AWKWARD = np.array([[math.nan, math.inf, -math.inf, 0.0], [-0.0, 1.0, -2.5, 0.5]
 @pytest.mark.way("recorded")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_every_function_gives_what_the_library_gives(recorder: Any, name: str, dtype: str) -> None:
+def test_every_function_gives_what_the_library_gives(recording: Any, name: str, dtype: str) -> None:
     for values in (ORDINARY, ORDINARY[0], ORDINARY[:1, :1], AWKWARD):
-        check(recorder, FUNCTIONS[name], values, dtype)
+        check(recording, FUNCTIONS[name], values, dtype)
 
 
 REDUCTIONS = ("sum", "prod", "max", "min", "any", "all", "argmax", "argmin", "mean", "var", "std")
@@ -178,7 +172,7 @@ REDUCTIONS = ("sum", "prod", "max", "min", "any", "all", "argmax", "argmin", "me
 @pytest.mark.parametrize("keepdims", [False, True])
 @pytest.mark.parametrize("name", REDUCTIONS)
 def test_every_reduction_over_any_axes(
-    recorder: Any, name: str, keepdims: bool, dtype: str
+    recording: Any, name: str, keepdims: bool, dtype: str
 ) -> None:
     for values in (ORDINARY, ORDINARY[0], AWKWARD):
         axes: list[Any] = [None, -1, -2, 0, 1]
@@ -188,7 +182,7 @@ def test_every_reduction_over_any_axes(
             if name.startswith("arg") and axis is None and keepdims:
                 continue  # array-api-compat on PyTorch has no such argmax
             function = _reduced(name, axis, keepdims)
-            check(recorder, function, values, dtype)
+            check(recording, function, values, dtype)
 
 
 def _reduced(name: str, axis: Any, keepdims: bool) -> Any:
@@ -248,11 +242,11 @@ def _run(lines: Any, xp: Any, x: Any) -> Any:
 @settings(max_examples=40)
 @given(lines=LINES, members=st.sampled_from([None, 3]))
 def test_random_programs_give_what_the_plain_loop_gives(
-    recorder: Any, lines: Any, members: int | None
+    recording: Any, lines: Any, members: int | None
 ) -> None:
     values = ORDINARY if members else ORDINARY[0]
     # An error grows by 27 at most with each line, of a cube within [-3, 3].
-    check(recorder, lambda xp, x: _run(lines, xp, x), values, "float64", grown=27.0 ** len(lines))
+    check(recording, lambda xp, x: _run(lines, xp, x), values, "float64", grown=27.0 ** len(lines))
 
 
 @dataclass(frozen=True)
@@ -278,7 +272,7 @@ def test_a_fit_that_runs_plainly_says_so_once_and_where(backend: Any, members: A
             members=members, block=None if members is None else 10,
         )  # fmt: skip
     told = [w for w in told if "operation by operation" in str(w.message)]
-    assert len(told) == (backend.name in RECORDING)
+    assert len(told) == (backend.way == "recorded")
     for warning in told:
         assert warning.category is RuntimeWarning
         assert "xp.sort is not recorded (Sorted.forward, line " in str(warning.message)
@@ -364,7 +358,7 @@ class CountsBehind(xn.Identity):
 def test_a_step_that_does_not_do_twice_the_same_is_refused_where_it_is_recorded(
     backend: Any, layers: Any, optimizer: Any
 ) -> None:
-    if backend.name not in RECORDING and backend.name != "jax":
+    if backend.way == "plain":
         pytest.skip(f"{backend.name} runs steps as they are written, this one too")
     x = backend.asarray(np.ones((4, 2)), "float64")
     net = xn.Sequential(xn.Linear(2, 2), *layers)
@@ -393,7 +387,7 @@ VIEWS = {
 @pytest.mark.way("recorded")
 @pytest.mark.filterwarnings("ignore:A step runs operation by operation:RuntimeWarning")
 @pytest.mark.parametrize("name", VIEWS)
-def test_what_is_written_into_a_view_is_read_as_on_the_library(recorder: Any, name: str) -> None:
+def test_what_is_written_into_a_view_is_read_as_on_the_library(recording: Any, name: str) -> None:
     """Be it one, as NumPy's flip, or a copy, as PyTorch's."""
 
     def function(xp: Any, x: Any) -> Any:
@@ -402,4 +396,4 @@ def test_what_is_written_into_a_view_is_read_as_on_the_library(recorder: Any, na
         view += 1.0
         return xp.sum(view) + x
 
-    check(recorder, function, ORDINARY[0], "float64", recorded=None)
+    check(recording, function, ORDINARY[0], "float64", recorded=None)

@@ -344,6 +344,13 @@ def test_what_an_optimizer_of_somebodys_own_may_not_keep(backend):
 
     with pytest.raises(ValueError, match="init_state must not hold 'momentum', a hyperparameter"):
         Clashes().init(theta)
+
+    class Old(xn.SGD):
+        def slots(self, xp, theta):
+            return {"m": xp.zeros_like(theta)}
+
+    with pytest.raises(TypeError, match="slots has another name now; call it init_state"):
+        Old().init(theta)
     with pytest.raises(ValueError, match=r"must give 'mask' the 3 members as its first axis"):
         Masks().init(theta)
     assert Masks().init(theta[0, :]).keys() == {"mask", "step"}

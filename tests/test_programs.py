@@ -13,23 +13,9 @@ import pytest
 import xpnet as xn
 from tests.test_runners import OPTIMIZERS, assert_agree, both, problem
 from xpnet.compiler.record import record
-from xpnet.compiler.writers import numpy as numpy_program
 from xpnet.layers import ACTIVATIONS
 from xpnet.optimizers import Optimizer
 from xpnet.training.step import TrainingStep, carry_of
-
-RECORDING = ("numpy", "torch")
-
-
-@pytest.fixture
-def recording(backend: Any, monkeypatch: Any) -> Any:
-    """A backend, its programs writing chains, passes and blocks for the smallest of arrays."""
-    monkeypatch.setattr(numpy_program.NumPyProgram.__init__, "__defaults__", (None, 8))
-    if backend.name == "torch":
-        from xpnet.compiler.writers import torch as torch_program
-
-        monkeypatch.setattr(torch_program, "LARGE", 1)
-    return backend
 
 
 def agree(
@@ -284,7 +270,7 @@ def test_arithmetic_on_masks_has_the_numbers_of_the_plain_loop(
         return xp.minimum(x, MASKS[name](xp, x))
 
     layers = xn.Linear(4, 4), Of(function), xn.Linear(4, 1)
-    recorded = True if backend.name in RECORDING else None
+    recorded = True if backend.way == "recorded" else None
     with np.errstate(over="ignore"):  # JAX makes 1e300 a number of float32 by way of NumPy
         agree(backend, layers, dtype="float32", members=members, recorded=recorded)
 
@@ -414,7 +400,7 @@ def test_integers_of_the_state_stay_integers(
 ) -> None:
     net, theta, loss, data = problem(recording, "MSE", xn.Tanh(), members, "float64")
     step = TrainingStep(recording.xp, net, loss, Whole())
-    kept = True if recording.name in RECORDING else None
+    kept = True if recording.way == "recorded" else None
     results = both(recording, step, theta, data, 6, recorded=kept, threads=threads)
     assert_agree(results, "float64", 6)
     for _, state, _ in results:
@@ -632,7 +618,7 @@ def test_a_copy_of_an_array_that_is_written_into_is_none_of_it(recording: Any) -
         return m + before, m, n
 
     layers, optimizer = LAYERS["activation first"], Writing(direction)
-    agree(recording, layers, optimizer=optimizer, recorded=recording.name in RECORDING or None)
+    agree(recording, layers, optimizer=optimizer, recorded=recording.way == "recorded" or None)
 
 
 @dataclass(frozen=True)

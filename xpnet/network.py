@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeGuard
@@ -439,6 +440,11 @@ def _is_plain(layer: Layer) -> TypeGuard[Sequential]:
 def check_loss(loss: Any) -> None:
     """Raise unless ``loss`` is a loss."""
     _checks.instance("loss", loss, Loss, "a loss such as BCEWithLogits()")
+    if not is_own(loss) and "weight" in inspect.signature(loss.forward).parameters:
+        raise TypeError(
+            f"{named(loss)}: forward is given a share in place of weight; return "
+            "share.mean(xp, losses), and gradients times share.each(outputs)."
+        )
 
 
 def check_floats(backend: backends.Backend, array: Array, name: str) -> str:

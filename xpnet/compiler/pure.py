@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.layers.checked import is_own
+
 LOOKED_AT = 4096
 """Up to how many elements an array of the host is compared by."""
 
@@ -23,7 +25,7 @@ def is_ours(step: Any) -> bool:
         parts = [*step.network.leaves, step.network, step.loss, step.optimizer]
     except AttributeError:
         return False
-    return all(type(part).__module__.partition(".")[0] == "xpnet" for part in parts)
+    return all(map(is_own, parts))
 
 
 def look(step: Any) -> dict[str, Any]:

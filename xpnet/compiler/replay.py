@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 
 from xpnet.backends.base import Array, Backend, Carry, Data, Metrics, Plain, Runner, never
 from xpnet.compiler.ir import Untraceable
+from xpnet.compiler.pure import is_ours
 from xpnet.compiler.record import Recording, record
 from xpnet.compiler.step_key import ByIdentity, snapshot
 from xpnet.compiler.writers.base import Program
@@ -228,7 +229,7 @@ def kept(backend: Backend, step: Any, data: Data, *also: Any) -> Kept | None:
     arrays = [a for a in data if a is not None]
     parts = [*step.network.leaves, step.network, step.loss, step.optimizer]
     large = sum(_nbytes(backend, a) for a in arrays) > DATA_BYTES
-    if large or 16 * step.network.size > PROGRAM_BYTES or not all(map(_is_ours, parts)):
+    if large or 16 * step.network.size > PROGRAM_BYTES or not is_ours(step):
         return None  # 16 bytes: a parameter, its gradient and two moments in float32
     try:
         said = snapshot(step, {id(array) for array in step.per_member})
@@ -249,10 +250,6 @@ def kept(backend: Backend, step: Any, data: Data, *also: Any) -> Kept | None:
                     entries.remove(entry)
                     return entry
     return Kept(says, tuple(None if a is None else backend.copy(a) for a in data))
-
-
-def _is_ours(part: Any) -> bool:
-    return type(part).__module__.partition(".")[0] == "xpnet"
 
 
 def _nbytes(backend: Backend, array: Array) -> int:

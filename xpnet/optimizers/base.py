@@ -96,7 +96,9 @@ class Optimizer(ABC):
             return {**state, **own, "step": _zero(backend.xp, theta)}
 
     def _check_own(self, state: State, theta: Array) -> None:
-        """Raise unless what `init_state` made can be told apart by member."""
+        """Raise unless what `init_state` made can be told apart by name and by member."""
+        if hasattr(self, "slots"):
+            raise TypeError(f"{shown(self)}: slots has another name now; call it init_state.")
         for name in state:
             if name == "step" or name in self.hyperparameters() or name in self.derived:
                 whose = "which every optimizer counts" if name == "step" else "a hyperparameter"

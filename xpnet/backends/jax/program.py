@@ -1,6 +1,6 @@
 """A checking interval as one compiled JAX program.
 
-On a CPU the step is traced once and rewritten on the way into the program (`jax_rewrite.py`), each
+On a CPU the step is traced once and rewritten on the way into the program (`rewrite.py`), each
 size of network in its own way.
 """
 

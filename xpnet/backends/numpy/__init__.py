@@ -180,7 +180,7 @@ class NumPyReplay(Replay):
         threads = threads_for(carry, batch, self.threads)
         if threads > 1:
             try:
-                # Already here: BLAS's own threads, once used, turn in circles for a tenth of a
+                # Already here: BLAS's own threads, once used, busy-wait for a tenth of a
                 # second, on the cores that the program's threads are to have.
                 with ONE_BLAS_THREAD():
                     program = ThreadedProgram(self.step, carry, data, batch_rows, threads, given)

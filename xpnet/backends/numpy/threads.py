@@ -113,8 +113,8 @@ ALONE = 1 << 13
 of a matrix and a vector, as sums are, that is. MKL splits any."""
 
 LONE_PRODUCT = 1 << 22
-"""Up to how many multiplications a matrix product is not worth threads of BLAS, which then turn in
-circles, or are waited for where another program has the core."""
+"""Up to how many multiplications a matrix product is not worth threads of BLAS, which then
+busy-wait, or are waited for where another program has the core."""
 
 
 def worth_holding(product: int) -> bool:
