@@ -1,5 +1,6 @@
-"""From a step to straight-line code: it is recorded (`record`), kept (`replay`) and written.
+"""From a step to straight-line code: recorded, planned, written, kept.
 
-`ir` has the nodes and the one table of operations; `writers/` turns a recording into calls of a
-library; `step_key` says which steps are the same; `pure` whether a step can be recorded at all.
+`ir` has the nodes and the one table of operations, and `record` writes a step down. `passes/` make of
+that a plan without arrays, `writers/` text of the plan, and `program` what runs; `replay` keeps
+programs. `step_key` says which steps are the same; `pure` whether a step can be recorded at all.
 """

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,8 @@ class Operation:
             as ``floor``, since Python's floats have more digits than float32.
         whole: whether Python's integers do it as those of a library.
         compares: whether the result is a truth value of a comparison.
+        over: how many of its operands, the first ones, the result may be computed in place of,
+            where it is not elementwise (then, of any).
     """
 
     compute: Callable[[Any, list[Any], Static], Array]
@@ -63,9 +65,10 @@ class Operation:
     host: Callable[..., float] | None = None
     whole: bool = False
     compares: bool = False
+    over: int = 0
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Node:
     """One array of a step.
 
@@ -107,12 +110,55 @@ class Node:
         return self.operation.elementwise
 
     @property
+    def replaceable(self) -> list[Node]:
+        """The operands in whose place the result may be computed, where they fit."""
+        return self.nodes if self.elementwise else self.nodes[: self.operation.over]
+
+    @property
     def root(self) -> Node:
         """The array that it is a view of, or it itself."""
         node = self
         while node.operation.view:
             node = node.args[0]
         return node
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A step on tape: what it reads, what it does, what it gives.
+
+    Attributes:
+        carry: the carry's nodes by name.
+        rows: the node of the samples' numbers, or ``None``.
+        nodes: the operations that the results depend on, in order.
+        results: the next carry's nodes by name.
+        metrics: the metrics' nodes by name.
+        xp: the namespace.
+    """
+
+    carry: dict[str, Node]
+    rows: Node | None
+    nodes: list[Node]
+    results: dict[str, Node]
+    metrics: dict[str, Node]
+    xp: Any
+
+    @property
+    def outputs(self) -> list[Node]:
+        """All that a step gives."""
+        return [*self.results.values(), *self.metrics.values()]
+
+
+def needed(nodes: list[Node], outputs: Iterable[Node]) -> list[Node]:
+    """The operations that the outputs depend on, in their order."""
+    wanted = set(outputs)
+    kept = []
+    for node in reversed(nodes):
+        if node in wanted:
+            wanted.update(node.nodes)
+            if node.op not in ("const", "input", "ones"):
+                kept.append(node)
+    return kept[::-1]
 
 
 # ---- shapes
@@ -254,6 +300,12 @@ OPERATIONS: dict[str, Operation] = {
     "logical_and": _elementwise(operator.and_, truths=2),
     "logical_or": _elementwise(operator.or_, truths=2),
     "logical_xor": _elementwise(operator.xor, truths=2),
+    "bitwise_and": _elementwise(operator.and_),
+    "bitwise_or": _elementwise(operator.or_),
+    "bitwise_xor": _elementwise(operator.xor),
+    "bitwise_left_shift": _elementwise(operator.lshift),
+    "bitwise_right_shift": _elementwise(operator.rshift),
+    "bitwise_invert": _elementwise(operator.invert),
     # functions
     "astype": Operation(
         lambda xp, args, static: xp.astype(args[0], static["dtype"]),
@@ -308,5 +360,20 @@ OPERATIONS: dict[str, Operation] = {
     "concat": _joining("concat", _joined),
     "stack": _joining("stack", _stacked),
     "take": Operation(lambda xp, args, static: xp.take(*args, **static), _taken, chooses=True),
+    # what passes make of the others, where a library does several of them in one call
+    "ones": Operation(_given, _first),
+    "copy": Operation(lambda xp, args, _: xp.asarray(args[0], copy=True), _first, elementwise=True),
+    "two_values": Operation(
+        lambda xp, args, s: xp.where(
+            args[0], xp.asarray(s["high"], dtype=s["dtype"]), xp.asarray(s["low"], dtype=s["dtype"])
+        ),
+        _first,
+        elementwise=True,
+    ),
+    "add_scaled": _elementwise(lambda a, b, factor: a + factor * b),
+    "subtract_scaled": _elementwise(lambda a, b, factor: a - factor * b),
+    "add_product": _elementwise(lambda a, b, c, factor: a + factor * b * c),
+    "subtract_quotient": _elementwise(lambda a, b, c, factor: a - factor * (b / c)),
+    "add_matmul": Operation(lambda xp, args, _: args[0] + args[1] @ args[2], _first, over=1),
 }
 """What each operation is, by its name in the standard."""

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.compiler.ir import OPERATIONS, Array, Node, Untraceable
+from xpnet.compiler.ir import OPERATIONS, Array, Node, Recording, Untraceable, needed
 from xpnet.compiler.pure import CHANGES, Kept, is_ours, look, require_unchanged
 
 DTYPES = (
@@ -432,27 +432,6 @@ def _axes(x: Any, axis: Any) -> tuple[int, ...]:
     return tuple(sorted(range(x.ndim)[a] - x.ndim for a in named))
 
 
-@dataclass
-class Recording:
-    """A step on tape: what it reads, what it does, what it gives.
-
-    Attributes:
-        carry: the carry's nodes by name.
-        rows: the node of the samples' numbers, or ``None``.
-        nodes: the operations that the results depend on, in order.
-        results: the next carry's nodes by name.
-        metrics: the metrics' nodes by name.
-        xp: the namespace.
-    """
-
-    carry: dict[str, Node]
-    rows: Node | None
-    nodes: list[Node]
-    results: dict[str, Node]
-    metrics: dict[str, Node]
-    xp: Any
-
-
 def record(
     step: Any,
     xp: Any,
@@ -507,7 +486,7 @@ def record(
     recording = Recording(
         carry={name: v.node for name, v in inputs.items()},
         rows=None if row_input is None else row_input.node,
-        nodes=_needed(tape.nodes, [v.node for v in outputs]),
+        nodes=needed(tape.nodes, [v.node for v in outputs]),
         results={name: v.node for name, v in results.items()},
         metrics={name: v.node for name, v in metrics.items()},
         xp=xp,
@@ -560,15 +539,3 @@ def _place(error: BaseException) -> str:
             place = f" ({name}, line {trace.tb_lineno} of {Path(code.co_filename).name})"
         trace = trace.tb_next
     return place
-
-
-def _needed(nodes: list[Node], outputs: list[Node]) -> list[Node]:
-    """The operations that the outputs depend on, in their order."""
-    wanted = set(map(id, outputs))
-    kept = []
-    for node in reversed(nodes):
-        if id(node) in wanted:
-            wanted |= set(map(id, node.nodes))
-            if node.op not in ("const", "input"):
-                kept.append(node)
-    return kept[::-1]

@@ -13,11 +13,11 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from xpnet.backends.base import Array, Backend, Carry, Data, Metrics, Plain, Runner, never
-from xpnet.compiler.ir import Untraceable
+from xpnet.compiler.ir import Recording, Untraceable
+from xpnet.compiler.program import Program
 from xpnet.compiler.pure import is_ours
-from xpnet.compiler.record import Recording, record
+from xpnet.compiler.record import record
 from xpnet.compiler.step_key import ByIdentity, snapshot
-from xpnet.compiler.writers.base import Program
 
 Buffers = dict[str, Array]
 

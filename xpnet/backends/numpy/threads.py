@@ -24,8 +24,8 @@ import numpy as np
 
 from xpnet.backends.base import Carry, Data, Metrics, cores
 from xpnet.backends.shared_setting import Setting, SharedSetting, mkl
-from xpnet.compiler.ir import Node, Untraceable
-from xpnet.compiler.record import Recording, record
+from xpnet.compiler.ir import Node, Recording, Untraceable
+from xpnet.compiler.record import record
 from xpnet.compiler.writers.numpy import NumPyProgram
 
 WORTH = 1 << 26

@@ -1,0 +1,89 @@
+"""What passes share that make another recording of a recording."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from typing import Any
+
+from xpnet.compiler.ir import Node, Recording, Shape, needed
+
+
+class Rewriter:
+    """Another recording under way: nodes are taken over or replaced, never changed.
+
+    Args:
+        recording: the one that there is.
+
+    Attributes:
+        readers: which nodes of it read each one.
+    """
+
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+        self.readers = readers(recording)
+        self._outputs = set(recording.outputs)
+        self._new: dict[Node, Node] = {}
+        self._nodes: list[Node] = []
+
+    def of(self, arg: Any) -> Any:
+        """What has become of an operand."""
+        return self._new.get(arg, arg) if isinstance(arg, Node) else arg
+
+    def read_once(self, node: Node) -> bool:
+        """Whether one operation reads a node, once, and nothing else does."""
+        return len(self.readers[node]) == 1 and node not in self._outputs
+
+    def is_output(self, node: Node) -> bool:
+        """Whether a node is a result of the step."""
+        return node in self._outputs
+
+    def add(
+        self, op: str, args: tuple[Any, ...], shape: Shape, dtype: Any, /, **static: Any
+    ) -> Node:
+        """A new operation on new operands."""
+        node = Node(op, args, static, shape, dtype)
+        if op != "ones":
+            self._nodes.append(node)
+        return node
+
+    def view(self, op: str, arg: Node, shape: Shape, /, **static: Any) -> Node:
+        """A new view of a new operand."""
+        return self.add(op, (arg,), shape, arg.dtype, **static)
+
+    def keep(self, node: Node) -> Node:
+        """Take a node over, with what has become of its operands."""
+        args = tuple(map(self.of, node.args))
+        same = all(a is b for a, b in zip(args, node.args, strict=True))
+        kept = node if same else replace(node, args=args)
+        self._nodes.append(kept)
+        return self.put(node, kept)
+
+    def put(self, node: Node, new: Node) -> Node:
+        """Let a new node stand for one that there was."""
+        self._new[node] = new
+        return new
+
+    def done(self) -> Recording:
+        """The other recording, without what nothing reads any more."""
+        old = self.recording
+        results, metrics = (
+            {name: self.of(node) for name, node in named.items()}
+            for named in (old.results, old.metrics)
+        )
+        nodes = needed(self._nodes, [*results.values(), *metrics.values()])
+        return replace(old, nodes=nodes, results=results, metrics=metrics)
+
+
+def readers(recording: Recording) -> dict[Node, list[Node]]:
+    """Which nodes read each node, as often as they do."""
+    found: dict[Node, list[Node]] = defaultdict(list)
+    for node in recording.nodes:
+        for arg in node.nodes:
+            found[arg].append(node)
+    return found
+
+
+def is_number(arg: Any) -> bool:
+    """Whether an operand is a Python number in the program."""
+    return not isinstance(arg, Node) or arg.host

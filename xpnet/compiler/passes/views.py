@@ -1,0 +1,49 @@
+"""How what a step reads lies in memory, as far as that is known before anything is placed."""
+
+from __future__ import annotations
+
+from xpnet.compiler.ir import Node, Recording
+from xpnet.compiler.layout import Layout, viewed
+from xpnet.compiler.library import Library
+from xpnet.compiler.passes.rewriting import Rewriter
+
+
+class Layouts:
+    """The layouts of arrays: in C order what is computed or carried, as they are those given."""
+
+    def __init__(self, recording: Recording, library: Library) -> None:
+        self._library = library
+        self._own = set(recording.carry.values())
+        self._known: dict[Node, Layout | None] = {}
+
+    def of(self, node: Node) -> Layout:
+        """The layout of a node, as seen from the array that it is a view of."""
+        layout = self.view(node)
+        if layout is None:
+            raise ValueError(f"a {node.op} that copies is no view")
+        return layout
+
+    def view(self, node: Node) -> Layout | None:
+        """The same; ``None`` of a reshape that is no view there."""
+        if node not in self._known:
+            self._known[node] = self._find(node)
+        return self._known[node]
+
+    def _find(self, node: Node) -> Layout | None:
+        if node.operation.view:
+            return viewed(self.of(node.args[0]), node.op, node.static)
+        if node.value is not None and node not in self._own:
+            return self._library.layout(node.value)
+        return Layout.in_order(node.shape)
+
+
+def reshapes(recording: Recording, library: Library) -> Recording:
+    """Copy what is reshaped to where its elements lie one after the other, if they do not."""
+    rewriter, layouts = Rewriter(recording), Layouts(recording, library)
+    for node in recording.nodes:
+        kept = rewriter.keep(node)
+        if kept.op == "reshape" and layouts.view(kept) is None:
+            (arg,) = kept.args
+            copy = rewriter.add("copy", (arg,), arg.shape, arg.dtype)
+            rewriter.put(node, rewriter.view("reshape", copy, kept.shape, **kept.static))
+    return rewriter.done()
