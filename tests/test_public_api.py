@@ -50,10 +50,15 @@ NUMPY_ALLOWED = {
     "network.py": "initial parameters are joined on the host",
     "pictures.py": "pictures are drawn on the host",
     "training/batches.py": "shuffled orders are drawn on the host",
+    "training/blocks.py": "which members go into a block is reckoned on the host",
     "training/callback.py": "what a run tells is on the host",
     "training/ensemble.py": "who is still trained is kept on the host",
+    "training/epochs.py": "the type of the epochs' metrics, which come to the host",
+    "training/finite.py": "whether numbers are finite is asked on the host",
     "training/fit.py": "who diverged is counted on the host",
     "training/loop.py": "the epochs' metrics are looked at on the host",
+    "training/recent.py": "who goes back is kept on the host",
+    "training/rows.py": "the type of the rows of members, which come from the host",
 }
 """Files outside ``backends/`` and the compiler's writers that may import NumPy, as the host's
 random generator and file reader, and why. No other array library may be imported or named there."""

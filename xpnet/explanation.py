@@ -99,7 +99,7 @@ def explain(
     population, backend = loop.population, loop.backend
     first, size = population.blocks[0], loop.batches.size
     way, why, calls, nbytes = "compiled", "", 0, 0
-    spread = min(len(population.runners), len(population.blocks))
+    spread = min(len(population.blocks.runners), len(population.blocks))
     with loop.computing():
         if isinstance(first.run, Replay):
             batch_rows = None if size is None else backend.asarray([list(range(size))], "int64")

@@ -332,6 +332,14 @@ class Backend(ABC):
         """
         return Plain(self.xp, step)
 
+    def runners(self, step: Step, threads: int | None = None) -> list[Runner]:
+        """One for each of the `workers` that run blocks of members at once."""
+        # They have buffers of their own; or are programs, not to be compiled once a thread.
+        count = self.workers(threads)
+        if self.eager:
+            return [self.runner(step, threads) for _ in range(count)]
+        return [self.runner(step, threads)] * count
+
     def kept(self, step: Step, data: Data, *also: Any) -> Any:
         """What an earlier training left for one that does the same; ``None`` where nothing is."""
         return None

@@ -43,7 +43,7 @@ class Run:
         self.network, self.loss = loop.step.network, loop.step.loss
         self.x, self.y = x, y
         self.acc_goal, self.members = loop.acc_goal, loop.members
-        self.block = min(loop.population.block, loop.members or 1)
+        self.block = min(loop.population.blocks.size, loop.members or 1)
         self.epochs = epochs
         self.epoch = self.seen = 0
         self.stopping = False

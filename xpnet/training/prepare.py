@@ -11,8 +11,10 @@ from xpnet.losses import Loss, check_parts, prepare, without
 from xpnet.network import Sequential, check_dtype, check_loss, check_members, check_samples
 from xpnet.optimizers import Optimizer
 from xpnet.training.batches import Batches
+from xpnet.training.blocks import Blocks
 from xpnet.training.ensemble import Population
 from xpnet.training.loop import TrainingLoop
+from xpnet.training.recent import Recent
 from xpnet.training.step import Data, TrainingStep, carry_of
 
 
@@ -89,9 +91,10 @@ def prepared(
         kept = backend.kept(step, data, members, block, threads)
         if kept is not None:
             data = kept.data
-        population = Population(backend, step, first, data, members, block, threads)
+        blocks = Blocks(backend, step, block or members or 1, threads)
         if kept is not None:
-            kept.lend(population.runners)
+            kept.lend(blocks.runners)
+        population = Population(blocks, Recent(backend, batches), first, data, members)
         loop = TrainingLoop(backend, step, population, batches, acc_goal, every_epoch)
     return loop, kept
 
@@ -100,8 +103,8 @@ def put_back(loop: TrainingLoop, kept: Any) -> None:
     """Keep the programs of a loop that is done for the next one, if they can be."""
     if kept is not None:
         with loop.computing():
-            loop.population.release()
-        kept.put_back(loop.step.network, loop.population.runners)
+            loop.population.blocks.release()
+        kept.put_back(loop.step.network, loop.population.blocks.runners)
 
 
 def _members(members: Any, theta: Array | None) -> int | None:

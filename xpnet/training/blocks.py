@@ -1,0 +1,171 @@
+"""Members in blocks that suit the cache, each run by a runner, and spread over threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import zip_longest
+
+import numpy as np
+
+from xpnet import backends
+from xpnet.backends.base import Runner
+from xpnet.layers.base import Array
+from xpnet.training.rows import data_rows, rows_of
+from xpnet.training.step import Carry, Data, TrainingStep
+
+
+@dataclass
+class Block:
+    """Members that are computed together."""
+
+    carry: Carry
+    data: Data
+    run: Runner
+
+
+class Blocks:
+    """What is computed: one network, or the members of an ensemble dealt out into blocks.
+
+    Members are independent of one another, so that how they are put together changes nothing but
+    the time.
+
+    Args:
+        backend: where they are.
+        step: what is done to them.
+        size: how many are computed together.
+        threads: over how many threads blocks, or the samples of a step, are spread where the
+            library computes on one core; ``None`` for as many as pay.
+
+    Attributes:
+        data: those of all members that are computed, shared or ``(members, …)``.
+    """
+
+    def __init__(
+        self, backend: backends.Backend, step: TrainingStep, size: int, threads: int | None = None
+    ) -> None:
+        self.backend, self.step, self.size, self.threads = backend, step, size, threads
+        self.runners = backend.runners(step, threads)
+        self.data: Data
+        self._blocks: list[Block] = []
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+    def __iter__(self) -> Iterator[Block]:
+        return iter(self._blocks)
+
+    def __getitem__(self, i: int) -> Block:
+        return self._blocks[i]
+
+    @property
+    def carries(self) -> list[Carry]:
+        """The carry of each block."""
+        return [block.carry for block in self._blocks]
+
+    # ---- dealing out
+
+    def deal(self, carry: Carry, data: Data, count: int) -> np.ndarray:
+        """Deal ``count`` members out, as evenly as may be; return their rows, block by block.
+
+        What comes behind the first ``count`` fills up the last block.
+        """
+        parts = self._parts(count)
+        everyone = np.concatenate(parts)
+        # A runner that records may have computed with its data: not where each block has its own.
+        own = len(parts) > 1 and any(a is not None and len(a.shape) == 3 for a in data)
+        for runner in self.runners:
+            if hasattr(runner, "varies"):
+                runner.varies = own
+        self.data = data
+        if len(parts) == 1 and len(everyone) == count:
+            self._blocks = [Block(carry, data, self.runners[0])]
+            return everyone
+        blocks: list[Block] = []
+        for rows in parts:
+            runner = self.runners[len(blocks) % len(self.runners)]
+            piece = rows_of(self.backend, [carry], rows), data_rows(self.backend, data, rows)
+            blocks.append(Block(*piece, runner))
+        self._blocks = blocks
+        return everyone
+
+    def saves(self, count: int, before: int) -> bool:
+        """Whether it is worth dealing out anew once ``count`` of ``before`` are still trained."""
+        if self.backend.eager:
+            return 0 < count <= 0.95 * before
+        return count > 0 and sum(map(len, self._parts(count))) < before
+
+    def _parts(self, count: int) -> list[np.ndarray]:
+        """The rows of every block: an even number of them, since cores are, whatever the threads.
+
+        Where steps are compiled, all blocks are of one size, which they keep or halve when members
+        leave. The first member fills up the last block, and is not looked at there.
+        """
+        number = -(-count // self.size)
+        if number > 1:
+            number = min(number + number % 2, count)
+        if self.backend.eager:
+            return np.array_split(np.arange(count), number)
+        if not self._blocks:
+            self.size = -(-count // number)
+        size = self.size
+        while size // 2 >= count:
+            size //= 2
+        number = -(-count // size)
+        rows = np.arange(number * size)
+        return np.split(np.where(rows < count, rows, 0), number)
+
+    # ---- running
+
+    def run(
+        self, n: int, batch_rows: Array | None, interrupted: Callable[[], bool]
+    ) -> dict[str, Array] | None:
+        """Run ``n`` steps; return the metrics ``(steps, …)``, or ``None`` if blocks were cut short.
+
+        A single block that is cut short returns the steps that it did.
+        """
+        if len(self._blocks) == 1:
+            block = self._blocks[0]
+            block.carry, metrics = block.run(block.carry, block.data, n, batch_rows, interrupted)
+            return metrics
+        before = None if batch_rows is None else self.copies()
+        count = min(len(self.runners), len(self._blocks))
+        as_here = self.backend.elsewhere()
+
+        def work(first: int) -> list[dict[str, Array]]:
+            parts = []
+            with as_here():
+                for block in self._blocks[first::count]:
+                    carry, metrics = block.run(block.carry, block.data, n, batch_rows, interrupted)
+                    block.carry = self.backend.copy(carry)  # the buffers serve the next block
+                    parts.append(metrics)
+                    if interrupted():
+                        break
+            return parts
+
+        with ThreadPoolExecutor(count - 1) if count > 1 else nullcontext() as pool:
+            others = [pool.submit(work, first) for first in range(1, count)] if pool else []
+            shares = [work(0), *(other.result() for other in others)]
+        parts = [part for turn in zip_longest(*shares) for part in turn if part is not None]
+        if len(parts) < len(self._blocks) or any(p["loss"].shape[0] < n for p in parts):
+            if before is not None:
+                self.come_back(before)  # all members at one step
+            return None
+        return {name: self.backend.xp.concat([p[name] for p in parts], axis=1) for name in parts[0]}
+
+    def copies(self) -> list[Block]:
+        """The blocks as they are now, with carries that nobody writes into."""
+        copy = self.backend.copy
+        return [Block(copy(block.carry), block.data, block.run) for block in self._blocks]
+
+    def come_back(self, copies: list[Block]) -> None:
+        """Be as they were when they were copied, since when none were dealt out anew."""
+        for block, kept in zip(self._blocks, copies, strict=True):
+            block.carry = kept.carry
+
+    def release(self) -> None:
+        """Take the members out of the buffers of their runners, which others may use now."""
+        for block in self._blocks:
+            block.carry = self.backend.copy(block.carry)

@@ -1,0 +1,78 @@
+"""Epochs out of steps: what an epoch's metrics are, of those of its batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from xpnet.layers.base import Array
+from xpnet.training.batches import Batches
+
+Metrics = dict[str, Array]
+
+
+def train_epochs(
+    batches: Batches,
+    n: int,
+    advance: Callable[[int, Array | None, Callable[[], bool]], Metrics | None],
+    interrupted: Callable[[], bool],
+) -> dict[str, np.ndarray] | None:
+    """Train ``n`` epochs; return the metrics of those that count, or ``None`` if none does.
+
+    Args:
+        batches: the samples of each step.
+        n: how many epochs.
+        advance: trains so many steps on these rows, and returns their metrics; fewer, or ``None``,
+            if it was interrupted.
+        interrupted: whether to end after the step in hand.
+
+    Returns:
+        The metrics on the host, ``(epochs, …)``, the loss first.
+    """
+    host = batches.backend.to_host
+    if batches.size is None:
+        metrics = advance(n, None, interrupted)
+        # By names, not as they come: JAX sorts a dict.
+        return metrics and {name: host(metrics[name]) for name in _names(metrics)}
+    parts: list[Metrics] = []
+    for epochs, batch_rows in batches.batch_rows(n):
+        rows = []
+        for order in batch_rows:
+            metrics = advance(order.shape[0], order, interrupted)
+            if metrics is None:
+                break
+            done, steps = metrics["loss"].shape[0], order.shape[0]
+            if done < steps:
+                # Cut short: where batches run on through the epochs, whole ones are kept.
+                epochs, each = done * epochs // steps, steps // epochs
+                if len(batch_rows) > 1 or not epochs:
+                    break
+                metrics = {name: v[: epochs * each, ...] for name, v in metrics.items()}
+            rows.append(metrics)
+        if len(rows) < len(batch_rows):
+            break
+        sizes = [order.shape[1] for order in batch_rows]
+        parts.append(
+            {name: _mean(batches, epochs, [r[name] for r in rows], sizes) for name in rows[0]}
+        )
+        if interrupted():
+            break
+    if not parts:
+        return None
+    concat = batches.backend.xp.concat
+    return {name: host(concat([part[name] for part in parts], axis=0)) for name in _names(parts[0])}
+
+
+def _names(metrics: Metrics) -> list[str]:
+    return sorted(metrics, key=lambda name: (name != "loss", name))
+
+
+def _mean(batches: Batches, epochs: int, parts: list[Array], sizes: list[int]) -> Array:
+    """The mean over the batches of each epoch, on the device."""
+    xp, total = batches.backend.xp, None
+    for values, size in zip(parts, sizes, strict=True):
+        steps = xp.reshape(values, (epochs, -1, *values.shape[1:]))
+        share = xp.sum(steps, axis=1) * (size / batches.samples)
+        total = share if total is None else total + share
+    return total

@@ -1,0 +1,44 @@
+"""Copies of members out of carries and data, which have the members first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from xpnet import backends
+from xpnet.layers.base import Array
+from xpnet.training.step import Carry, Data
+
+
+def rows_of(backend: backends.Backend, carries: list[Carry], rows: np.ndarray) -> Carry:
+    """Rows of carries that are laid one behind the other; of a network alone, all of it."""
+    if len(carries[0]["theta"].shape) == 1:
+        copied: Carry = backend.copy(carries[0])
+        return copied
+    index = backend.asarray(rows, "int64")
+
+    def pick(arrays: list[Array]) -> Array:
+        if not arrays[0].ndim:  # a counter, which the members share: the latest
+            return backend.xp.asarray(arrays[-1], copy=True)
+        return joined_rows(backend, arrays, index)
+
+    return {name: pick([carry[name] for carry in carries]) for name in carries[0]}
+
+
+def joined_rows(backend: backends.Backend, arrays: list[Array], index: Array) -> Array:
+    """Rows of arrays that are laid one behind the other."""
+    whole = backend.xp.concat(arrays, axis=0) if len(arrays) > 1 else arrays[0]
+    return backend.xp.take(whole, index, axis=0)
+
+
+def data_rows(backend: backends.Backend, data: Data, rows: np.ndarray) -> Data:
+    """The data of these members; what all share as it is."""
+    index = backend.asarray(rows, "int64")
+
+    def pick(array: Any) -> Any:
+        own = array is not None and len(array.shape) == 3
+        return backend.xp.take(array, index, axis=0) if own else array
+
+    x, target, weight = map(pick, data)
+    return x, target, weight
