@@ -10,6 +10,25 @@ import pytest
 import xpnet as xn
 from xpnet import backends
 
+LAYERS: dict[str, xn.Layer] = {
+    "Linear": xn.Linear(4, 3),
+    "Identity": xn.Identity(),
+    "LeakyReLU": xn.LeakyReLU(0.2),
+    "ReLU": xn.ReLU(),
+    "Sigmoid": xn.Sigmoid(),
+    "Tanh": xn.Tanh(),
+    "HardTanh": xn.HardTanh(-0.5, 0.75),
+    "Softplus": xn.Softplus(2.0),
+    "ELU": xn.ELU(0.7),
+    "SELU": xn.SELU(),
+    "SiLU": xn.SiLU(),
+    "GELU": xn.GELU(),
+    "Softmax": xn.Softmax(),
+    "LayerNorm": xn.LayerNorm(4),
+    "RMSNorm": xn.RMSNorm(4),
+}
+"""Every layer of xpnet, taking 4 features: what is asked of layers is asked of these."""
+
 EPS = {"float32": 2.0**-23, "float64": 2.0**-52}
 
 

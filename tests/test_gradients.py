@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import xpnet as xn
-from tests.helpers import arr, assert_close, host, library
+from tests.helpers import LAYERS, arr, assert_close, host, library
 from xpnet.losses import Share
 from xpnet.losses.base import prepare_weight
 
@@ -30,6 +30,10 @@ NETWORKS = {
     ),
     "activation first": xn.Sequential(xn.Tanh(), xn.Sigmoid(), xn.Linear(3, 2)),
     "identity ends": xn.Sequential(xn.Identity(), xn.Linear(3, 2), xn.Identity()),
+    **{
+        name: xn.Sequential(xn.Linear(3, 4), layer, xn.Linear(layer.out_features or 4, 2))
+        for name, layer in LAYERS.items()
+    },
 }  # fmt: skip
 
 LOSSES = {

@@ -7,9 +7,25 @@ import numpy as np
 import pytest
 
 import xpnet as xn
-from tests.helpers import arr, assert_close, assert_equal, rounding
+from tests.helpers import EPS, LAYERS, arr, assert_close, assert_equal, library, rounding
 
 POINTS = np.array([[-700.0, -3.0, -0.5, -0.0], [0.0, 0.25, 2.0, 700.0]])
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def elu(scale, alpha):
+    return (
+        lambda x: np.where(x > 0, scale * x, alpha * np.expm1(np.minimum(x, 0))),
+        lambda x: np.where(x > 0, scale, alpha * np.exp(np.minimum(x, 0))),
+    )
+
+
+def gelu_gate(x):
+    return sigmoid(np.sqrt(8 / np.pi) * (x + 0.044715 * x**3))
+
 
 ACTIVATIONS = {
     xn.Identity(): (lambda x: x, lambda x: np.ones_like(x)),
@@ -23,6 +39,26 @@ ACTIVATIONS = {
         lambda x: 1 / (1 + np.exp(-x)) / (1 + np.exp(x)),
     ),
     xn.Tanh(): (np.tanh, lambda x: 1 / np.cosh(np.clip(x, -300, 300)) ** 2),
+    xn.HardTanh(): (lambda x: np.clip(x, -1, 1), lambda x: np.where(np.abs(x) < 1, 1.0, 0.0)),
+    xn.HardTanh(-0.5, 2): (
+        lambda x: np.clip(x, -0.5, 2),
+        lambda x: np.where((x > -0.5) & (x < 2), 1.0, 0.0),
+    ),
+    xn.Softplus(): (lambda x: np.logaddexp(x, 0), sigmoid),
+    xn.Softplus(3): (lambda x: np.logaddexp(3 * x, 0) / 3, lambda x: sigmoid(3 * x)),
+    xn.ELU(): elu(1, 1),
+    xn.ELU(0.3): elu(1, 0.3),
+    xn.SELU(): elu(1.0507009873554805, 1.0507009873554805 * 1.6732632423543772),
+    xn.SiLU(): (
+        lambda x: x * sigmoid(x),
+        lambda x: sigmoid(x) * (1 + x * sigmoid(-x)),
+    ),
+    xn.GELU(): (
+        lambda x: x * gelu_gate(x),
+        lambda x: (
+            gelu_gate(x) * (1 + x * gelu_gate(-x) * np.sqrt(8 / np.pi) * (1 + 0.134145 * x**2))
+        ),
+    ),
 }
 
 
@@ -35,20 +71,107 @@ def test_an_activation_and_its_derivative_are_the_formulas_of_its_docstring(back
     with backend.context():
         y, backprop = layer.forward(backend.xp, (), x)
         dx, grads = backprop(dy)
-    value, slope = (f(points) for f in ACTIVATIONS[layer])
+    with np.errstate(all="ignore"):
+        value, slope = (f(points) for f in ACTIVATIONS[layer])
     assert grads == ()
-    # A value is a few correctly rounded operations and an exp or tanh of a few ulp; a slope such as
-    # f (1 − f) is as good absolutely, and is not where f is near 1.
-    assert_close(backend, y, value, rtol=8 * rounding(1, 1, dtype), atol=0, dtype=dtype)
-    assert_close(backend, dx, 3 * slope, atol=rounding(24, 1, dtype), dtype=dtype)
+    # A value is a few correctly rounded operations and an exp or tanh of a few ulp (GELU at -3 has
+    # the exp of 6.7, with 4 roundings of its own size: 27 ulp more); a slope such as f (1 − f)
+    # is as good absolutely, and is not where f is near 1.
+    ulps = 35 if isinstance(layer, xn.GELU) else 8
+    tiny = np.finfo(dtype).tiny
+    assert_close(backend, y, value, rtol=ulps * EPS[dtype], atol=tiny, dtype=dtype)
+    assert_close(backend, dx, 3 * slope, atol=rounding(24, 2, dtype), dtype=dtype)
 
 
-@pytest.mark.parametrize("layer", ACTIVATIONS, ids=repr)
+TORCH = {
+    "ELU": lambda torch, x: torch.nn.functional.elu(x, 0.7),
+    "GELU": lambda torch, x: torch.nn.functional.gelu(x, approximate="tanh"),
+    "HardTanh": lambda torch, x: torch.nn.functional.hardtanh(x, -0.5, 0.75),
+    "LayerNorm": lambda torch, x, w, b: torch.nn.functional.layer_norm(x, (4,), w[0], b[0], 1e-5),
+    "RMSNorm": lambda torch, x, w: torch.nn.functional.rms_norm(x, (4,), w[0], 1e-5),
+    "SELU": lambda torch, x: torch.nn.functional.selu(x),
+    "SiLU": lambda torch, x: torch.nn.functional.silu(x),
+    "Softmax": lambda torch, x: torch.nn.functional.softmax(x, -1),
+    "Softplus": lambda torch, x: torch.nn.functional.softplus(x, 2.0, threshold=1e9),
+}
+"""What PyTorch calls the layers of `LAYERS`."""
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", TORCH)
+def test_a_layer_is_that_of_pytorch_in_value_and_gradient(backend, name, dtype):
+    torch = library("torch")
+    layer, rng = LAYERS[name], np.random.default_rng(3)
+    host = [rng.normal(size=(6, 4)) * 3, *(rng.normal(size=s) for s in layer.parameters().values())]
+    host = [values.astype(dtype) for values in host]
+    dy = rng.normal(size=(6, 4)).astype(dtype)
+    x, *params = (arr(backend, values, dtype) for values in host)
+    with backend.context():
+        y, backprop = layer.forward(backend.xp, tuple(params), x)
+        dx, grads = backprop(arr(backend, dy, dtype))
+    # In float64, so that for float32 it is the truth.
+    theirs = [torch.tensor(values, dtype=torch.float64, requires_grad=True) for values in host]
+    value = TORCH[name](torch, *theirs)
+    expected = torch.autograd.grad(value, theirs, torch.tensor(dy, dtype=torch.float64))
+    # Sums of up to 6 terms of some ten roundings each; to the largest element, as terms cancel.
+    for ours, true in zip((y, dx, *grads), (value.detach(), *expected), strict=True):
+        atol = rounding(60, [np.maximum(1, abs(true.numpy()))], dtype)
+        assert_close(backend, ours, true.numpy(), atol=atol, dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_inputs_of_any_size_give_numbers(backend, name, dtype):
+    layer = LAYERS[name]
+    x = arr(backend, [[1e4, -1e4, 3e3, -200.0], [1e4] * 4, [-1e4] * 4, [0.0] * 4], dtype)
+    params = tuple(arr(backend, np.ones(shape), dtype) for shape in layer.parameters().values())
+    with backend.context():
+        y, backprop = layer.forward(backend.xp, params, x)
+        dx, grads = backprop(backend.xp.ones_like(y))
+    for array in (y, dx, *grads):
+        assert np.isfinite(backend.to_host(array)).all()
+
+
+def test_softmax_keeps_its_digits_for_logits_of_any_size(backend):
+    x = arr(backend, [[1e4, 1e4, -1e4, -np.inf], [-1e308, 1e308, 0.0, 0.0]])
+    with backend.context():
+        y, _ = xn.Softmax().forward(backend.xp, (), x)
+    assert_equal(backend, y, [[0.5, 0.5, 0, 0], [0, 1, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: xn.GELU("none"), "approximate must be 'tanh', not 'none'"),
+        (lambda: xn.HardTanh(1, 1), "max_val must be a finite number above 1.0, not 1"),
+        (lambda: xn.Softplus(0), "beta must be a finite number above 0, not 0"),
+        (lambda: xn.ELU(-1), "alpha must be a finite number of at least 0, not -1"),
+        (lambda: xn.LayerNorm(0), "features must be a whole number of at least 1, not 0"),
+        (lambda: xn.RMSNorm(4, eps=-1e-5), "eps must be a finite number of at least 0"),
+    ],
+)
+def test_a_wrong_argument_is_told_in_one_sentence(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
+@pytest.mark.parametrize("name", ["LayerNorm", "RMSNorm"])
+def test_a_norm_begins_with_a_weight_of_ones_and_fits_its_features(name):
+    net = xn.Sequential(LAYERS[name], xn.Linear(4, 2))
+    named = net.unflatten(net.init(0, like=np.zeros(1)))
+    assert (named["0.weight"] == 1).all()
+    assert name == "RMSNorm" or (named["0.bias"] == 0).all()
+    with pytest.raises(ValueError, match="wants 4 features, but the layers before it give 3"):
+        xn.Sequential(xn.Linear(2, 3), LAYERS[name])
+
+
+@pytest.mark.parametrize("layer", [*ACTIVATIONS, *LAYERS.values()], ids=repr)
 def test_the_short_way_of_inference_gives_the_same_bits(backend, layer):
     x = arr(backend, POINTS)
+    params = tuple(arr(backend, np.ones(shape)) for shape in layer.parameters().values())
     with backend.context():
-        y, _ = layer.forward(backend.xp, (), x)
-        assert_equal(backend, layer.apply(backend.xp, (), x), backend.to_host(y))
+        y, _ = layer.forward(backend.xp, params, x)
+        assert_equal(backend, layer.apply(backend.xp, params, x), backend.to_host(y))
 
 
 @pytest.mark.parametrize("layer", [xn.ReLU(), xn.LeakyReLU()], ids=repr)
@@ -59,7 +182,7 @@ def test_the_derivative_at_zero_takes_the_positive_side(backend, layer):
     assert_equal(backend, dx, [[1.0, 1.0]])
 
 
-@pytest.mark.parametrize("layer", [*ACTIVATIONS, xn.Linear(4, 3)], ids=repr)
+@pytest.mark.parametrize("layer", LAYERS.values(), ids=repr)
 def test_dx_is_not_computed_where_nobody_needs_it(backend, layer):
     x = arr(backend, POINTS)
     params = tuple(arr(backend, np.ones(shape)) for shape in layer.parameters().values())
@@ -107,13 +230,15 @@ def test_a_linear_layer_prints_as_in_the_report():
     assert repr(xn.Linear(np.int64(2), np.int64(4))) == "<Linear W: (4, 2) b: (1, 4)>"
 
 
-@pytest.mark.parametrize("layer", [*ACTIVATIONS, xn.Linear(2, 3, xn.XavierNormal())], ids=repr)
+@pytest.mark.parametrize("layer", [*ACTIVATIONS, *LAYERS.values()], ids=repr)
 def test_layers_compare_by_value_and_survive_pickle_and_deepcopy(layer):
     for twin in (pickle.loads(pickle.dumps(layer)), copy.deepcopy(layer)):
         assert twin == layer
         assert hash(twin) == hash(layer)
     assert xn.LeakyReLU(0.1) != xn.LeakyReLU(0.2)
     assert xn.Linear(2, 3) != xn.Linear(2, 3, xn.Zeros())
+    assert xn.ELU(0.1) != xn.ELU(0.2)
+    assert xn.LayerNorm(4) != xn.RMSNorm(4)
 
 
 def test_numbers_of_numpy_are_taken_for_plain_ones(backend):

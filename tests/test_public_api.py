@@ -44,6 +44,7 @@ NUMPY_ALLOWED = {
     "layers/base.py": "the type of what a layer draws on the host",
     "layers/checked.py": "what a layer draws, and two outputs to compare, are on the host",
     "layers/linear.py": "the type of what a layer draws on the host",
+    "layers/norms.py": "what a layer begins with is made on the host",
     "losses/base.py": "a mistake is told by labels that have come to the host",
     "losses/binary.py": "a mistake is told by labels that have come to the host",
     "losses/categorical.py": "a mistake is told by labels that have come to the host",

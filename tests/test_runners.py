@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import xpnet as xn
+from tests.helpers import LAYERS
 from xpnet.backends.base import run_plainly
 from xpnet.backends.numpy import threads as numpy_threads
 from xpnet.training.step import TrainingStep, carry_of, state_in
@@ -132,6 +133,21 @@ def test_every_loss_and_activation_runs_as_in_the_plain_loop(
     orders = backend.asarray(rows, "int64") if batches else None
     step = TrainingStep(backend.xp, net, criterion, xn.Adam(lr=1e-2))
     assert_agree(both(backend, step, theta, data, 6, orders), dtype, 6)
+
+
+@pytest.mark.parametrize("members", [None, 3])
+@pytest.mark.parametrize("batches", [False, True])
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_layer_runs_as_in_the_plain_loop(
+    recording: Any, name: str, batches: bool, members: int | None
+) -> None:
+    backend, layer, rng = recording, LAYERS[name], np.random.default_rng(7)
+    net = xn.Sequential(xn.Linear(4, 4), layer, xn.Linear(layer.out_features or 4, 1))
+    x, y = (backend.asarray(rng.normal(size=(12, n)), "float64") for n in (4, 1))
+    theta = net.init(3, like=x, members=members)
+    orders = backend.asarray(rng.integers(0, 12, (6, 5)), "int64") if batches else None
+    step = TrainingStep(backend.xp, net, xn.MSE(), xn.Momentum(lr=1e-2))
+    assert_agree(both(backend, step, theta, (x, y, None), 6, orders), "float64", 6)
 
 
 @pytest.mark.parametrize("members", [None, 1, 3])

@@ -18,7 +18,24 @@ from xpnet.initializers import (
     XavierUniform,
     Zeros,
 )
-from xpnet.layers import Identity, Layer, LeakyReLU, Linear, ReLU, Sigmoid, Tanh
+from xpnet.layers import (
+    ELU,
+    GELU,
+    SELU,
+    HardTanh,
+    Identity,
+    Layer,
+    LayerNorm,
+    LeakyReLU,
+    Linear,
+    ReLU,
+    RMSNorm,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
 from xpnet.losses import BCE, MSE, BCEWithLogits, CrossEntropy, Huber, Loss
 from xpnet.model import Model
 from xpnet.network import Sequential
@@ -41,7 +58,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BCE",
+    "ELU",
+    "GELU",
     "MSE",
+    "SELU",
     "SGD",
     "AdaGrad",
     "Adam",
@@ -51,6 +71,7 @@ __all__ = [
     "Constant",
     "CrossEntropy",
     "Explanation",
+    "HardTanh",
     "HeNormal",
     "History",
     "Huber",
@@ -59,17 +80,22 @@ __all__ = [
     "KaimingNormal",
     "KaimingUniform",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "Loss",
     "Model",
     "Momentum",
     "Optimizer",
+    "RMSNorm",
     "RMSprop",
     "ReLU",
     "Run",
     "Sequential",
+    "SiLU",
     "Sigmoid",
+    "Softmax",
+    "Softplus",
     "Tanh",
     "XavierNormal",
     "XavierUniform",
