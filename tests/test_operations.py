@@ -78,6 +78,33 @@ def _write_roll(xp: Any, x: Any) -> Any:
     return y + x
 
 
+def _bits(xp: Any, n: Any) -> Any:
+    return ((n & 12) | (n ^ (n << 3))) + (n >> 1) - (~n & (7 | n))
+
+
+def _mixed(xp: Any, n: Any) -> Any:
+    """A round of a counter-based generator, on words of 32 bits in 64."""
+    n = (n + (n << 13)) & 0xFFFFFFFF
+    n ^= n >> 19
+    return (n << 1) & 0xFFFFFFFF
+
+
+def _named(xp: Any, n: Any) -> Any:
+    both = xp.bitwise_and(xp.bitwise_xor(n, n + 5), xp.bitwise_invert(n))
+    return xp.bitwise_or(
+        both, xp.bitwise_right_shift(xp.bitwise_left_shift(n, n * 0 + 2), n * 0 + 1)
+    )
+
+
+def _whole(n: Any) -> Any:
+    return (n * n - 3) // 7 + n % 5 + abs(-n)
+
+
+def _last(xp: Any, x: Any) -> Any:
+    """Places that follow from numbers, along the last axis."""
+    return xp.argmax(xp.reshape(x, (-1, x.shape[-1])), axis=-1)
+
+
 def _layer_norm(xp: Any, x: Any) -> Any:
     mean, var = xp.mean(x, axis=-1, keepdims=True), xp.var(x, axis=-1, keepdims=True)
     return (x - mean) / xp.sqrt(var + 1e-5)
@@ -117,6 +144,13 @@ FUNCTIONS = {
     "where of where": lambda xp, x: xp.where(x > 0, xp.where(x > 1, x * x, x), xp.exp(x)),
     "where of a row": lambda xp, x: xp.where(x[..., :1, :] > 0, x, x[..., :1]),
     "where of bools": lambda xp, x: xp.where(x > 0, x > 1, x < -1),
+    "bits": lambda xp, x: xp.astype(_bits(xp, xp.astype(x * 10, xp.int32)), x.dtype),
+    "bits of words": lambda xp, x: xp.astype(_mixed(xp, xp.astype(x * 1e6, xp.int64)), x.dtype),
+    "bitwise functions": lambda xp, x: xp.astype(_named(xp, xp.astype(x * 10, xp.int64)), x.dtype),
+    "whole numbers": lambda xp, x: xp.astype(_whole(xp.astype(x * 10, xp.int64)), x.dtype),
+    "take of places": lambda xp, x: xp.take(x, _last(xp, x), axis=-1) * 2.0,
+    "take of rows": lambda xp, x: xp.take(x, _last(xp, x.mT), axis=-2),
+    "sum of whole numbers": lambda xp, x: xp.sum(xp.astype(x * 10, xp.int64), axis=-2),
     "logical_not": lambda xp, x: xp.logical_not(x > 0) | xp.logical_xor(x > 0, x > 1),
     "clip": lambda xp, x: xp.clip(x, -0.5, 0.5),
     "clip below": lambda xp, x: xp.clip(x, min=0.25),

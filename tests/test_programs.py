@@ -209,6 +209,25 @@ def test_layers_of_every_kind(recording: Any, name: str, samples: int, members: 
     agree(recording, LAYERS[name], members=members, samples=samples)
 
 
+def test_data_may_lie_anyhow_in_memory() -> None:
+    """A field of records, whose strides are no whole number of elements; backwards; by columns."""
+    rng = np.random.default_rng(7)
+    records = np.zeros(12, [("of", "i1"), ("x", "f8", (4,))])
+    records["x"] = rng.normal(size=(12, 4))
+    plain = np.ascontiguousarray(records["x"])
+    y = rng.normal(size=(12, 1))
+    net = xn.Sequential(xn.Linear(4, 4), xn.Tanh(), xn.Linear(4, 1))
+    step = TrainingStep(np, net, xn.MSE(), xn.Momentum(lr=1e-2))
+    theta = net.init(3, like=plain)
+    wide = np.zeros((12, 8))
+    wide[:, ::-2] = plain
+    for rows in (None, np.arange(18).reshape(6, 3) % 12):
+        wanted = both(xn.backends.get("numpy"), step, theta, (plain, y, None), 6, rows)[0]
+        for x in (records["x"], plain[::-1][::-1], np.asfortranarray(plain), wide[:, ::-2]):
+            found = both(xn.backends.get("numpy"), step, theta, (x, y, None), 6, rows)[1]
+            assert_agree([wanted, found], "float64", 6)
+
+
 @dataclass(frozen=True)
 class Of(OwnLayer):
     """A function of the input and the namespace, whose backprop is not its Jacobian."""

@@ -102,7 +102,7 @@ class Node:
     @property
     def operation(self) -> Operation:
         """What is known of the operation that made it."""
-        return OPERATIONS[self.op]
+        return OPERATIONS.get(self.op) or MADE[self.op]
 
     @property
     def elementwise(self) -> bool:
@@ -213,6 +213,8 @@ def _joined(shapes: list[Shape], static: Static) -> Shape:
 
 
 def _taken(shapes: list[Shape], static: Static) -> Shape:
+    if len(shapes[1]) != 1:
+        raise Untraceable(f"a take of {len(shapes[1])} axes of places")
     first, axis = shapes[0], range(len(shapes[0]))[static["axis"]]
     return (*first[:axis], shapes[1][0], *first[axis + 1 :])
 
@@ -360,7 +362,10 @@ OPERATIONS: dict[str, Operation] = {
     "concat": _joining("concat", _joined),
     "stack": _joining("stack", _stacked),
     "take": Operation(lambda xp, args, static: xp.take(*args, **static), _taken, chooses=True),
-    # what passes make of the others, where a library does several of them in one call
+}
+"""What each operation is, by its name in the standard."""
+
+MADE: dict[str, Operation] = {
     "ones": Operation(_given, _first),
     "copy": Operation(lambda xp, args, _: xp.asarray(args[0], copy=True), _first, elementwise=True),
     "two_values": Operation(
@@ -376,4 +381,4 @@ OPERATIONS: dict[str, Operation] = {
     "subtract_quotient": _elementwise(lambda a, b, c, factor: a - factor * (b / c)),
     "add_matmul": Operation(lambda xp, args, _: args[0] + args[1] @ args[2], _first, over=1),
 }
-"""What each operation is, by its name in the standard."""
+"""What passes make of the others, where a library does several of them in one call."""

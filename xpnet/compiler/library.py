@@ -32,6 +32,10 @@ class Library(ABC):
     def layout(self, array: Array) -> Layout:
         """How the elements of an array lie, as seen from the first of them."""
 
+    def given(self, array: Array) -> Array:
+        """An array that a step reads, or a copy if strides in elements do not say how it lies."""
+        return array
+
     @abstractmethod
     def itemsize(self, dtype: Any) -> int:
         """How many bytes an element has."""

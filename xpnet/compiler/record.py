@@ -132,6 +132,17 @@ def _operator(name: str, reflected: bool = False) -> Callable[..., Any]:
     return method
 
 
+def _bitwise(name: str, make: Callable[..., Any], **kind: Any) -> Callable[..., Any]:
+    """An operator that is of truth values, or of the bits of integers."""
+    logical, bits = make(f"logical_{name}", **kind), make(f"bitwise_{name}", **kind)
+
+    def method(self: Traced, *other: Any) -> Any:
+        truths = self.tape.xp.isdtype(self.dtype, "bool")
+        return (logical if truths else bits)(self, *other)
+
+    return method
+
+
 def _augmented(name: str) -> Callable[[Traced, Any], Traced]:
     def method(self: Traced, other: Any) -> Traced:
         if self.node.op == "broadcast_to":
@@ -209,7 +220,8 @@ class Traced:
         return self.node.shape[0]
 
     def __invert__(self) -> Traced:
-        return self.tape.apply("logical_not", (self,))
+        truths = self.tape.xp.isdtype(self.dtype, "bool")
+        return self.tape.apply("logical_not" if truths else "bitwise_invert", (self,))
 
     def __pow__(self, other: Any) -> Traced:
         return _power(self, other)
@@ -248,16 +260,19 @@ _SPECIAL = {
     "subtract": "sub",
     "multiply": "mul",
     "divide": "truediv",
-    "logical_and": "and",
-    "logical_or": "or",
-    "logical_xor": "xor",
     "remainder": "mod",
     "floor_divide": "floordiv",
+    "bitwise_left_shift": "lshift",
+    "bitwise_right_shift": "rshift",
 }
 for _name, _short in _SPECIAL.items():
     setattr(Traced, f"__{_short}__", _operator(_name))
     setattr(Traced, f"__r{_short}__", _operator(_name, reflected=True))
     setattr(Traced, f"__i{_short}__", _augmented(_name))
+for _name in ("and", "or", "xor"):
+    setattr(Traced, f"__{_name}__", _bitwise(_name, _operator))
+    setattr(Traced, f"__r{_name}__", _bitwise(_name, _operator, reflected=True))
+    setattr(Traced, f"__i{_name}__", _bitwise(_name, _augmented))
 for _name, _short in {
     "negative": "neg",
     "greater": "gt",

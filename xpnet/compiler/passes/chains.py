@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from xpnet.compiler.ir import Node
-from xpnet.compiler.layout import Ref
+from xpnet.compiler.layout import Buffer, Layout, Ref
 from xpnet.compiler.library import Library
 from xpnet.compiler.passes.lifetimes import END, Lifetimes
 
@@ -115,3 +115,25 @@ def _in_blocks(chain: Chain, library: Library, block_bytes: int) -> Chain:
     itemsize = max(library.itemsize(node.dtype) for node in chain.nodes)
     chain.step = max(1, block_bytes // itemsize // row)
     return chain
+
+
+def blocks_within(chain: Chain, inner: set[Node], lives: Lifetimes) -> dict[Node, Ref]:
+    """Places of one block each for what lives inside a chain alone, one after another in each."""
+    shape = (chain.step, *(() if chain.flat else chain.shape[1:]))
+    layout = Layout.in_order(shape)
+    places: dict[Node, Ref] = {}
+    spare: list[Ref] = []
+    for node in chain.nodes:
+        now = lives.position[node]
+        here = [arg for arg in dict.fromkeys(node.nodes) if arg in places]
+        gone = [arg for arg in here if lives.last_use[arg] == now]
+        if node in inner:
+            # That of an operand first, which is in the nearest cache.
+            free = [places[arg] for arg in gone] + spare
+            fitting = [ref for ref in free if ref.dtype == node.dtype]
+            new = Ref(Buffer(layout.size, node.dtype, "t"), layout)
+            places[node] = fitting[0] if fitting else new
+            spare = [ref for ref in free if ref != places[node]]
+        else:
+            spare += [places[arg] for arg in gone]
+    return places

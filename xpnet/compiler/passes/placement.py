@@ -10,8 +10,9 @@ from typing import Any
 from xpnet.compiler.ir import Node, Recording, Shape, Untraceable
 from xpnet.compiler.layout import Buffer, Layout, Ref, viewed
 from xpnet.compiler.library import Array, Library
-from xpnet.compiler.passes.chains import Chain, Unit
+from xpnet.compiler.passes.chains import Chain, Unit, blocks_within
 from xpnet.compiler.passes.lifetimes import Lifetimes, homes
+from xpnet.compiler.passes.pieces import pieces
 from xpnet.compiler.passes.rewriting import readers
 
 
@@ -44,8 +45,7 @@ class Placement:
         self.recording, self.lives, self.library = recording, lives, library
         self._readers = readers(recording)
         self._refs: dict[Node, Ref] = {}
-        self._owned: dict[Node, Ref] = {}
-        self._pool: dict[tuple[int, str], list[Buffer]] = defaultdict(list)
+        self._memory = _Memory(lives)
         self._constants: dict[tuple[Any, ...], Ref] = {}
         self.carry: dict[str, Ref] = {}
         self.counters: list[str] = []
@@ -57,7 +57,11 @@ class Placement:
             buffer = Buffer(layout.size, node.dtype, name, given.get(name))
             self.carry[name] = self._refs[node] = Ref(buffer, layout)
         self._homes = {node: self.carry[name] for node, name in homes(recording, lives).items()}
-        self._pieces = self._find_pieces()
+        self._pieces = {
+            piece: place
+            for piece, place in pieces(lives).items()
+            if piece not in self._homes and not self.is_variable(piece)
+        }
         self.units = [placed for unit in units for placed in self._place(unit)]
 
     def is_variable(self, node: Node) -> bool:
@@ -82,12 +86,12 @@ class Placement:
         if node.op == "ones":
             return self.constant(node.shape, 1, node.dtype)
         if self.is_variable(node):
-            return self._new(node.shape, node.dtype, "number")
+            return new(node.shape, node.dtype, "number")
         if node.value is None or node is self.recording.rows:
             raise Untraceable(f"{node.op} is read where no array is")
-        layout = self.library.layout(node.value)
-        of = "x" if node.op == "input" else "c"
-        return Ref(Buffer(layout.size, node.dtype, of, node.value), layout)
+        array, of = self.library.given(node.value), "x" if node.op == "input" else "c"
+        layout = self.library.layout(array)
+        return Ref(Buffer(layout.size, node.dtype, of, array), layout)
 
     def constant(self, shape: Shape, value: Any, dtype: Any) -> Ref:
         """An array of one number, which stays."""
@@ -98,36 +102,6 @@ class Placement:
             self._constants[key] = Ref(Buffer(layout.size, dtype, of, fill=value), layout)
         return self._constants[key]
 
-    def _new(self, shape: Shape, dtype: Any, of: str = "a") -> Ref:
-        layout = Layout.in_order(shape)
-        return Ref(Buffer(layout.size, dtype, of), layout)
-
-    # ---- pieces
-
-    def _find_pieces(self) -> dict[Node, tuple[Node, Layout]]:
-        """What can be computed where it will lie in a concatenation, and how it lies in that."""
-        found = {}
-        for node in self.lives.order:
-            if node.op != "concat":
-                continue
-            for arg, target in zip(node.nodes, self.targets(node), strict=True):
-                root = arg.args[0] if arg.op == "reshape" else arg
-                alone = self.lives.uses[arg] == 1 and self.lives.uses[root] == 1
-                there = root.op in ("const", "input", "ones", "concat") or root in self._homes
-                if not alone or there or root.operation.view or self.is_variable(root):
-                    continue
-                layout = target.reshape(root.shape)
-                if layout is not None and root.dtype == node.dtype:
-                    found[root] = node, layout
-        return found
-
-    def targets(self, node: Node) -> list[Layout]:
-        """How the pieces of a concatenation lie in it, as it lies by itself."""
-        axis, whole = range(node.ndim)[node.static["axis"]], Layout.in_order(node.shape)
-        edges = [0, *itertools.accumulate(arg.shape[axis] for arg in node.nodes)]
-        before = (slice(None),) * axis
-        return [whole.index((*before, slice(a, b))) for a, b in itertools.pairwise(edges)]
-
     def is_piece_of(self, arg: Node, whole: Node) -> bool:
         """Whether an operand of a concatenation lies in it already."""
         return arg.root in self._pieces and self._pieces[arg.root][0] is whole
@@ -136,19 +110,18 @@ class Placement:
 
     def _place(self, unit: Unit) -> list[Unit]:
         if isinstance(unit, Chain):
-            before = dict(self._refs), dict(self._owned), {k: [*v] for k, v in self._pool.items()}
+            before = dict(self._refs), self._memory.copy()
             if self._place_chain(unit):
-                self._release(self.lives.position[unit.nodes[-1]])
+                self._memory.release(self.lives.position[unit.nodes[-1]])
                 return [unit]
-            self._refs, self._owned = before[:2]
-            self._pool = defaultdict(list, before[2])
+            self._refs, self._memory = before
             return [placed for node in unit.nodes for placed in self._place(node)]
         if not self.is_variable(unit):
             for arg in unit.nodes:
                 if not self.is_variable(arg) and arg is not self.recording.rows:
                     self.ref(arg)
             self._allocate(unit)
-        self._release(self.lives.position[unit])
+        self._memory.release(self.lives.position[unit])
         return [unit]
 
     def _allocate(self, node: Node) -> Ref:
@@ -161,66 +134,69 @@ class Placement:
             whole, layout = self._pieces[node]
             ref = within(self._allocate(whole), layout)
         else:
-            ref = self._inherit(node)
+            ref = self._memory.of(node)
         self._refs[node] = ref
         return ref
-
-    def _inherit(self, node: Node) -> Ref:
-        """The place of an operand that dies here, or one that is free, or a new one."""
-        for arg in node.replaceable:
-            fits = arg in self._owned and (arg.shape, arg.dtype) == (node.shape, node.dtype)
-            if fits and self.lives.dies_in(arg, node):
-                self._owned[node] = self._owned.pop(arg)
-                return self._owned[node]
-        ref = self._new(node.shape, node.dtype)
-        free = self._pool[ref.layout.size, str(node.dtype)]
-        self._owned[node] = Ref(free.pop(), ref.layout) if free else ref
-        return self._owned[node]
-
-    def _release(self, now: int) -> None:
-        """Let others have the places of what nothing reads any more."""
-        for node in [n for n in self._owned if self.lives.last_use.get(n, -1) <= now]:
-            ref = self._owned.pop(node)
-            self._pool[ref.layout.size, str(node.dtype)].append(ref.buffer)
 
     # ---- chains
 
     def _place_chain(self, chain: Chain) -> bool:
         """Place the arrays of a chain; return whether it can run in blocks."""
         inner = chain.inner(self.lives, self._readers) - self._homes.keys() - self._pieces.keys()
-        places: dict[Node, Ref] = {}
-        spare: list[Ref] = []
+        chain.within.update(blocks_within(chain, inner, self.lives))
         reads: list[Ref] = []
         writes: list[Ref] = []
         for node in chain.nodes:
-            for arg in node.nodes:
-                if arg not in places and not self.is_variable(arg):
-                    reads.append(self.ref(arg))
-            now = self.lives.position[node]
-            here = [arg for arg in dict.fromkeys(node.nodes) if arg in places]
-            gone = [arg for arg in here if self.lives.last_use[arg] == now]
-            if node in inner:
-                heirs = [arg for arg in gone if arg.dtype == node.dtype][:1]
-                fitting = [ref for ref in spare if ref.dtype == node.dtype]
-                if heirs:
-                    places[node] = places[heirs[0]]
-                    gone.remove(heirs[0])
-                elif fitting:
-                    places[node] = fitting[0]
-                    spare.remove(fitting[0])
-                else:
-                    rest = () if chain.flat else chain.shape[1:]
-                    places[node] = self._new((chain.step, *rest), node.dtype, "t")
-            else:
+            given = [a for a in node.nodes if a not in inner and not self.is_variable(a)]
+            reads += map(self.ref, given)
+            if node not in inner:
                 writes.append(self._allocate(node))
-            spare += [places[arg] for arg in gone]
-        chain.within.update(places)
         taken = [ref for ref in (*reads, *writes) if chain.in_blocks(ref)]
         if chain.flat and any(ref.layout.reshape((-1,)) is None for ref in taken):
             return False
         # No block may overwrite what a later one reads.
         pairs = itertools.product(writes, (*reads, *writes))
         return not any(a != b and a.overlaps(b) for a, b in pairs)
+
+
+class _Memory:
+    """Buffers for what is computed: which are in use, and which are free again."""
+
+    def __init__(self, lives: Lifetimes) -> None:
+        self._lives = lives
+        self._owned: dict[Node, Ref] = {}
+        self._free: dict[tuple[int, str], list[Buffer]] = defaultdict(list)
+
+    def copy(self) -> _Memory:
+        """The same at this moment."""
+        other = _Memory(self._lives)
+        other._owned = dict(self._owned)
+        other._free.update({kind: [*free] for kind, free in self._free.items()})
+        return other
+
+    def of(self, node: Node) -> Ref:
+        """The place of an operand that dies here, or one that is free, or a new one."""
+        for arg in node.replaceable:
+            fits = arg in self._owned and (arg.shape, arg.dtype) == (node.shape, node.dtype)
+            if fits and self._lives.dies_in(arg, node):
+                self._owned[node] = self._owned.pop(arg)
+                return self._owned[node]
+        ref = new(node.shape, node.dtype)
+        free = self._free[ref.layout.size, str(node.dtype)]
+        self._owned[node] = Ref(free.pop(), ref.layout) if free else ref
+        return self._owned[node]
+
+    def release(self, now: int) -> None:
+        """Let others have the places of what nothing reads any more."""
+        for node in [n for n in self._owned if self._lives.last_use.get(n, -1) <= now]:
+            ref = self._owned.pop(node)
+            self._free[ref.layout.size, str(node.dtype)].append(ref.buffer)
+
+
+def new(shape: Shape, dtype: Any, of: str = "a") -> Ref:
+    """An array in a buffer of its own."""
+    layout = Layout.in_order(shape)
+    return Ref(Buffer(layout.size, dtype, of), layout)
 
 
 def within(whole: Ref, layout: Layout) -> Ref:

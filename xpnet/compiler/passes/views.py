@@ -33,7 +33,7 @@ class Layouts:
         if node.operation.view:
             return viewed(self.of(node.args[0]), node.op, node.static)
         if node.value is not None and node not in self._own:
-            return self._library.layout(node.value)
+            return self._library.layout(self._library.given(node.value))
         return Layout.in_order(node.shape)
 
 

@@ -17,6 +17,7 @@ from xpnet.compiler.host import literal
 from xpnet.compiler.ir import Node, Untraceable
 from xpnet.compiler.layout import Ref
 from xpnet.compiler.passes.chains import Chain
+from xpnet.compiler.passes.pieces import targets
 from xpnet.compiler.passes.placement import Placement, within
 from xpnet.compiler.writers.names import Blocks, Names
 
@@ -64,12 +65,12 @@ class Writer(ABC):
             if isinstance(unit, Chain):
                 _write_chain(self, unit)
             elif unit.host:
-                self._host(unit)
+                _write_host(self, unit)
             elif self.plan.is_variable(unit):
                 self.variable(unit, self.scalar(unit))
             else:
                 self.text.lines += self.call(unit)
-        self._ends()
+        _write_ends(self)
         self.text.names = self.names.known
         return self.text
 
@@ -166,27 +167,6 @@ class Writer(ABC):
 
     # ---- numbers
 
-    def _host(self, node: Node) -> None:
-        """Write arithmetic on counters, as Python does it."""
-        args = [self.number(arg) for arg in node.args]
-        is_whole, is_floating = self.library.is_whole, self.library.is_floating
-        if any(isinstance(arg, float) and abs(arg) >= 1 << 53 for arg in node.args) and any(
-            is_whole(arg.dtype) for arg in node.nodes
-        ):
-            raise Untraceable("a number beyond those that floats tell apart, among integers")
-        operation = node.operation
-        whole = operation.whole and all(
-            is_whole(arg.dtype) if isinstance(arg, Node) else type(arg) is int for arg in node.args
-        )
-        if not whole and not is_floating(node.dtype) and not operation.compares:
-            raise Untraceable(f"{node.op} to {node.dtype}, which Python's numbers do not know")
-        if operation.infix or node.op == "negative":
-            self.variable(node, self.infix(node, args))
-        else:
-            host = operation.host
-            name = "float" if host is float else self.names.function(host, f"python_{node.op}")
-            self.variable(node, f"{name}({', '.join(args)})")
-
     def variable(self, node: Node, text: str) -> None:
         """Write ``variable = text`` and remember the variable."""
         self.variables[node] = f"s{len(self.variables)}"
@@ -214,36 +194,11 @@ class Writer(ABC):
         """A block full of a number, for an operation that is faster so."""
         return None
 
-    # ---- the end of a step
-
-    def _ends(self) -> None:
-        for name, node in self.recording.metrics.items():
-            self.text.lines.append(self.metric(name, node))
-        copies, counters = [], []
-        for name, node in self.recording.results.items():
-            before = self.recording.carry[name]
-            if before.host:
-                text = self.number(node)
-                if not node.host and node not in self.variables:
-                    text += ".item()"  # no buffer, which the next step would overwrite
-                counters.append((self.text.counters[name], text))
-                continue
-            ref, place = self.ref(node), self.plan.carry[name]
-            if ref == place:
-                continue
-            if any(ref.overlaps(other) for other in self.plan.carry.values()):
-                raise Untraceable("carries that change places")
-            copies.append(self.copy(self.name(place), self.name(ref)))
-        self.text.lines += copies
-        if counters:
-            left, right = zip(*counters, strict=True)
-            self.text.lines.append(f"{', '.join(left)} = {', '.join(right)}")
-
 
 def concatenate(w: Writer, node: Node) -> list[str]:
     """The copies that a concatenation needs: of those pieces that do not lie there already."""
     whole, lines = w.plan.ref(node), []
-    for arg, layout in zip(node.nodes, w.plan.targets(node), strict=True):
+    for arg, layout in zip(node.nodes, targets(node), strict=True):
         if not w.plan.is_piece_of(arg, node):
             lines.append(w.copy(w.name(within(whole, layout)), w.array(arg)))
     return lines
@@ -254,33 +209,79 @@ def lone(ref: Ref) -> Ref:
     return Ref(ref.buffer, ref.layout.reshape(()) or ref.layout) if ref.layout.size == 1 else ref
 
 
-def _write_chain(writer: Writer, chain: Chain) -> None:
+def _write_chain(w: Writer, chain: Chain) -> None:
     """Write a loop over blocks."""
     columns: dict[str, tuple[Ref, bool]] = {}
 
     def column(ref: Ref, is_block: bool) -> str:
         if not is_block and not chain.in_blocks(ref):
-            return writer.name(lone(ref) if chain.flat else ref)
-        name = f"b{writer.name(ref)}"
+            return w.name(lone(ref) if chain.flat else ref)
+        name = f"b{w.name(ref)}"
         columns[name] = ref, is_block
         return name
 
     def operand(arg: Any, node: Node, dtype: Any) -> str:
         if isinstance(arg, Node) and arg in chain.within:
             return column(chain.within[arg], True)
-        ref = writer.operand_ref(arg, dtype)
+        ref = w.operand_ref(arg, dtype)
         if ref is None:
-            return writer.variables[arg]
-        wide = writer.wide(node, arg, ref, chain)
+            return w.variables[arg]
+        wide = w.wide(node, arg, ref, chain)
         return column(wide or ref, wide is not None)
 
     calls = []
     for node in chain.nodes:
-        dtype = writer.operand_dtype(node)
+        dtype = w.operand_dtype(node)
         args = [operand(arg, node, dtype) for arg in node.args]
         inner = node in chain.within
-        out = column(chain.within[node] if inner else writer.plan.ref(node), inner)
-        calls.append(writer.elementwise(node, args, out))
-    blocks = writer.names.new("blocks", Blocks(chain, list(columns.values())))
-    writer.text.lines.append(f"for {', '.join(columns)}, in {blocks}:")
-    writer.text.lines += [f"    {call}" for call in calls]
+        out = column(chain.within[node] if inner else w.plan.ref(node), inner)
+        calls.append(w.elementwise(node, args, out))
+    blocks = w.names.new("blocks", Blocks(chain, list(columns.values())))
+    w.text.lines.append(f"for {', '.join(columns)}, in {blocks}:")
+    w.text.lines += [f"    {call}" for call in calls]
+
+
+def _write_host(w: Writer, node: Node) -> None:
+    """Write arithmetic on counters, as Python does it."""
+    args = [w.number(arg) for arg in node.args]
+    is_whole, is_floating = w.library.is_whole, w.library.is_floating
+    if any(isinstance(arg, float) and abs(arg) >= 1 << 53 for arg in node.args) and any(
+        is_whole(arg.dtype) for arg in node.nodes
+    ):
+        raise Untraceable("a number beyond those that floats tell apart, among integers")
+    operation = node.operation
+    whole = operation.whole and all(
+        is_whole(arg.dtype) if isinstance(arg, Node) else type(arg) is int for arg in node.args
+    )
+    if not whole and not is_floating(node.dtype) and not operation.compares:
+        raise Untraceable(f"{node.op} to {node.dtype}, which Python's numbers do not know")
+    if operation.infix or node.op == "negative":
+        w.variable(node, w.infix(node, args))
+    else:
+        host = operation.host
+        name = "float" if host is float else w.names.function(host, f"python_{node.op}")
+        w.variable(node, f"{name}({', '.join(args)})")
+
+
+def _write_ends(w: Writer) -> None:
+    for name, node in w.recording.metrics.items():
+        w.text.lines.append(w.metric(name, node))
+    copies, counters = [], []
+    for name, node in w.recording.results.items():
+        before = w.recording.carry[name]
+        if before.host:
+            text = w.number(node)
+            if not node.host and node not in w.variables:
+                text += ".item()"  # no buffer, which the next step would overwrite
+            counters.append((w.text.counters[name], text))
+            continue
+        ref, place = w.ref(node), w.plan.carry[name]
+        if ref == place:
+            continue
+        if any(ref.overlaps(other) for other in w.plan.carry.values()):
+            raise Untraceable("carries that change places")
+        copies.append(w.copy(w.name(place), w.name(ref)))
+    w.text.lines += copies
+    if counters:
+        left, right = zip(*counters, strict=True)
+        w.text.lines.append(f"{', '.join(left)} = {', '.join(right)}")

@@ -78,8 +78,12 @@ class NumPy(Library):
     def view(self, array: np.ndarray, layout: Layout) -> np.ndarray:
         return np.asarray(_Address(np.asarray(array), layout))
 
-    def layout(self, array: np.ndarray) -> Layout:
+    def given(self, array: np.ndarray) -> np.ndarray:
         array = np.asarray(array)
+        apart = any(stride % array.itemsize for stride in array.strides)  # a field of records
+        return array.copy() if apart else array
+
+    def layout(self, array: np.ndarray) -> Layout:
         return Layout(array.shape, tuple(stride // array.itemsize for stride in array.strides))
 
     def itemsize(self, dtype: Any) -> int:
