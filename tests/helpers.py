@@ -26,10 +26,30 @@ LAYERS: dict[str, xn.Layer] = {
     "Softmax": xn.Softmax(),
     "LayerNorm": xn.LayerNorm(4),
     "RMSNorm": xn.RMSNorm(4),
+    "PReLU": xn.PReLU(4),
+    "PReLU, shared": xn.PReLU(init=-0.5),
+    "Flatten": xn.Flatten(2, 2),
+    "Embedding": xn.Embedding(5, 2, in_features=4),
+    "Residual": xn.Residual(xn.Linear(4, 3), xn.Tanh(), xn.Linear(3, 4)),
+    "Residual, nested": xn.Residual(xn.LayerNorm(4), xn.Residual(xn.Linear(4, 4)), xn.GELU()),
 }
 """Every layer of xpnet, taking 4 features: what is asked of layers is asked of these."""
 
 EPS = {"float32": 2.0**-23, "float64": 2.0**-52}
+
+
+def between(layer, outputs):
+    """A network of 4 features with a layer in it, behind a `Linear` unless it must be the first."""
+    after = xn.Linear(layer.out_features or 4, outputs)
+    return xn.Sequential(*[] if layer.first else [xn.Linear(4, 4)], layer, after)
+
+
+def samples_for(net, rng, shape):
+    """Random samples on the host: ids, where the network begins with an `Embedding`."""
+    leaf = net.leaves[0]
+    if isinstance(leaf, xn.Embedding):
+        return rng.integers(0, leaf.num_embeddings, shape).astype("float64")
+    return rng.normal(size=shape)
 
 
 def arr(backend, values, dtype="float64"):

@@ -264,3 +264,138 @@ def test_a_leaky_relu_leaves_what_is_positive_as_it_is_for_every_slope(backend, 
         leak = np.asarray(slope, dtype)
         assert_equal(backend, y, np.asarray([[1, 3, -leak]], dtype), dtype=dtype)
         assert_equal(backend, dx, np.asarray([[1, 1, leak]], dtype), dtype=dtype)
+
+
+# ---- layers with layers within, or that come first
+
+
+def test_a_prelu_gives_its_weights_the_slopes_below_zero(backend):
+    # By hand: y = x or w x; dw = Σ dy min(x, 0), of the features apart or together.
+    x, dy = arr(backend, [[1.0, -2.0], [-3.0, -4.0]]), arr(backend, [[1.0, 2.0], [3.0, 4.0]])
+    for layer, weight, y, dx, dw in (
+        (xn.PReLU(2), [[0.5, 2.0]], [[1, -4], [-1.5, -8]], [[1, 4], [1.5, 8]], [[-9, -20]]),
+        (xn.PReLU(), [[0.5]], [[1, -1], [-1.5, -2]], [[1, 1], [1.5, 2]], [[-29]]),
+    ):
+        with backend.context():
+            value, backprop = layer.forward(backend.xp, (arr(backend, weight),), x)
+            found, (grad,) = backprop(dy)
+        assert_equal(backend, value, np.array(y, "float64"))
+        assert_equal(backend, found, np.array(dx, "float64"))
+        assert_equal(backend, grad, np.array(dw, "float64"))
+    theta = xn.Sequential(xn.PReLU(2, init=0.1)).init(0, like=x, members=2)
+    assert_equal(backend, theta, [[0.1, 0.1], [0.1, 0.1]])
+
+
+def test_a_residual_adds_what_its_layers_get(backend):
+    inner = xn.Sequential(xn.Linear(4, 3), xn.Tanh(), xn.Linear(3, 4))
+    plain, around = xn.Sequential(inner), xn.Sequential(xn.Residual(*inner))
+    x = arr(backend, POINTS / 100)
+    theta = plain.init(0, like=x, members=2)
+    assert around.parameters().keys() == plain.parameters().keys()
+    y = backend.to_host(plain(theta, x)) + POINTS / 100
+    assert_close(backend, around(theta, x), y, atol=rounding(1, y))
+    model = xn.Model(around, theta)
+    assert tuple(model[0][2].W.shape) == (2, 4, 3)
+    assert repr(around[0]).startswith("Residual(<Linear W: (3, 4)")
+    assert around != plain
+    assert around[0] != inner
+    assert xn.Residual(xn.Sigmoid()).is_samplewise
+    assert not xn.Residual(xn.Sigmoid()).gives_probabilities
+
+
+def test_layers_within_a_residual_must_fit():
+    with pytest.raises(ValueError, match="give as many features as it wants, for their sum: 4, no"):
+        xn.Residual(xn.Linear(4, 3))
+    with pytest.raises(ValueError, match=r"Embedding\(.* must be before Residual, not within it"):
+        xn.Residual(xn.Embedding(3, 1, in_features=2))
+    with pytest.raises(ValueError, match="wants 3 features, but the layers before it give 4"):
+        xn.Sequential(xn.Residual(xn.Linear(4, 4)), xn.Linear(3, 1))
+
+
+class Wrong(xn.Layer):
+    """A layer of somebody's own whose ``apply`` is another function than its ``forward``."""
+
+    def forward(self, xp, params, x):
+        return x * 2, lambda dy, need_dx=True: (dy * 2, ())
+
+    def apply(self, xp, params, x):
+        return x * 3
+
+
+def test_a_layer_of_ones_own_is_looked_at_within_a_residual_too():
+    x, y = np.ones((4, 2)), np.ones((4, 1))
+    net = xn.Sequential(xn.Linear(2, 2), xn.Residual(Wrong()), xn.Linear(2, 1))
+    with pytest.raises(ValueError, match=r"layer 1, Residual\(.*apply must return what forward"):
+        xn.fit(net, x, y, loss=xn.MSE(), optimizer=xn.SGD(lr=0.1), epochs=1, seed=0)
+
+
+@pytest.mark.parametrize("members", [None, 3])
+def test_samples_of_several_axes_are_taken_where_a_network_begins_with_flatten(backend, members):
+    rng = np.random.default_rng(0)
+    net = xn.Sequential(xn.Flatten(2, 3), xn.Linear(6, 2))
+    for lead in [(5,)] + [(3, 5)] * (members is not None):
+        pictures = rng.normal(size=(*lead, 2, 3))
+        x, flat = arr(backend, pictures), arr(backend, pictures.reshape(*lead, 6))
+        y = arr(backend, rng.normal(size=(5, 2)))
+        theta = net.init(0, like=x, members=members)
+        assert_equal(backend, net(theta, x), backend.to_host(net(theta, flat)))
+        ours = net.value_and_grad(theta, x, y, xn.MSE(), input_grad=True)
+        theirs = net.value_and_grad(theta, flat, y, xn.MSE(), input_grad=True)
+        for a, b in zip(ours[:2], theirs[:2], strict=True):
+            assert_equal(backend, a, backend.to_host(b))
+        shape = (*(() if members is None else (3,)), 5, 2, 3)
+        assert_equal(backend, ours[2], backend.to_host(theirs[2]).reshape(shape))
+        with_pictures, without = (
+            xn.fit(net, data, y, loss=xn.MSE(), optimizer=xn.SGD(lr=0.1), epochs=2, theta=theta)
+            for data in (x, flat)
+        )
+        assert_equal(backend, with_pictures.theta, backend.to_host(without.theta))
+        assert_equal(backend, with_pictures.predict(x), backend.to_host(without.predict(flat)))
+
+
+def test_what_a_flatten_cannot_take_is_told():
+    net = xn.Sequential(xn.Flatten(2, 3), xn.Linear(6, 2))
+    theta = net.init(0, like=np.zeros(1))
+    with pytest.raises(ValueError, match=r"\(samples, 6\) or \(samples, 2, 3\), .*not \(5, 3, 2\)"):
+        net(theta, np.ones((5, 3, 2)))
+    with pytest.raises(ValueError, match=r"x must have the shape \(5, 6\) for a network alone"):
+        net(theta, np.ones((3, 5, 2, 3)))
+    with pytest.raises(ValueError, match=r"layer 1, Flatten\(2, 3\) must be the first layer"):
+        xn.Sequential(xn.Linear(6, 6), xn.Flatten(2, 3))
+    with pytest.raises(TypeError, match=r"each size, as in Flatten\(28, 28\), must be a whole num"):
+        xn.Flatten((2, 3))
+    with pytest.raises(TypeError, match="Flatten needs the sizes of a sample"):
+        xn.Flatten()
+
+
+def test_an_embedding_gives_rows_and_their_gradients(backend):
+    # By hand: samples (2, 0) and (2, 2); the gradient of a row is the sum over where it was taken.
+    layer = xn.Embedding(3, 2, in_features=2)
+    weight = arr(backend, [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    x, dy = arr(backend, [[2.0, 0.0], [2.0, 2.0]]), arr(backend, [[1.0, 2, 3, 4], [5, 6, 7, 8]])
+    with backend.context():
+        y, backprop = layer.forward(backend.xp, (weight,), x)
+        dx, (grad,) = backprop(dy)
+    assert_equal(backend, y, [[5.0, 6, 1, 2], [5, 6, 5, 6]])
+    assert_equal(backend, grad, [[3.0, 4], [0, 0], [13, 16]])
+    assert_equal(backend, dx, np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("wrong", [3.0, -1.0, 0.5])
+def test_ids_that_there_are_not_are_an_error_before_anything_is_trained(backend, wrong):
+    net = xn.Sequential(xn.Flatten(2, 1), xn.Embedding(3, 2, in_features=2), xn.Linear(4, 1))
+    x, y = arr(backend, [[0.0, 2.0], [1.0, wrong]]), arr(backend, np.ones((2, 1)))
+    theta = net.init(0, like=x)
+    words = rf"x must hold ids for Embedding\(.*, whole numbers from 0 to 2, not {wrong:g}\."
+    with pytest.raises(ValueError, match=words):
+        xn.fit(net, x, y, loss=xn.MSE(), optimizer=xn.SGD(lr=0.1), epochs=1, theta=theta)
+    with pytest.raises(ValueError, match=words):
+        net.value_and_grad(theta, x, y, xn.MSE(), check=True)
+    if backend.on_host:
+        with pytest.raises(ValueError, match=words):
+            net(theta, x)
+
+
+def test_an_embedding_behind_a_layer_that_computes_is_told():
+    with pytest.raises(ValueError, match=r"layer 1, Embedding\(.* must be the first layer, or beh"):
+        xn.Sequential(xn.Linear(2, 2), xn.Embedding(3, 2, in_features=2))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import xpnet as xn
-from tests.helpers import LAYERS
+from tests.helpers import LAYERS, between, samples_for
 from xpnet.backends.base import run_plainly
 from xpnet.backends.numpy import threads as numpy_threads
 from xpnet.training.step import TrainingStep, carry_of, state_in
@@ -141,9 +141,10 @@ def test_every_loss_and_activation_runs_as_in_the_plain_loop(
 def test_every_layer_runs_as_in_the_plain_loop(
     recording: Any, name: str, batches: bool, members: int | None
 ) -> None:
-    backend, layer, rng = recording, LAYERS[name], np.random.default_rng(7)
-    net = xn.Sequential(xn.Linear(4, 4), layer, xn.Linear(layer.out_features or 4, 1))
-    x, y = (backend.asarray(rng.normal(size=(12, n)), "float64") for n in (4, 1))
+    backend, rng = recording, np.random.default_rng(7)
+    net = between(LAYERS[name], 1)
+    x = backend.asarray(samples_for(net, rng, (12, 4)), "float64")
+    y = backend.asarray(rng.normal(size=(12, 1)), "float64")
     theta = net.init(3, like=x, members=members)
     orders = backend.asarray(rng.integers(0, 12, (6, 5)), "int64") if batches else None
     step = TrainingStep(backend.xp, net, xn.MSE(), xn.Momentum(lr=1e-2))

@@ -22,12 +22,15 @@ from xpnet.layers import (
     ELU,
     GELU,
     SELU,
+    Embedding,
+    Flatten,
     HardTanh,
     Identity,
     Layer,
     LayerNorm,
     LeakyReLU,
     Linear,
+    PReLU,
     ReLU,
     RMSNorm,
     Sigmoid,
@@ -36,6 +39,7 @@ from xpnet.layers import (
     Softplus,
     Tanh,
 )
+from xpnet.layers.residual import Residual
 from xpnet.losses import BCE, MSE, BCEWithLogits, CrossEntropy, Huber, Loss
 from xpnet.model import Model
 from xpnet.network import Sequential
@@ -70,7 +74,9 @@ __all__ = [
     "Callback",
     "Constant",
     "CrossEntropy",
+    "Embedding",
     "Explanation",
+    "Flatten",
     "HardTanh",
     "HeNormal",
     "History",
@@ -87,9 +93,11 @@ __all__ = [
     "Model",
     "Momentum",
     "Optimizer",
+    "PReLU",
     "RMSNorm",
     "RMSprop",
     "ReLU",
+    "Residual",
     "Run",
     "Sequential",
     "SiLU",

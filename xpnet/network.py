@@ -15,7 +15,8 @@ from xpnet.backends.base import Size
 from xpnet.initializers import RNG, generator
 from xpnet.layers.base import Array, Backprop, Layer, Params
 from xpnet.layers.checked import Checked, check_parameters, is_own, named, note, try_out
-from xpnet.losses import Loss, Share, evaluate, prepare, without
+from xpnet.layers.flatten import Flatten
+from xpnet.losses import Loss, Share, evaluate, looks, prepare, without
 
 FLOATS = ("float32", "float64")
 
@@ -58,8 +59,13 @@ class Sequential(Layer):
         self.leaves = tuple(self._flatten())
         """The layers that compute, those of networks within it among them, in their order."""
         names = [f"layer {path}, {named(leaf)}" for path, leaf in self._walk("")]
-        for name, leaf in zip(names, self.leaves, strict=True):
+        for i, (name, leaf) in enumerate(zip(names, self.leaves, strict=True)):
             check_parameters(name, leaf)
+            if leaf.first and i > isinstance(self.leaves[0], Flatten):
+                raise ValueError(
+                    f"{name} must be the first layer, or behind Flatten: it reads the samples as "
+                    "they are given."
+                )
         # What is not xpnet's own is looked at whenever it answers.
         self._runs = tuple(
             leaf if is_own(leaf) else Checked(leaf, name)
@@ -114,13 +120,14 @@ class Sequential(Layer):
         return self.leaves[-1].gives_probabilities
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequential) and self.layers == other.layers
+        alike = type(other) is type(self)
+        return isinstance(other, Sequential) and alike and self.layers == other.layers
 
     def __hash__(self) -> int:
         return hash(self.layers)
 
     def __repr__(self) -> str:
-        return f"Sequential({', '.join(map(repr, self.layers))})"
+        return f"{type(self).__name__}({', '.join(map(repr, self.layers))})"
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -322,7 +329,9 @@ class Sequential(Layer):
             TypeError, ValueError: if shapes, dtypes, libraries or devices do not fit.
         """
         backend = self.check(theta, x)
+        x = self.flat(backend.xp, x)
         with self._context(backend, theta, x):
+            self.check_input(backend, x, looks(backend, None))
             return self.apply(backend.xp, self.views(backend.xp, theta), x)
 
     # ---- the gradient
@@ -346,10 +355,10 @@ class Sequential(Layer):
             loss: a loss such as ``BCEWithLogits()``.
             sample_weight: ``(samples,)`` or ``(members, samples)``.
             input_grad: whether to return the gradient with respect to ``x`` as a third result,
-                ``(..., samples, features)``; for an ensemble, each member's own.
+                of samples as they are in ``x``; for an ensemble, each member's own.
             check: whether to look at the values of ``y`` and ``sample_weight`` (labels in their
-                range, weights of at least 0); ``None`` for only where they lie on the host, since
-                elsewhere the device is waited for. `fit` looks at them once.
+                range, weights of at least 0), and at ids in ``x``; ``None`` for only where they lie
+                on the host, since elsewhere the device is waited for. `fit` looks at them once.
 
         Returns:
             The loss, one number a member; the gradient, of the shape of ``theta``.
@@ -361,14 +370,19 @@ class Sequential(Layer):
         backend = self.check(theta, x, y, sample_weight)
         check_loss(loss)
         _checks.switch("input_grad", input_grad)
+        given, x = x, self.flat(backend.xp, x)
         with self._context(backend, theta, x):
+            self.check_input(backend, x, looks(backend, check))
             shape = (*theta.shape[:-1], x.shape[-2], self.out_features or x.shape[-1])
             target, weight = prepare(backend, loss, shape, y, sample_weight, theta.dtype, check)
             share = Share(x.shape[-2], weight)
             value, grad, _, dx = self.gradient(
                 backend.xp, theta, without(backend, x, weight), target, loss, share, input_grad
             )
-        return (value, grad, dx) if input_grad else (value, grad)
+            if dx is None:
+                return value, grad
+            own = given.shape[len(x.shape) - 1 :]  # the axes of a sample, as they were given
+            return value, grad, backend.xp.reshape(dx, (*dx.shape[:-1], *own))
 
     def gradient(
         self,
@@ -414,6 +428,42 @@ class Sequential(Layer):
             )
         return backend
 
+    def flat(self, xp: Any, x: Array) -> Array:
+        """``x`` as ``(..., samples, features)``, where the first layer is a `Flatten`."""
+        first = self.leaves[0]
+        return first.flat(xp, x) if isinstance(first, Flatten) else x
+
+    def check_samples(self, backend: backends.Backend, x: Array) -> Array:
+        """Return flat ``x`` if it is ``(samples, features)``, or that a member, of floats.
+
+        Raises:
+            TypeError, ValueError: if it is not.
+        """
+        check_floats(backend, x, "x")
+        x, features = self.flat(backend.xp, x), self.in_features
+        shape = tuple(x.shape)
+        if len(shape) not in (2, 3) or (features is not None and shape[-1] != features):
+            hint, first = "", self.leaves[0]
+            wanted = f"(samples, {features or 'features'})"
+            if isinstance(first, Flatten):
+                wanted += f" or (samples, {', '.join(map(str, first.shape))})"
+            elif len(shape) == 1:
+                hint = "; use x[:, None] for a single feature, x[None, :] for a single sample"
+            raise ValueError(
+                f"x must have the shape {wanted}, or (members, …) before it, not {shape}{hint}."
+            )
+        if 0 in shape:
+            raise ValueError(f"x must hold at least one sample, not be empty with shape {shape}.")
+        return x
+
+    def check_input(self, backend: backends.Backend, x: Array, look: bool = True) -> None:
+        """Raise unless the values of flat ``x`` are what the first layer wants, if they are to be
+        looked at, and there are any.
+        """
+        for leaf in self.leaves[:2]:
+            if leaf.first and look and not backend.traced(x):
+                leaf.check_input(backend, x)
+
     def check(
         self, theta: Array, x: Array, y: Array | None = None, weight: Array | None = None
     ) -> backends.Backend:
@@ -422,7 +472,7 @@ class Sequential(Layer):
         backend: backends.Backend = self.check_theta(
             theta, x, y, weight, names=("x", "y", "sample_weight")
         )
-        check_samples(backend, x, self.in_features)
+        x = self.check_samples(backend, x)
         check_dtype(backend, x, "x", theta, "theta")
         check_members(x, int(theta.shape[0]) if len(theta.shape) == 2 else None)
         return backend
@@ -468,22 +518,6 @@ def check_dtype(
             f"{name} must have the dtype {wanted} of {whose}, not {found}; "
             f"use {backend.cast(name, array, wanted)}."
         )
-
-
-def check_samples(backend: backends.Backend, x: Array, features: int | None) -> None:
-    """Raise unless ``x`` is ``(samples, features)``, or that a member, of floats and not empty."""
-    check_floats(backend, x, "x")
-    shape = tuple(x.shape)
-    wanted = f"(samples, {features or 'features'})"
-    if len(shape) not in (2, 3) or (features is not None and shape[-1] != features):
-        hint = ""
-        if len(shape) == 1:
-            hint = "; use x[:, None] for a single feature, x[None, :] for a single sample"
-        raise ValueError(
-            f"x must have the shape {wanted}, or (members, …) before it, not {shape}{hint}."
-        )
-    if 0 in shape:
-        raise ValueError(f"x must hold at least one sample, not be empty with shape {shape}.")
 
 
 def check_members(x: Array, members: int | None, hint: str = "") -> None:

@@ -1,4 +1,7 @@
-"""The layers: each one a short description, with forward and backward side by side."""
+"""The layers: each one a short description, with forward and backward side by side.
+
+`Residual`, which holds others as `Sequential` does, is in ``xpnet.layers.residual``.
+"""
 
 from xpnet.layers.activations import (
     ACTIVATIONS,
@@ -16,8 +19,11 @@ from xpnet.layers.activations import (
     Tanh,
 )
 from xpnet.layers.base import Layer
+from xpnet.layers.embedding import Embedding
+from xpnet.layers.flatten import Flatten
 from xpnet.layers.linear import Linear
 from xpnet.layers.norms import LayerNorm, RMSNorm
+from xpnet.layers.prelu import PReLU
 from xpnet.layers.softmax import Softmax
 
 __all__ = [
@@ -26,12 +32,15 @@ __all__ = [
     "GELU",
     "SELU",
     "Activation",
+    "Embedding",
+    "Flatten",
     "HardTanh",
     "Identity",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "PReLU",
     "RMSNorm",
     "ReLU",
     "SiLU",

@@ -42,6 +42,8 @@ class Layer(ABC):
     """Whether each sample is computed by itself, so that a batch may be split over threads."""
     probabilities: ClassVar[bool] = False
     """Whether all outputs lie from 0 to 1, so that nobody need look at them."""
+    first: ClassVar[bool] = False
+    """Whether it reads the samples as they are given: is the first layer, or behind `Flatten`."""
     hyperparameters: ClassVar[tuple[str, ...]] = ()
     """The attributes, of xpnet's own layers, that ``forward`` and ``apply`` compute with and never
     ask for their values: in a compiled step they may be arrays of no axes."""
@@ -53,6 +55,13 @@ class Layer(ABC):
     def draw(self, rng: RNG) -> list[np.ndarray]:
         """Draw the initial parameters on the host, in float64, in the order of ``parameters``."""
         return []
+
+    def check_input(self, backend: Any, x: Array) -> None:
+        """Look at the values of the samples, where this is the ``first`` layer.
+
+        Raises:
+            ValueError: if they are not what the layer wants.
+        """
 
     @property
     def is_samplewise(self) -> bool:

@@ -18,8 +18,9 @@ from xpnet.layers.base import Array, Backprop, Layer, Params
 
 
 def is_own(value: Any) -> bool:
-    """Whether an object is of one of xpnet's own classes."""
-    return type(value).__module__.partition(".")[0] == __name__.partition(".")[0]
+    """Whether an object is of one of xpnet's own classes, and all layers within it are."""
+    own = type(value).__module__.partition(".")[0] == __name__.partition(".")[0]
+    return own and all(map(is_own, getattr(value, "leaves", ())))
 
 
 def named(value: Any) -> str:

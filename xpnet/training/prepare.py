@@ -8,7 +8,7 @@ from xpnet import _checks, backends
 from xpnet.initializers import RNG
 from xpnet.layers.base import Array
 from xpnet.losses import Loss, check_parts, prepare, without
-from xpnet.network import Sequential, check_dtype, check_loss, check_members, check_samples
+from xpnet.network import Sequential, check_dtype, check_loss, check_members
 from xpnet.optimizers import Optimizer
 from xpnet.training.batches import Batches
 from xpnet.training.blocks import Blocks
@@ -62,7 +62,7 @@ def prepared(
             )
     _checks.switch("shuffle", shuffle)
     _checks.switch("every_epoch", every_epoch)
-    check_samples(backend, x, network.in_features)
+    x = network.check_samples(backend, x)
     several = f"; members={x.shape[0]} trains one on each" if theta is None else ""
     check_members(x, members, several)
     if state is not None and theta is None:
@@ -157,6 +157,7 @@ def _prepare(
         if floating:
             backend.check_finite(name, array)
     backend.check_finite("theta", theta)
+    network.check_input(backend, x)
     target, weight = prepare(backend, loss, shape, y, sample_weight, theta.dtype, check=True)
     few = x[..., : min(int(x.shape[-2]), 64), :]
     network.check_layers(backend, theta, few)

@@ -1,0 +1,58 @@
+"""Layers whose input is added to what they give.
+
+It is a network, and so it stands above `network.py`, which knows of layers only what all have.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xpnet import _checks
+from xpnet.layers.base import Array, Backprop, Layer, Params
+from xpnet.network import Sequential
+
+
+class Residual(Sequential):
+    """``y = x + f(x)``, with ``f`` one layer or several, one after another (He et al. 2016).
+
+    Back-propagated: ``dx = dy + df(dy)``, and the gradients of the layers. It is one layer of the
+    network that it is in; its own have numbers in it, as in `Sequential`: ``model[2][0].W``.
+
+    Args:
+        layers: which give as many features as they want.
+
+    Raises:
+        TypeError: if one is no layer.
+        ValueError: if there is none, their features do not fit, or one must be the first of all.
+    """
+
+    def __init__(self, *layers: Layer) -> None:
+        super().__init__(*layers)
+        if self.leaves[0].first:
+            raise ValueError(
+                f"{_checks.shown(self.leaves[0])} must be before Residual, not within it: it reads "
+                "the samples as they are given."
+            )
+        if self.in_features is None:
+            self.in_features = self.out_features
+        if self.out_features != self.in_features:
+            raise ValueError(
+                f"{_checks.shown(self)} must give as many features as it wants, for their sum: "
+                f"{self.in_features}, not {self.out_features}."
+            )
+
+    def forward(self, xp: Any, params: Params, x: Array) -> tuple[Array, Backprop]:
+        y, backprop = super().forward(xp, params, x)
+
+        def backprop_both(dy: Array, need_dx: bool = True) -> tuple[Array | None, Params]:
+            dx, grads = backprop(dy, need_dx)
+            return None if dx is None else dx + dy, grads
+
+        return x + y, backprop_both
+
+    def apply(self, xp: Any, params: Params, x: Array) -> Array:
+        return x + super().apply(xp, params, x)
+
+    @property
+    def gives_probabilities(self) -> bool:
+        return False
