@@ -13,7 +13,7 @@ import pytest
 
 import xpnet as xn
 from tests.helpers import EPS, arr, assert_close, assert_equal, host, library
-from xpnet.optimizers.base import _next
+from xpnet.optimizers.base import next_step
 
 STEPS = (1, 10, 200)
 SIZE = 7
@@ -360,7 +360,7 @@ def test_a_count_of_32_bits_stands_still_at_its_end(backend):
     step = backend.asarray(2**31 - 3, "int32")
     seen = []
     for _ in range(4):
-        step = _next(backend.xp, step)
+        step = next_step(backend.xp, step)
         seen.append(int(backend.to_host(step)))
     assert seen == [2**31 - 2, 2**31 - 1, 2**31 - 1, 2**31 - 1]
 

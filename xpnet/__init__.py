@@ -22,6 +22,8 @@ from xpnet.layers import (
     ELU,
     GELU,
     SELU,
+    BatchNorm,
+    Dropout,
     Embedding,
     Flatten,
     HardTanh,
@@ -43,6 +45,7 @@ from xpnet.layers.residual import Residual
 from xpnet.losses import BCE, MSE, BCEWithLogits, CrossEntropy, Huber, Loss
 from xpnet.model import Model
 from xpnet.network import Sequential
+from xpnet.noise import Noise
 from xpnet.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, Optimizer, RMSprop
 from xpnet.training import Callback, Run, fit
 
@@ -71,9 +74,11 @@ __all__ = [
     "Adam",
     "AdamW",
     "BCEWithLogits",
+    "BatchNorm",
     "Callback",
     "Constant",
     "CrossEntropy",
+    "Dropout",
     "Embedding",
     "Explanation",
     "Flatten",
@@ -92,6 +97,7 @@ __all__ = [
     "Loss",
     "Model",
     "Momentum",
+    "Noise",
     "Optimizer",
     "PReLU",
     "RMSNorm",

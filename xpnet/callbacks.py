@@ -203,8 +203,12 @@ class Picture(Callback):
             chosen = np.linspace(0, count - 1, min(count, _DRAWN)).round()
             for start in range(0, len(chosen), piece):
                 rows = backend.asarray(chosen[start : start + piece], "int64")
+                own = model.layer_state and {
+                    name: backend.xp.take(array, rows, axis=0)
+                    for name, array in model.layer_state.items()
+                }
                 theta = backend.xp.take(model.theta, rows, axis=0)
-                some = Model(model.network, theta, model.loss)
+                some = Model(model.network, theta, model.loss, layer_state=own)
                 yield backend.to_host(some.predict_proba(where))[..., 0]
 
         if run.members is None:

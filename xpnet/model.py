@@ -22,6 +22,7 @@ class Model:
         loss: what it was trained on, or ``None``.
         history: what happened in training, or ``None``.
         state: the optimizer's state at the end, to go on from, or ``None``.
+        layer_state: the state of layers such as `BatchNorm`, by name, or ``None``.
     """
 
     def __init__(
@@ -31,14 +32,17 @@ class Model:
         loss: Loss | None = None,
         history: History | None = None,
         state: dict[str, Array] | None = None,
+        layer_state: dict[str, Array] | None = None,
     ) -> None:
         _checks.instance("network", network, Sequential, "a Sequential")
-        network.check_theta(theta)  # raises if it does not fit
+        backend = network.check_theta(theta)  # raises if it does not fit
+        network.check_state(backend, theta, layer_state, "layer_state")
         self.network = network
         self._theta = theta
         self.loss = loss
         self.history = history
         self.state = state
+        self.layer_state = layer_state
 
     @property
     def theta(self) -> Array:
@@ -81,8 +85,8 @@ class Model:
         return self.network.unflatten(self.theta)
 
     def __call__(self, x: Array) -> Array:
-        """The network's output, ``(..., samples, outputs)``."""
-        return self.network(self.theta, x)
+        """The network's output in inference, ``(..., samples, outputs)``."""
+        return self.network(self.theta, x, self.layer_state)
 
     def predict(self, x: Array, check: bool = True) -> Array:
         """The class where the loss tells classes apart, else the output itself.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeGuard
@@ -13,10 +14,20 @@ import numpy as np
 from xpnet import _checks, backends
 from xpnet.backends.base import Size
 from xpnet.initializers import RNG, generator
-from xpnet.layers.base import Array, Backprop, Layer, Params
-from xpnet.layers.checked import Checked, check_parameters, is_own, named, note, try_out
+from xpnet.layers import base
+from xpnet.layers.base import Array, Backprop, Layer, Params, State
+from xpnet.layers.checked import (
+    Checked,
+    check_parameters,
+    check_state,
+    is_own,
+    named,
+    note,
+    try_out,
+)
 from xpnet.layers.flatten import Flatten
 from xpnet.losses import Loss, Share, evaluate, looks, prepare, without
+from xpnet.noise import Noise, Stream
 
 FLOATS = ("float32", "float64")
 
@@ -58,9 +69,12 @@ class Sequential(Layer):
                 self.out_features = layer.out_features
         self.leaves = tuple(self._flatten())
         """The layers that compute, those of networks within it among them, in their order."""
+        self.paths = tuple(path for path, _ in self._walk(""))
+        """The place of each, as it stands in the names of parameters: ``"3"``, ``"1.0"``."""
         names = [f"layer {path}, {named(leaf)}" for path, leaf in self._walk("")]
         for i, (name, leaf) in enumerate(zip(names, self.leaves, strict=True)):
             check_parameters(name, leaf)
+            check_state(name, leaf)
             if leaf.first and i > isinstance(self.leaves[0], Flatten):
                 raise ValueError(
                     f"{name} must be the first layer, or behind Flatten: it reads the samples as "
@@ -72,8 +86,10 @@ class Sequential(Layer):
             for name, leaf in zip(names, self.leaves, strict=True)
         )
         counts = [len(leaf.parameters()) for leaf in self.leaves]
-        ends = [sum(counts[: i + 1]) for i in range(len(counts))]
-        self._spans = tuple(slice(end - n, end) for end, n in zip(ends, counts, strict=True))
+        self._spans = _spans(counts)
+        self._state_spans = _spans([len(leaf.state()) for leaf in self.leaves])
+        self._state_shapes = self.state()
+        self._random = any(leaf.is_random for leaf in self.leaves)
         self._first = next((i for i, n in enumerate(counts) if n), len(counts))
         self._shapes = self.parameters()
         starts = [0]
@@ -118,6 +134,14 @@ class Sequential(Layer):
     @property
     def gives_probabilities(self) -> bool:
         return self.leaves[-1].gives_probabilities
+
+    @property
+    def is_random(self) -> bool:
+        return self._random
+
+    @property
+    def has_long_form(self) -> bool:
+        return self._random or bool(self._state_shapes)
 
     def __eq__(self, other: object) -> bool:
         alike = type(other) is type(self)
@@ -229,6 +253,87 @@ class Sequential(Layer):
         lead = theta.shape[:-1]
         return tuple(xp.reshape(theta[..., span], (*lead, *shape)) for span, shape in self._slots)
 
+    # ---- the state of the layers
+
+    def state(self) -> dict[str, tuple[int, ...]]:
+        return {
+            f"{i}.{name}": shape
+            for i, layer in enumerate(self.layers)
+            for name, shape in layer.state().items()
+        }
+
+    def initial_state(self) -> list[np.ndarray]:
+        return [values for leaf in self._runs for values in leaf.initial_state()]
+
+    def init_state(self, *, like: Array, members: int | None = None) -> dict[str, Array]:
+        """The state of the layers before the first step, by name; ``{}`` if they have none.
+
+        Args:
+            like: an array of floats, whose library, device and dtype it is to have.
+            members: ``None`` for one network; else each array has the members as its first axis.
+
+        Raises:
+            TypeError, ValueError: if an argument is none of these.
+        """
+        _checks.given(like=like)
+        backend = backends.of(like, names=("like",))
+        dtype = check_floats(backend, like, "like")
+        lead = () if members is None else (_checks.whole("members", members),)
+        with backend.context():
+            return {
+                name: backend.asarray(np.broadcast_to(values, (*lead, *values.shape)), dtype)
+                for name, values in zip(self._state_shapes, self.initial_state(), strict=True)
+            }
+
+    def check_state(
+        self, backend: backends.Backend, theta: Array, state: Any, name: str = "state"
+    ) -> State:
+        """Return a state of the layers, given by name, in their order, or raise.
+
+        Args:
+            backend: that of ``theta``.
+            theta: the parameters that it goes with.
+            state: a dict such as `init_state` makes; ``None`` if the layers have none.
+            name: what it is called.
+        """
+        shapes = self._state_shapes
+        if not shapes:
+            if state:
+                raise ValueError(
+                    f"{name} must be None for a network whose layers have none, "
+                    f"not {_checks.shown(state)}."
+                )
+            return ()
+        if state is None:
+            whose = next(iter(shapes)).rpartition(".")[0]
+            raise TypeError(
+                f"{name} must be given, since layer {whose}, "
+                f"{named(self.leaves[self.paths.index(whose)])}, has one: what init_state(like=x) "
+                "makes, value_and_grad returned last, or model.layer_state holds."
+            )
+        if not isinstance(state, dict) or set(state) != set(shapes):
+            found = ", ".join(map(str, state)) if isinstance(state, dict) else _checks.shown(state)
+            raise ValueError(
+                f"{name} must be a dict of {', '.join(shapes)}, such as init_state makes, "
+                f"not {found or 'empty'}."
+            )
+        lead = tuple(theta.shape[:-1])
+        for key, shape in shapes.items():
+            array, called = state[key], f"{name}[{key!r}]"
+            backends.of(theta, array, names=("theta", called))
+            check_dtype(backend, array, called, theta, "theta")
+            if tuple(array.shape) != (*lead, *shape):
+                raise ValueError(
+                    f"{called} must have the shape {(*lead, *shape)}, not {tuple(array.shape)}."
+                )
+        return tuple(state[key] for key in shapes)
+
+    def named_state(self, state: State) -> dict[str, Array]:
+        """The state of the layers by name, of arrays in their order."""
+        return dict(zip(self._state_shapes, state, strict=True))
+
+    # ---- what it begins with
+
     def draw(self, rng: RNG) -> list[np.ndarray]:
         return [values for leaf in self._runs for values in leaf.draw(rng)]
 
@@ -263,13 +368,29 @@ class Sequential(Layer):
     # ---- forward
 
     def forward(  # the layer's own form, so that networks nest
-        self, xp: Any, params: Params, x: Array
-    ) -> tuple[Array, Backprop]:
+        self,
+        xp: Any,
+        params: Params,
+        x: Array,
+        state: State = (),
+        noise: Stream | None = None,
+    ) -> Any:
+        if self._random and noise is None:
+            raise TypeError(
+                f"forward of {_checks.shown(self)} must be given state and noise, since a layer "
+                "within it draws random numbers."
+            )
         backprops: list[Backprop] = []
+        after: State = ()
+        streams = [noise and noise.split() for _ in self._runs]  # by place, whoever draws
         try:
-            for leaf, span in zip(self._runs, self._spans, strict=True):
-                x, backprop = leaf.forward(xp, params[span], x)
+            for leaf, stream, span, own in zip(
+                self._runs, streams, self._spans, self._state_spans, strict=True
+            ):
+                given = stream if leaf.is_random else None
+                x, backprop, new = base.forward(leaf, xp, params[span], x, state[own], given)
                 backprops.append(backprop)
+                after += new
         except Exception as error:
             self._name(error, len(backprops))
             raise
@@ -287,13 +408,13 @@ class Sequential(Layer):
                 grads = own + grads
             return dy, grads
 
-        return x, backprop_all
+        return (x, backprop_all, after) if self.has_long_form else (x, backprop_all)
 
-    def apply(self, xp: Any, params: Params, x: Array) -> Array:
+    def apply(self, xp: Any, params: Params, x: Array, state: State = ()) -> Array:
         done = 0
         try:
-            for leaf, span in zip(self._runs, self._spans, strict=True):
-                x = leaf.apply(xp, params[span], x)
+            for leaf, span, own in zip(self._runs, self._spans, self._state_spans, strict=True):
+                x = base.apply(leaf, xp, params[span], x, state[own])
                 done += 1
         except Exception as error:
             self._name(error, done)
@@ -307,7 +428,9 @@ class Sequential(Layer):
         if name not in str(error):
             note(error, f"in {name}")
 
-    def check_layers(self, backend: backends.Backend, theta: Array, x: Array) -> None:
+    def check_layers(
+        self, backend: backends.Backend, theta: Array, x: Array, state: State, noise: Stream | None
+    ) -> None:
         """Try somebody's own layers out on samples ``x``, for two members of an ensemble.
 
         Raises:
@@ -317,22 +440,44 @@ class Sequential(Layer):
             return
         if len(theta.shape) == 2:
             theta, x = theta[:2, :], x[:2, ...] if len(x.shape) == 3 else x
-        theta, x = backend.copy((theta, x))  # for those that write into them
+            state = tuple(array[:2, ...] for array in state)
+            if noise is not None:
+                noise = Stream(noise.key[:2, :], noise.step)
+        theta, x, state = backend.copy((theta, x, state))  # for those that write into them
         params = self.views(backend.xp, theta)
-        layers = [(leaf, params[span]) for leaf, span in zip(self._runs, self._spans, strict=True)]
+        layers = [
+            (leaf, params[span], state[own], noise.split() if noise and leaf.is_random else None)
+            for leaf, span, own in zip(self._runs, self._spans, self._state_spans, strict=True)
+        ]
         try_out(layers, backend.xp, x, backend.copy, backend.to_host)
 
-    def __call__(self, theta: Array, x: Array) -> Array:
+    def check_batch(self, samples: int) -> None:
+        for i, leaf in enumerate(self.leaves):
+            try:
+                leaf.check_batch(samples)
+            except ValueError as error:
+                self._name(error, i)
+                raise
+
+    def __call__(self, theta: Array, x: Array, state: dict[str, Array] | None = None) -> Array:
         """Return the output ``(..., samples, outputs)`` for ``x`` of ``(..., samples, features)``.
+
+        It is that of inference: nothing is drawn, and no state changes.
+
+        Args:
+            theta: ``(size,)``, or ``(members, size)``.
+            x: ``(samples, features)``, or ``(members, samples, features)``.
+            state: that of the layers, where they have one, such as ``model.layer_state``.
 
         Raises:
             TypeError, ValueError: if shapes, dtypes, libraries or devices do not fit.
         """
         backend = self.check(theta, x)
+        own = self.check_state(backend, theta, state)
         x = self.flat(backend.xp, x)
         with self._context(backend, theta, x):
             self.check_input(backend, x, looks(backend, None))
-            return self.apply(backend.xp, self.views(backend.xp, theta), x)
+            return base.apply(self, backend.xp, self.views(backend.xp, theta), x, own)
 
     # ---- the gradient
 
@@ -345,7 +490,10 @@ class Sequential(Layer):
         sample_weight: Array | None = None,
         input_grad: bool = False,
         check: bool | None = None,
-    ) -> tuple[Array, ...]:
+        *,
+        state: dict[str, Array] | None = None,
+        noise: Noise | None = None,
+    ) -> tuple[Any, ...]:
         """Return the loss and its gradient with respect to ``theta``, by back-propagation.
 
         Args:
@@ -359,9 +507,14 @@ class Sequential(Layer):
             check: whether to look at the values of ``y`` and ``sample_weight`` (labels in their
                 range, weights of at least 0), and at ids in ``x``; ``None`` for only where they lie
                 on the host, since elsewhere the device is waited for. `fit` looks at them once.
+            state: the state of the layers, where they have one: what `init_state` makes, or the
+                step before returned.
+            noise: where random numbers come from, if a layer draws: such as ``Noise(seed=0,
+                step=k)``, another for each step.
 
         Returns:
-            The loss, one number a member; the gradient, of the shape of ``theta``.
+            The loss, one number a member; the gradient, of the shape of ``theta``; that of ``x``,
+            if it is asked for; and last, where layers have state, their next one, by name.
 
         Raises:
             TypeError, ValueError: if shapes, dtypes, libraries, devices or values do not fit.
@@ -376,13 +529,31 @@ class Sequential(Layer):
             shape = (*theta.shape[:-1], x.shape[-2], self.out_features or x.shape[-1])
             target, weight = prepare(backend, loss, shape, y, sample_weight, theta.dtype, check)
             share = Share(x.shape[-2], weight)
-            value, grad, _, dx = self.gradient(
-                backend.xp, theta, without(backend, x, weight), target, loss, share, input_grad
+            own = self.check_state(backend, theta, state)
+            value, grad, _, dx, after = self.gradient(
+                backend.xp, theta, without(backend, x, weight), target, loss, share, input_grad,
+                own, self._stream(backend, theta, noise),
+            )  # fmt: skip
+            found: tuple[Any, ...] = (value, grad)
+            if dx is not None:
+                sample = given.shape[len(x.shape) - 1 :]  # the axes of one, as they were given
+                found = (*found, backend.xp.reshape(dx, (*dx.shape[:-1], *sample)))
+        return (*found, self.named_state(after)) if self._state_shapes else found
+
+    def _stream(self, backend: backends.Backend, theta: Array, noise: Any) -> Stream | None:
+        """The random numbers of a step by hand."""
+        if noise is None and self._random:
+            i = next(i for i, leaf in enumerate(self.leaves) if leaf.is_random)
+            raise TypeError(
+                f"noise must be given, since layer {self.paths[i]}, {named(self.leaves[i])}, draws "
+                "random numbers: noise=xpnet.Noise(seed=0, step=k), another step each time."
             )
-            if dx is None:
-                return value, grad
-            own = given.shape[len(x.shape) - 1 :]  # the axes of a sample, as they were given
-            return value, grad, backend.xp.reshape(dx, (*dx.shape[:-1], *own))
+        if noise is None:
+            return None
+        _checks.instance("noise", noise, Noise, "a Noise(seed, step)")
+        members = int(theta.shape[0]) if len(theta.shape) == 2 else None
+        stream: Stream = noise.stream(backend, members)
+        return stream
 
     def gradient(
         self,
@@ -393,10 +564,17 @@ class Sequential(Layer):
         loss: Loss,
         share: Share,
         input_grad: bool = False,
-    ) -> tuple[Array, Array, Array, Array | None]:
-        """The inside of `value_and_grad`, unchecked: loss, gradient, output, gradient of ``x``."""
+        state: State = (),
+        noise: Stream | None = None,
+    ) -> tuple[Array, Array, Array, Array | None, State]:
+        """The inside of `value_and_grad`, unchecked.
+
+        Returns:
+            Loss, gradient, output, gradient of ``x``, the next state of the layers.
+        """
         lead = theta.shape[:-1]
-        output, backprop = self.forward(xp, self.views(xp, theta), x)
+        views = self.views(xp, theta)
+        output, backprop, after = base.forward(self, xp, views, x, state, noise)
         try:
             value, loss_backprop = evaluate(loss, xp, output, target, share)
             dy = loss_backprop()
@@ -411,7 +589,7 @@ class Sequential(Layer):
             raise
         dx, grads = backprop(dy, input_grad)
         grad = xp.concat([xp.reshape(g, (*lead, -1)) for g in grads], axis=-1)
-        return value, grad, output, dx
+        return value, grad, output, dx, after
 
     # ---- the boundary
 
@@ -483,8 +661,14 @@ def _is_plain(layer: Layer) -> TypeGuard[Sequential]:
     kind = type(layer)
     return isinstance(layer, Sequential) and all(
         getattr(kind, name) is getattr(Sequential, name)
-        for name in ("forward", "apply", "parameters", "draw")
+        for name in ("forward", "apply", "parameters", "draw", "state", "initial_state")
     )
+
+
+def _spans(counts: Sequence[int]) -> tuple[slice, ...]:
+    """Where each of several has its own among those of all."""
+    ends = list(itertools.accumulate(counts))
+    return tuple(slice(end - n, end) for end, n in zip(ends, counts, strict=True))
 
 
 def check_loss(loss: Any) -> None:

@@ -96,6 +96,8 @@ class Backend(ABC):
     """How large one layer's output may be for all members of a block: here, what memory bears."""
     eager: ClassVar[bool] = True
     """Whether a step runs operation by operation, so that a run can be cut short between steps."""
+    words: ClassVar[str] = "uint32"
+    """The dtype of random words (`xpnet.noise`): wider where there is no arithmetic of this one."""
     way: ClassVar[str] = "plain"
     """How steps run on a CPU, as `explain` says it: ``"recorded"`` and replayed, ``"compiled"`` by
     the library, or ``"plain"``."""

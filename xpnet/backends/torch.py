@@ -49,6 +49,7 @@ class TorchBackend(Backend):
     name = "torch"
     module = "torch"
     install = "torch"
+    words = "int64"  # it has uint32, but no sums of it
     way = "recorded"
 
     @classmethod

@@ -198,7 +198,10 @@ def _functions(value: Any) -> list[FunctionType]:
 _OWN = _Own()
 
 
-_STEP = ("layers", "losses", "network", "optimizers", "initializers", "_checks", "training.step")
+_STEP = (
+    *("layers", "losses", "network", "noise", "optimizers", "initializers", "_checks"),
+    "training.step",
+)
 """Where the code of a step is. Classes elsewhere are none of xpnet's own here."""
 
 

@@ -19,6 +19,8 @@ from xpnet.layers.activations import (
     Tanh,
 )
 from xpnet.layers.base import Layer
+from xpnet.layers.batch_norm import BatchNorm
+from xpnet.layers.dropout import Dropout
 from xpnet.layers.embedding import Embedding
 from xpnet.layers.flatten import Flatten
 from xpnet.layers.linear import Linear
@@ -32,6 +34,8 @@ __all__ = [
     "GELU",
     "SELU",
     "Activation",
+    "BatchNorm",
+    "Dropout",
     "Embedding",
     "Flatten",
     "HardTanh",

@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from xpnet.initializers import RNG
+from xpnet.noise import Stream
 
 Array = Any
 Params = tuple[Array, ...]
+State = tuple[Array, ...]
 Backprop = Callable[..., tuple[Array | None, Params]]
 """``backprop(dy, need_dx=True) -> (dx, gradients)``, the gradients in the order of the parameters.
 
@@ -20,15 +22,27 @@ Backprop = Callable[..., tuple[Array | None, Params]]
 
 
 class Layer(ABC):
-    """A layer: parameter shapes, initial values, a forward pass. It holds no state.
+    """A layer: parameter shapes, initial values, a forward pass. It holds nothing that changes.
+
+    A layer that goes on from what it did before (a running mean) declares `state`, and one that
+    draws random numbers says ``draws = True``. Both go in and come out as values, in the form ::
+
+        forward(xp, params, x, state, noise) -> (y, backprop, new_state)   # training
+        apply(xp, params, x, state) -> y                                   # inference
+
+    where ``state`` is a tuple of arrays in the order of `state`, ``()`` if there are none, and
+    ``noise`` a `xpnet.noise.Stream`, or ``None`` for a layer that does not draw. All others have
+    the form of three arguments below. Which of the two is meant is said by the call, never by a
+    mode of the layer. ``apply`` may then give another output than ``forward``.
 
     Shapes: ``x`` is ``(..., samples, features)``; a parameter has two axes of its own behind the
     member axes. Every reduction therefore names its axes from the end.
 
     What is not as described is refused in one sentence that names the layer (`checked.py`): number
-    and shapes of gradients, ``apply`` that gives another output than ``forward``, which `fit` tries
-    out on a few samples. What a layer reads elsewhere (a class attribute, a global) it may read
-    when `fit` begins and never again: within one training the step stays what it was.
+    and shapes of gradients and states, ``apply`` that gives another output than ``forward`` (where
+    neither state nor noise is in it), which `fit` tries out on a few samples. What a layer reads
+    elsewhere (a class attribute, a global) it may read when `fit` begins and never again: within
+    one training the step stays what it was.
 
     Only an array that the layer has made itself may be written into (``y += b``), and only the name
     that this has bound be read from then on: on JAX it is another array, elsewhere the same.
@@ -44,6 +58,8 @@ class Layer(ABC):
     """Whether all outputs lie from 0 to 1, so that nobody need look at them."""
     first: ClassVar[bool] = False
     """Whether it reads the samples as they are given: is the first layer, or behind `Flatten`."""
+    draws: ClassVar[bool] = False
+    """Whether ``forward`` draws random numbers."""
     hyperparameters: ClassVar[tuple[str, ...]] = ()
     """The attributes, of xpnet's own layers, that ``forward`` and ``apply`` compute with and never
     ask for their values: in a compiled step they may be arrays of no axes."""
@@ -62,6 +78,27 @@ class Layer(ABC):
         Raises:
             ValueError: if they are not what the layer wants.
         """
+
+    def state(self) -> dict[str, tuple[int, ...]]:
+        """The names and shapes of what goes from a step to the next, two axes each."""
+        return {}
+
+    def initial_state(self) -> list[np.ndarray]:
+        """What it is before the first step, on the host, in float64, in the order of `state`."""
+        return []
+
+    def check_batch(self, samples: int) -> None:
+        """Raise ``ValueError`` unless the layer can be trained on a batch of so many samples."""
+
+    @property
+    def is_random(self) -> bool:
+        """Whether ``forward`` draws random numbers."""
+        return self.draws
+
+    @property
+    def has_long_form(self) -> bool:
+        """Whether ``forward`` and ``apply`` take state and noise."""
+        return self.is_random or bool(self.state())
 
     @property
     def is_samplewise(self) -> bool:
@@ -84,3 +121,24 @@ class Layer(ABC):
     @abstractmethod
     def apply(self, xp: Any, params: Params, x: Array) -> Array:
         """Return the output alone, keeping nothing: the short way of inference."""
+
+
+def forward(
+    layer: Any, xp: Any, params: Params, x: Array, state: State, noise: Stream | None
+) -> tuple[Array, Backprop, State]:
+    """The forward pass of any layer, whichever form it has: for what holds layers within it.
+
+    Hand a `Stream.split` of the noise to each of several layers.
+    """
+    if layer.has_long_form:
+        y, backprop, state = layer.forward(xp, params, x, state, noise)
+        return y, backprop, state
+    y, backprop = layer.forward(xp, params, x)
+    return y, backprop, ()
+
+
+def apply(layer: Any, xp: Any, params: Params, x: Array, state: State) -> Array:
+    """The short way of any layer, whichever form it has."""
+    if layer.has_long_form:
+        return layer.apply(xp, params, x, state)
+    return layer.apply(xp, params, x)

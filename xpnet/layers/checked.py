@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from xpnet.initializers import RNG
-from xpnet.layers.base import Array, Backprop, Layer, Params
+from xpnet.layers import base
+from xpnet.layers.base import Array, Backprop, Layer, Params, State
+from xpnet.noise import Stream
 
 
 def is_own(value: Any) -> bool:
@@ -37,10 +39,24 @@ def note(error: Exception, words: str) -> None:
 
 def check_parameters(name: str, layer: Layer) -> None:
     """Raise unless the parameters of a layer are named, and of two axes each."""
-    shapes = layer.parameters()
+    _check_shapes(name, "parameter", "parameters", layer.parameters())
+
+
+def check_state(name: str, layer: Layer) -> None:
+    """Raise unless the state of a layer is named as nothing else is, and of two axes each."""
+    shapes = layer.state()
+    _check_shapes(name, "state", "state", shapes)
+    for key in shapes:
+        if key in layer.hyperparameters:
+            raise ValueError(
+                f"{name}: state must not hold {key!r}, a hyperparameter; give it another name."
+            )
+
+
+def _check_shapes(name: str, what: str, method: str, shapes: Any) -> None:
     if not isinstance(shapes, dict):
         raise TypeError(
-            f"{name}: parameters must return a dict of names and shapes, not {_kind(shapes)}."
+            f"{name}: {method} must return a dict of names and shapes, not {_kind(shapes)}."
         )
     for key, shape in shapes.items():
         plain = isinstance(shape, (tuple, list)) and all(
@@ -53,9 +69,21 @@ def check_parameters(name: str, layer: Layer) -> None:
             elif plain:
                 cure = f"such as {(int(np.prod(shape[:-1])), shape[-1])}, and reshape it in forward"
             raise ValueError(
-                f"{name}: parameter {key!r} must have two axes of its own, {cure}, "
+                f"{name}: {what} {key!r} must have two axes of its own, {cure}, "
                 f"not the shape {shape!r}."
             )
+
+
+class _NoNoise:
+    """What a layer is handed that has not said that it draws."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, wanted: str) -> Any:
+        raise TypeError(
+            f"{self._name}: a layer that draws random numbers must say draws = True in its class."
+        )
 
 
 class Checked:
@@ -68,32 +96,53 @@ class Checked:
 
     def __init__(self, layer: Layer, name: str) -> None:
         self.layer, self.name = layer, name
+        self.has_long_form = layer.has_long_form
+        self.is_random = layer.is_random
 
     def draw(self, rng: RNG) -> list[np.ndarray]:
-        drawn, shapes = self._ask(self.layer.draw, rng), self.layer.parameters()
-        if not isinstance(drawn, (list, tuple)) or len(drawn) != len(shapes):
+        drawn = self._ask(self.layer.draw, rng)
+        return self._host_arrays("draw", drawn, self.layer.parameters(), "parameter")
+
+    def initial_state(self) -> list[np.ndarray]:
+        made = self._ask(self.layer.initial_state)
+        return self._host_arrays("initial_state", made, self.layer.state(), "state")
+
+    def _host_arrays(
+        self, method: str, given: Any, shapes: dict[str, tuple[int, ...]], what: str
+    ) -> list[np.ndarray]:
+        if not isinstance(given, (list, tuple)) or len(given) != len(shapes):
             raise ValueError(
-                f"{self.name}: draw must return a list of {len(shapes)} arrays, one a parameter, "
-                f"not {_kind(drawn)}."
+                f"{self.name}: {method} must return a list of {len(shapes)} arrays, one a {what}, "
+                f"not {_kind(given)}."
             )
-        arrays = [np.asarray(values) for values in drawn]
+        arrays = [np.asarray(values) for values in given]
         for values, (key, shape) in zip(arrays, shapes.items(), strict=True):
             if values.shape != tuple(shape) or values.dtype.kind not in "fiub":
                 raise ValueError(
-                    f"{self.name}: draw must return real numbers of the shape {tuple(shape)} for "
-                    f"{key!r}, not {values.dtype} of the shape {values.shape}."
+                    f"{self.name}: {method} must return real numbers of the shape {tuple(shape)} "
+                    f"for {key!r}, not {values.dtype} of the shape {values.shape}."
                 )
         return arrays
 
-    def forward(self, xp: Any, params: Params, x: Array) -> tuple[Array, Backprop]:
-        result = self._ask(self.layer.forward, xp, params, x)
-        if not isinstance(result, tuple) or len(result) != 2 or not callable(result[1]):
+    def forward(
+        self, xp: Any, params: Params, x: Array, state: State = (), noise: Stream | None = None
+    ) -> Any:
+        if self.has_long_form:
+            stream = noise if self.is_random else _NoNoise(self.name)
+            result = self._ask(self.layer.forward, xp, params, x, state, stream)
+        else:
+            result = self._ask(self.layer.forward, xp, params, x)
+        form = "(y, backprop, new_state)" if self.has_long_form else "(y, backprop)"
+        count = 3 if self.has_long_form else 2
+        if not isinstance(result, tuple) or len(result) != count or not callable(result[1]):
+            also = ", and the new state" if self.has_long_form else ""
             raise TypeError(
-                f"{self.name}: forward must return the output and its backprop, "
-                f"(y, backprop), not {_kind(result)}."
+                f"{self.name}: forward must return the output and its backprop{also}, "
+                f"{form}, not {_kind(result)}."
             )
-        y, backprop = result
-        self._check_output("forward", params, x, y)
+        y, backprop = result[:2]
+        leads = (*params, *((noise.key[..., None],) if noise is not None else ()))
+        self._check_output("forward", leads, x, y)
 
         def checked(dy: Array, need_dx: bool = True) -> tuple[Array | None, Params]:
             dx, grads = self._call(backprop, dy, need_dx)
@@ -113,11 +162,35 @@ class Checked:
                 )
             return dx, tuple(grads)
 
-        return y, checked
+        if not self.has_long_form:
+            return y, checked
+        return y, checked, self._checked_state(state, result[2])
 
-    def apply(self, xp: Any, params: Params, x: Array) -> Array:
-        y = self._ask(self.layer.apply, xp, params, x)
-        self._check_output("apply", params, x, y)
+    def _checked_state(self, before: State, after: Any) -> State:
+        shapes = self.layer.state()
+        if not isinstance(after, (tuple, list)) or len(after) != len(shapes):
+            raise ValueError(
+                f"{self.name}: forward must return as its new state a tuple of {len(shapes)} "
+                f"arrays, one a name of state ({', '.join(shapes) or 'none'}), "
+                f"not {_kind(after)}."
+            )
+        for key, old, new in zip(shapes, before, after, strict=True):
+            if not _is_array(new) or tuple(new.shape) != tuple(old.shape):
+                raise ValueError(
+                    f"{self.name}: forward must return a new state of the shape "
+                    f"{tuple(old.shape)} for {key!r}, not {_kind(new)}."
+                )
+            if new.dtype != old.dtype:
+                raise TypeError(
+                    f"{self.name}: forward must return a new state of the dtype {old.dtype} for "
+                    f"{key!r}, not {new.dtype}."
+                )
+        return tuple(after)
+
+    def apply(self, xp: Any, params: Params, x: Array, state: State = ()) -> Array:
+        own = (state,) if self.has_long_form else ()
+        y = self._ask(self.layer.apply, xp, params, x, *own)
+        self._check_output("apply", (*params, *state), x, y)
         return y
 
     def _check_output(self, method: str, params: Params, x: Array, y: Any) -> None:
@@ -180,12 +253,16 @@ class Checked:
 
 
 def try_out(
-    layers: list[tuple[Checked | Layer, Params]], xp: Any, x: Array, copy: Any, host: Any
+    layers: list[tuple[Checked | Layer, Params, State, Stream | None]],
+    xp: Any,
+    x: Array,
+    copy: Any,
+    host: Any,
 ) -> None:
     """Run layers on a few samples as training will, and compare what they do with what they say.
 
     Args:
-        layers: with their parameters.
+        layers: with their parameters, state and noise.
         xp: the namespace.
         x: the samples.
         copy: copies an array.
@@ -193,22 +270,27 @@ def try_out(
 
     Raises:
         TypeError, ValueError: naming the layer, if its answers are not as `Layer` says, ``apply``
-            gives another output than ``forward``, or something is written into that is not its own.
+            gives another output than ``forward`` with neither state nor noise, or something is
+            written into that is not its own.
     """
     backprops: list[tuple[Checked | Layer, list[Any], Backprop]] = []
-    for layer, params in layers:
+    for layer, params, state, noise in layers:
         if not isinstance(layer, Checked):
-            y, backprop = layer.forward(xp, params, x)
+            y, backprop, _ = base.forward(layer, xp, params, x, state, noise)
             backprops.append((layer, [], backprop))
             x = y
             continue
-        given = [("x", x), *zip(layer.layer.parameters(), params, strict=True)]
+        named_state = [
+            (f"the state {k!r}", v) for k, v in zip(layer.layer.state(), state, strict=True)
+        ]
+        given = [("x", x), *zip(layer.layer.parameters(), params, strict=True), *named_state]
         kept = [(name, array, copy(array)) for name, array in given]
-        short = host(copy(layer.apply(xp, params, x)))
+        short = host(copy(base.apply(layer, xp, params, x, state)))
         _unwritten(layer, "apply", kept, host)
-        y, backprop = layer.forward(xp, params, x)
+        y, backprop, _ = base.forward(layer, xp, params, x, state, noise)
         _unwritten(layer, "forward", kept, host)
-        _alike(layer, short, host(y))
+        if not layer.has_long_form:
+            _alike(layer, short, host(y))
         kept.append(("its output", y, copy(y)))
         backprops.append((layer, kept, backprop))
         x = y

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from xpnet import _checks
-from xpnet.layers.base import Array, Backprop, Layer, Params
+from xpnet.layers.base import Array, Layer, Params, State
 from xpnet.network import Sequential
+from xpnet.noise import Stream
 
 
 class Residual(Sequential):
@@ -41,17 +42,24 @@ class Residual(Sequential):
                 f"{self.in_features}, not {self.out_features}."
             )
 
-    def forward(self, xp: Any, params: Params, x: Array) -> tuple[Array, Backprop]:
-        y, backprop = super().forward(xp, params, x)
+    def forward(
+        self,
+        xp: Any,
+        params: Params,
+        x: Array,
+        state: State = (),
+        noise: Stream | None = None,
+    ) -> Any:
+        y, backprop, *after = super().forward(xp, params, x, state, noise)
 
         def backprop_both(dy: Array, need_dx: bool = True) -> tuple[Array | None, Params]:
             dx, grads = backprop(dy, need_dx)
             return None if dx is None else dx + dy, grads
 
-        return x + y, backprop_both
+        return x + y, backprop_both, *after
 
-    def apply(self, xp: Any, params: Params, x: Array) -> Array:
-        return x + super().apply(xp, params, x)
+    def apply(self, xp: Any, params: Params, x: Array, state: State = ()) -> Array:
+        return x + super().apply(xp, params, x, state)
 
     @property
     def gives_probabilities(self) -> bool:

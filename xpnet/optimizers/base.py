@@ -201,7 +201,7 @@ class Optimizer(ABC):
 
     def advance(self, xp: Any, theta: Array, grad: Array, state: State) -> tuple[Array, State]:
         """Count a step and do it: the inside of `update`, unchecked."""
-        count = _next(xp, state["step"])
+        count = next_step(xp, state["step"])
         theta, state = self.step(xp, theta, grad, {**state, "step": count})
         return theta, {**state, "step": count}
 
@@ -303,7 +303,7 @@ def _zero(xp: Any, theta: Array) -> Array:
     return xp.count_nonzero(theta[..., :0], axis=-1, keepdims=len(theta.shape) > 1)
 
 
-def _next(xp: Any, step: Array) -> Array:
+def next_step(xp: Any, step: Array) -> Array:
     """The count of the next step; 32 bits, which an hour of small steps exceeds, stand still."""
     return step + 1 if step.dtype == xp.int64 else xp.minimum(step, 2**31 - 2) + 1
 

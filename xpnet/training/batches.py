@@ -39,6 +39,11 @@ class Batches:
         """How many steps an epoch has."""
         return 1 if self.size is None else -(-self.samples // self.size)
 
+    @property
+    def smallest(self) -> int:
+        """How many samples the smallest step has."""
+        return self.samples if self.size is None else self.samples % self.size or self.size
+
     def drawn(self) -> Any:
         """How far orders have been drawn, for `again`."""
         if self.size is None or not self.shuffle:

@@ -1,4 +1,4 @@
-"""Whether members are still good: their parameters, and the loss that they have now."""
+"""Whether members are still good: parameters, state of layers, and the loss that they have now."""
 
 from __future__ import annotations
 
@@ -8,35 +8,41 @@ import numpy as np
 
 from xpnet import backends
 from xpnet.compiler.pure import is_ours
-from xpnet.layers.base import Array
+from xpnet.layers.base import Array, apply
 from xpnet.losses import Share, evaluate
 from xpnet.training.blocks import Blocks
-from xpnet.training.rows import data_rows, joined_rows
-from xpnet.training.step import Data, TrainingStep
+from xpnet.training.rows import data_rows, rows_of
+from xpnet.training.step import Carry, Data, TrainingStep, layer_state_in, trained
 
 
-def finite(backend: backends.Backend, theta: Array) -> np.ndarray:
-    """Whether all parameters are finite, of each member."""
+def finite(backend: backends.Backend, carry: Carry) -> np.ndarray:
+    """Whether all parameters, and all state of the layers, are finite, of each member."""
+    lead = carry["theta"].shape[:-1]
+    arrays = [backend.xp.reshape(array, (*lead, -1)) for array in trained(carry).values()]
+    return np.asarray(np.stack([_rows_finite(backend, array) for array in arrays]).all(axis=0))
+
+
+def _rows_finite(backend: backends.Backend, array: Array) -> np.ndarray:
     xp, host = backend.xp, backend.to_host
     if backend.near:
-        return np.asarray(np.isfinite(host(theta)).all(axis=-1)).reshape(-1)
+        return np.asarray(np.isfinite(host(array)).all(axis=-1)).reshape(-1)
     # One operation where all is well: a sum that is finite has none but finite terms.
-    found = np.isfinite(host(xp.sum(theta, axis=-1))).reshape(-1)
+    found = np.isfinite(host(xp.sum(array, axis=-1))).reshape(-1)
     if not found.all():
-        found = host(xp.all(xp.isfinite(theta), axis=-1)).reshape(-1)
+        found = host(xp.all(xp.isfinite(array), axis=-1)).reshape(-1)
     return np.asarray(found)
 
 
 def finite_in(blocks: Blocks) -> np.ndarray:
-    """Whether all parameters are finite, of each member that is computed."""
-    return np.concatenate([finite(blocks.backend, carry["theta"]) for carry in blocks.carries])
+    """Whether all of it is finite, of each member that is computed."""
+    return np.concatenate([finite(blocks.backend, carry) for carry in blocks.carries])
 
 
 def all_finite_in(blocks: Blocks) -> bool:
-    """Whether all parameters are finite, of all."""
+    """Whether all of it is finite, of all."""
     if blocks.backend.near and len(blocks) == 1:  # without what only members need
-        theta = blocks[0].carry["theta"]
-        return bool(np.isfinite(blocks.backend.to_host(theta)).all())
+        host = blocks.backend.to_host
+        return all(np.isfinite(host(array)).all() for array in trained(blocks[0].carry).values())
     return bool(finite_in(blocks).all())
 
 
@@ -46,38 +52,41 @@ def losses_in(blocks: Blocks, rows: np.ndarray, samples: int) -> np.ndarray:
     data: Any = tuple(
         a if a is None or a.shape[-2] == samples else a[..., :samples, :] for a in blocks.data
     )
-    thetas = [carry["theta"] for carry in blocks.carries]
-    if len(thetas[0].shape) == 1:
-        return _loss(backend, step, thetas[0], data, blocks.threads).reshape(-1)
+    carries = [trained(carry) for carry in blocks.carries]
+    if len(carries[0]["theta"].shape) == 1:
+        return _loss(backend, step, carries[0], data, blocks.threads).reshape(-1)
     if not backend.eager:  # every size is compiled for
         rows = np.pad(rows, (0, -count % size), mode="edge")
-    theta = joined_rows(backend, thetas, backend.asarray(rows, "int64"))
+    carry = rows_of(backend, carries, rows)
     found = []
     for start in range(0, len(rows), size):  # all at once may not fit in memory
         some = slice(start, min(start + size, len(rows)))
         part = data_rows(backend, data, rows[some])
-        found.append(_loss(backend, step, theta[some, :], part).reshape(-1))
+        theirs = {name: array[some, ...] for name, array in carry.items()}
+        found.append(_loss(backend, step, theirs, part).reshape(-1))
     return np.concatenate(found)[:count]
 
 
 def _loss(
     backend: backends.Backend,
     step: TrainingStep,
-    theta: Array,
+    carry: Carry,
     data: Data,
     threads: int | None = None,
 ) -> np.ndarray:
-    """The loss of ``theta`` on ``data``, on the host; of a network alone over ``threads``."""
+    """The loss in inference on ``data``, on the host; of a network alone over ``threads``."""
     xp, to_host, parts = backend.xp, backend.to_host, tuple(data)
     quick = not backend.eager and backend.near and is_ours(step)
     if quick:  # where each operation alone takes long, by NumPy instead
         xp = np
-        theta, parts = to_host(theta), tuple(a if a is None else to_host(a) for a in parts)
+        carry = {name: to_host(array) for name, array in carry.items()}
+        parts = tuple(a if a is None else to_host(a) for a in parts)
+    theta, state = carry["theta"], tuple(layer_state_in(step.network, carry).values())
     params, samples = step.network.views(xp, theta), parts[0].shape[-2]
 
     def loss(x: Array, target: Array, weight: Array | None) -> Any:
         with np.errstate(all="ignore"):
-            output = step.network.apply(xp, params, x)
+            output = apply(step.network, xp, params, x, state)
             return evaluate(step.loss, xp, output, target, Share(samples, weight))[0]
 
     if quick:

@@ -8,7 +8,7 @@ somebody press Ctrl-C?
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -43,6 +43,8 @@ def fit(
     shuffle: bool = True,
     shuffle_seed: int | RNG = 0,
     sample_weight: Array | None = None,
+    layer_state: dict[str, Array] | None = None,
+    noise_seed: int | Sequence[int] = 0,
     acc_goal: float | None = None,
     check_every: int = 100,
     every_epoch: bool = True,
@@ -76,6 +78,12 @@ def fit(
             ``theta`` and ``state`` begins the orders anew, unless it is given another seed, or the
             ``numpy.random.Generator`` that the first was given.
         sample_weight: ``(samples,)`` or ``(members, samples)``, at least 0.
+        layer_state: the state of layers such as `BatchNorm` to go on from
+            (``model.layer_state``), with ``theta``; not changed.
+        noise_seed: seeds the random numbers of layers such as `Dropout`; for an ensemble also a
+            sequence, one a member. Member ``i`` of an int draws what a network alone draws of
+            ``noise_seed + i``. A run that goes on from ``theta`` and ``state`` draws what it would
+            have drawn.
         acc_goal: stop at this accuracy, above 0 and up to 1; each member by itself.
         check_every: how many epochs lie between two looks at the goal.
         every_epoch: whether the history holds every epoch, or those of the checks alone, which
@@ -119,8 +127,8 @@ def fit(
     loop, kept = prepared(
         network, x, y, loss=loss, optimizer=optimizer, seed=seed, theta=theta, state=state,
         members=members, batch_size=batch_size, shuffle=shuffle, shuffle_seed=shuffle_seed,
-        sample_weight=sample_weight, acc_goal=acc_goal, every_epoch=every_epoch, block=block,
-        threads=threads,
+        sample_weight=sample_weight, layer_state=layer_state, noise_seed=noise_seed,
+        acc_goal=acc_goal, every_epoch=every_epoch, block=block, threads=threads,
     )  # fmt: skip
     run = Run(loop, x, y, epochs)
     _train(loop, run, check_every, listeners)

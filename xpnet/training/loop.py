@@ -16,7 +16,7 @@ from xpnet.training.batches import Batches
 from xpnet.training.ensemble import Population
 from xpnet.training.epochs import train_epochs
 from xpnet.training.finite import all_finite_in
-from xpnet.training.step import TrainingStep, state_in
+from xpnet.training.step import TrainingStep, layer_state_in, state_in
 
 
 class TrainingLoop:
@@ -154,4 +154,5 @@ class TrainingLoop:
     def model(self) -> Model:
         """The model as it is now: of members that left, as they left."""
         carry, step = self.population.gather(), self.step
-        return Model(step.network, carry["theta"], step.loss, self.history(), state_in(carry))
+        own = layer_state_in(step.network, carry) or None
+        return Model(step.network, carry["theta"], step.loss, self.history(), state_in(carry), own)

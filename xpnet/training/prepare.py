@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from xpnet import _checks, backends
 from xpnet.initializers import RNG
-from xpnet.layers.base import Array
+from xpnet.layers.base import Array, State, apply
 from xpnet.losses import Loss, check_parts, prepare, without
 from xpnet.network import Sequential, check_dtype, check_loss, check_members
+from xpnet.noise import Stream, keys
 from xpnet.optimizers import Optimizer
 from xpnet.training.batches import Batches
 from xpnet.training.blocks import Blocks
@@ -33,6 +35,8 @@ def prepared(
     shuffle: bool = True,
     shuffle_seed: int | RNG = 0,
     sample_weight: Array | None = None,
+    layer_state: dict[str, Array] | None = None,
+    noise_seed: int | Sequence[int] = 0,
     acc_goal: float | None = None,
     every_epoch: bool = True,
     block: int | None = None,
@@ -67,6 +71,9 @@ def prepared(
     check_members(x, members, several)
     if state is not None and theta is None:
         raise ValueError("state must come with the theta that it belongs to, not without.")
+    if layer_state and theta is None:
+        raise ValueError("layer_state must come with the theta that it belongs to, not without.")
+    key = keys(noise_seed, members, "noise_seed")
     if seed is not None and theta is not None:
         raise ValueError("seed must be None where theta is given, since nothing is drawn then.")
 
@@ -75,12 +82,19 @@ def prepared(
         if theta is not None:
             check_dtype(backend, theta, "theta", x, "x")
         network.check(fresh, x, None, None)
-        data = _prepare(backend, network, loss, fresh, x, y, sample_weight)
+        batches = Batches(backend, int(x.shape[-2]), batch_size, shuffle, shuffle_seed)
+        network.check_batch(batches.smallest)
+        words = backend.asarray(key, backend.words) if network.is_random else None
+        own = layer_state or network.init_state(like=fresh, members=members)
+        kept_state = network.check_state(backend, fresh, own, "layer_state")
+        for name, array in own.items():
+            backend.check_finite(f"layer_state[{name!r}]", array)
         moments = optimizer.init(fresh) if state is None else optimizer.resume(fresh, state)
+        noise = None if words is None else Stream(words, moments["step"])
+        data = _prepare(backend, network, loss, fresh, x, y, sample_weight, kept_state, noise)
         # Copies, which a step may write into, as these may be somebody's: a state too that is new.
         mine = fresh if theta is None else backend.copy(fresh)
-        first = carry_of(mine, backend.copy(moments))
-        batches = Batches(backend, int(x.shape[-2]), batch_size, shuffle, shuffle_seed)
+        first = carry_of(mine, backend.copy(moments), backend.copy(own), words)
         step = TrainingStep(backend.xp, network, loss, optimizer)
         if members is not None and block is None:
             block = _block(backend, network, x, batches)
@@ -148,6 +162,8 @@ def _prepare(
     x: Array,
     y: Array,
     sample_weight: Array | None,
+    state: State,
+    noise: Stream | None,
 ) -> Data:
     """The data as a step wants it; looks at all values once."""
     xp = backend.xp
@@ -160,10 +176,10 @@ def _prepare(
     network.check_input(backend, x)
     target, weight = prepare(backend, loss, shape, y, sample_weight, theta.dtype, check=True)
     few = x[..., : min(int(x.shape[-2]), 64), :]
-    network.check_layers(backend, theta, few)
+    network.check_layers(backend, theta, few, state, noise)
 
     def output() -> Array:
-        return network.apply(xp, network.views(xp, theta), few)
+        return apply(network, xp, network.views(xp, theta), few, state)
 
     if not network.gives_probabilities:
         loss.check_output(backend, output)

@@ -121,7 +121,7 @@ class Recent:
         for done, batch in enumerate(_one_by_one(batch_rows), 1):
             carry, metrics = block.run(carry, block.data, 1, batch)
             loss = self.backend.to_host(metrics["loss"]).reshape(-1)[rows]
-            good = np.isfinite(loss) & finite(self.backend, before["theta"])
+            good = np.isfinite(loss) & finite(self.backend, before)
             enough = good & (done >= limits)
             if earlier is None:
                 never = columns[~good]

@@ -11,10 +11,13 @@ from xpnet.layers.base import Array
 from xpnet.layers.checked import is_own, named, note
 from xpnet.losses import Loss, Share
 from xpnet.network import Sequential
+from xpnet.noise import Stream
 from xpnet.optimizers import Optimizer
+from xpnet.optimizers.base import next_step
 
 Carry = dict[str, Array]
-"""What goes from a step to the next, by name: ``theta``, the optimizer's state as ``optimizer.m`` …
+"""What goes from a step to the next, by name: ``theta``, the optimizer's state as ``optimizer.m``,
+that of the layers as ``layers.3.mean``, and ``noise.key`` if a layer draws random numbers.
 
 Of an ensemble, every entry has the members first, or no axes at all: then they share it.
 """
@@ -22,14 +25,35 @@ Data = tuple[Array, Array, Array | None]
 """``x``, the prepared targets, and the prepared weights or ``None``."""
 
 
-def carry_of(theta: Array, state: dict[str, Array]) -> Carry:
-    """What a training begins with, of parameters and the optimizer's state."""
-    return {"theta": theta, **{f"optimizer.{name}": array for name, array in state.items()}}
+KEY, COUNT = "noise.key", "optimizer.step"
+"""What random numbers follow from: the words of each member's seed, and how many steps are done."""
+
+
+def carry_of(
+    theta: Array,
+    state: dict[str, Array],
+    layer_state: dict[str, Array] | None = None,
+    key: Array | None = None,
+) -> Carry:
+    """What a training begins with: parameters, the optimizer's state, that of the layers, noise."""
+    carry = {"theta": theta, **{f"optimizer.{name}": array for name, array in state.items()}}
+    carry |= {f"layers.{name}": array for name, array in (layer_state or {}).items()}
+    return carry if key is None else {**carry, KEY: key}
 
 
 def state_in(carry: Carry) -> dict[str, Array]:
     """The optimizer's state in a carry."""
     return _of("optimizer", carry)
+
+
+def trained(carry: Carry) -> Carry:
+    """What in a carry the outputs follow from: the parameters, and the state of the layers."""
+    return {k: v for k, v in carry.items() if k == "theta" or k.startswith("layers.")}
+
+
+def layer_state_in(network: Sequential, carry: Carry) -> dict[str, Array]:
+    """The state of the layers in a carry."""
+    return {name: carry[f"layers.{name}"] for name in network.state()}
 
 
 def _of(part: str, named: dict[str, Any]) -> dict[str, Any]:
@@ -79,7 +103,10 @@ class TrainingStep:
         """
         parts: list[tuple[str, Any]] = [
             ("loss", self.loss),
-            *((f"layers.{i}", x) for i, x in enumerate(self.network.leaves)),
+            *(
+                (f"layers.{path}", leaf)
+                for path, leaf in zip(self.network.paths, self.network.leaves, strict=True)
+            ),
         ]
         found = {
             f"{of}.{name}": getattr(part, name)
@@ -104,18 +131,19 @@ class TrainingStep:
     def _given(self, named: dict[str, Any]) -> tuple[Sequential, Loss]:
         """The network and the loss, with the numbers that are named in place of their own."""
         network, loss = self.network, _with(self.loss, _of("loss", named))
-        if layers := _of("layers", named):
-            own = [_of(str(i), layers) for i in range(len(network.leaves))]
+        states = network.state()
+        if layers := {k: v for k, v in _of("layers", named).items() if k not in states}:
+            own = [_of(path, layers) for path in network.paths]
             network = network.with_leaves(list(map(_with, network.leaves, own)))
         return network, loss
 
     def __call__(self, carry: Carry, batch: Data) -> tuple[Carry, dict[str, Array]]:
-        grad, metrics = self.gradient(carry, batch)
-        return self.update(carry, grad), metrics
+        grad, metrics, rest = self.gradient(carry, batch)
+        return {**rest, **self.update(carry, grad)}, metrics
 
     def gradient(
-        self, carry: Carry, batch: Data, samples: int | None = None
-    ) -> tuple[Array, dict[str, Array]]:
+        self, carry: Carry, batch: Data, samples: int | None = None, first: int = 0
+    ) -> tuple[Array, dict[str, Array], Carry]:
         """The first half: forward, loss and accuracy, backward.
 
         Args:
@@ -123,18 +151,33 @@ class TrainingStep:
             batch: the samples at hand.
             samples: over how many the means are taken, where these are a part of them; what the
                 parts give adds up to what all of them would.
+            first: where in the batch they begin.
+
+        Returns:
+            The gradient, the metrics, and what the layers hand on in the carry.
         """
         x, target, weight = batch
         share = Share(samples or x.shape[-2], weight)
         network, loss = self._given(carry)
-        value, grad, output, _ = network.gradient(self.xp, carry["theta"], x, target, loss, share)
+        state = tuple(layer_state_in(network, carry).values())
+        noise = Stream(carry[KEY], carry[COUNT], first) if KEY in carry else None
+        value, grad, output, _, state = network.gradient(
+            self.xp, carry["theta"], x, target, loss, share, state=state, noise=noise
+        )
         metrics = {"loss": value}
         if loss.classifies:
             metrics["accuracy"] = loss.accuracy(self.xp, output, target, share)
-        return grad, metrics
+        rest = {f"layers.{name}": array for name, array in network.named_state(state).items()}
+        if noise is not None:  # which goes on by the count alone, also where there is no update
+            rest |= {KEY: carry[KEY], COUNT: next_step(self.xp, carry[COUNT])}
+        return grad, metrics, rest
+
+    def noise_in(self, carry: Carry) -> Carry:
+        """What random numbers follow from in a carry; nothing where none are drawn."""
+        return {name: carry[name] for name in (KEY, COUNT) if KEY in carry}
 
     def update(self, carry: Carry, grad: Array) -> Carry:
-        """The second half: the optimizer's step."""
+        """The second half: the optimizer's step; without what the layers hand on."""
         try:
             theta, state = self.optimizer.advance(self.xp, carry["theta"], grad, state_in(carry))
             return carry_of(theta, state)

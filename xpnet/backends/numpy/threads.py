@@ -132,10 +132,13 @@ class _Gradient:
     xp: Any
     samples: int
     """Those of the whole batch."""
+    first: int
+    """The first of its share."""
 
     def __call__(self, carry: Carry, batch: Data) -> tuple[Carry, Metrics]:
-        grad, metrics = replace(self.step, xp=self.xp).gradient(carry, batch, self.samples)
-        return {"theta": carry["theta"], "grad": grad}, metrics
+        half = replace(self.step, xp=self.xp)
+        grad, metrics, rest = half.gradient(carry, batch, self.samples, self.first)
+        return {"theta": carry["theta"], "grad": grad, **rest}, metrics
 
     def select(self, data: Data, rows: Any) -> Data:
         chosen: Data = replace(self.step, xp=self.xp).select(data, rows)
@@ -180,6 +183,8 @@ class ThreadedProgram:
         theta = carry["theta"]
         if not getattr(step, "is_samplewise", False):
             raise Untraceable("a step that is more than a mean over independent samples")
+        self.noise = step.noise_in(carry)
+        carry = {k: v for k, v in carry.items() if k == "theta" or k.startswith("optimizer.")}
         if any(v.shape not in ((), theta.shape) for v in carry.values()):
             raise Untraceable("a state that does not go with the parameters")
         vectors = {k: v for k, v in carry.items() if v.ndim}
@@ -194,8 +199,8 @@ class ThreadedProgram:
                 else tuple(None if a is None else a[..., rows, :] for a in data)
             )
             first = None if batch_rows is None else batch_rows[0, rows]
-            half = _Gradient(step, np, samples)
-            recording = record(half, np, {"theta": theta, "grad": theta}, part, first)
+            half = _Gradient(step, np, samples, rows.start)
+            recording = record(half, np, {"theta": theta, "grad": theta, **self.noise}, part, first)
             buffers = {"theta": self.carry["theta"]}
             self.gradients.append(NumPyProgram(recording, buffers, BLOCK_BYTES))
         # Edges at whole cache lines, so that no two threads write into one.
@@ -254,6 +259,7 @@ class ThreadedProgram:
 
             rows = None if batch_rows is None else batch_rows[:, self.rows[i]]
             mine = {name: gradient.carry[name] for name in ("theta", "grad")}
+            mine |= {name: carry[name] for name in self.noise}
             try:
                 with ONE_BLAS_THREAD(), np.errstate(all="ignore"):
                     _, metrics[i] = gradient.run(mine, n, rows, then)
@@ -276,7 +282,7 @@ class ThreadedProgram:
         for name, value in zip(self.updates[0].counters, counters[0], strict=True):
             after[name] = np.full((), value, carry[name].dtype)
         mixed = {name: sum(part[name] for part in metrics) for name in metrics[0]}
-        return {name: after[name] for name in carry}, mixed
+        return {name: after.get(name, carry[name]) for name in carry}, mixed
 
 
 def _numbers(recording: Recording) -> list[tuple[Any, ...]]:
