@@ -80,9 +80,9 @@ def random_bits(
         below: ``None`` for the numbers; else for whether each is below this.
     """
     static = {"path": path, "first": first, "shape": shape, "bits": bits, "below": below}
+    start, stop, skip = counters(first, shape, bits)
     if hasattr(key, "tape"):  # a stand-in, of a step that is recorded: one operation
         return key.tape.apply("random_bits", (key, step), **static)
-    start, stop, skip = counters(first, shape, bits)
     keys = derived(xp, key, path)
     place = {"dtype": key.dtype, "device": getattr(key, "device", None)}  # a traced one has none
     elements = xp.arange(start, stop, **place)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from xpnet import noise
 from xpnet.compiler import host
 
 Array = Any
@@ -51,6 +52,8 @@ class Operation:
         compares: whether the result is a truth value of a comparison.
         over: how many of its operands, the first ones, the result may be computed in place of,
             where it is not elementwise (then, of any).
+        sample: what makes one element of the result of one of each operand, where ``compute`` would
+            make all of it.
     """
 
     compute: Callable[[Any, list[Any], Static], Array]
@@ -66,6 +69,7 @@ class Operation:
     whole: bool = False
     compares: bool = False
     over: int = 0
+    sample: Callable[[Any, list[Any], Static], Array] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,6 +239,10 @@ def _reduced(shapes: list[Shape], static: Static) -> Shape:
     return tuple(itertools.chain.from_iterable(parts))
 
 
+def _drawn(shapes: list[Shape], static: Static) -> Shape:
+    return (*shapes[0][:-1], *static["shape"])
+
+
 # ---- the table
 
 
@@ -279,6 +287,11 @@ def _joining(name: str, shape: Callable[[list[Shape], Static], Shape]) -> Operat
 
 def _given(xp: Any, args: list[Any], static: Static) -> Array:
     raise Untraceable("an array that is given is made by no operation")
+
+
+def _one_draw(xp: Any, args: list[Any], static: Static) -> Array:
+    key = xp.concat([args[0], args[0]], axis=-1)
+    return noise.random_bits(xp, key, args[1], **{**static, "first": 0, "shape": (1, 1)})
 
 
 OPERATIONS: dict[str, Operation] = {
@@ -361,6 +374,9 @@ OPERATIONS: dict[str, Operation] = {
     "broadcast_to": _reshaping("broadcast_to", _broadcast_to),
     "concat": _joining("concat", _joined),
     "stack": _joining("stack", _stacked),
+    "random_bits": Operation(
+        lambda xp, args, static: noise.random_bits(xp, *args, **static), _drawn, sample=_one_draw
+    ),
     "take": Operation(lambda xp, args, static: xp.take(*args, **static), _taken, chooses=True),
 }
 """What each operation is, by its name in the standard."""

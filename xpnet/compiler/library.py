@@ -44,6 +44,10 @@ class Library(ABC):
     def is_floating(self, dtype: Any) -> bool:
         """Whether a dtype holds floats."""
 
+    @abstractmethod
+    def on_host(self, array: Array) -> Any:
+        """The same memory as an array of NumPy."""
+
     def is_whole(self, dtype: Any) -> bool:
         """Whether a dtype holds integers."""
         return "int" in str(dtype)

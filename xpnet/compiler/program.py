@@ -9,6 +9,7 @@ from types import CodeType
 from typing import Any
 
 from xpnet.backends.base import Array, Carry, Metrics, never
+from xpnet.compiler.bits import Draw, Drawing
 from xpnet.compiler.ir import Recording
 from xpnet.compiler.layout import Buffer, Ref
 from xpnet.compiler.library import Library
@@ -91,6 +92,10 @@ class Program(ABC):
         """What a name stands for while the program runs."""
         if isinstance(value, Ref):
             return self._array(value)
+        if isinstance(value, Drawing):
+            refs = [ref for ref in (value.out, value.key, value.step) if ref is not None]
+            out, key, *step = (self.library.on_host(self._array(ref)) for ref in refs)
+            return Draw(out, key, step[0] if step else None, value.static)
         return self._rows(value) if isinstance(value, Blocks) else value
 
     def _array(self, ref: Ref) -> Array:

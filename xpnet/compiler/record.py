@@ -90,7 +90,7 @@ class Tape:
         if operation.chooses:  # of one element they choose that one
             sample = _sample(self.xp, samples[0], len(shape))
         else:
-            sample = operation.compute(self.xp, samples, static)
+            sample = (operation.sample or operation.compute)(self.xp, samples, static)
         host = shape == () and operation.host is not None
         host = host and all(n.host or (n.op == "const" and n.shape == ()) for n in nodes)
         node = Node(op, operands, static, shape, sample.dtype, host=host)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from xpnet.compiler.bits import Drawing
 from xpnet.compiler.host import literal
 from xpnet.compiler.ir import Node, Untraceable
 from xpnet.compiler.layout import Ref
@@ -202,6 +203,16 @@ def concatenate(w: Writer, node: Node) -> list[str]:
         if not w.plan.is_piece_of(arg, node):
             lines.append(w.copy(w.name(within(whole, layout)), w.array(arg)))
     return lines
+
+
+def random_bits(w: Writer, node: Node) -> list[str]:
+    """The call that draws, for this step and, if they are few, for those to come."""
+    (key, step), out = node.args, w.plan.ref(node)
+    if not out.layout.is_in_order:
+        raise Untraceable("random bits that do not lie in order")
+    number = w.number(step) if step.host or w.plan.is_variable(step) else None
+    drawing = Drawing(out, w.ref(key), w.ref(step) if number is None else None, node.static)
+    return [f"{w.names.new('draw', drawing)}({number}, n - k)"]
 
 
 def lone(ref: Ref) -> Ref:

@@ -25,7 +25,7 @@ from xpnet.compiler.passes.sums import sums_as_products
 from xpnet.compiler.passes.two_values import choices
 from xpnet.compiler.passes.views import reshapes
 from xpnet.compiler.program import Program
-from xpnet.compiler.writers.base import Call, Writer, concatenate, lone
+from xpnet.compiler.writers.base import Call, Writer, concatenate, lone, random_bits
 
 BLOCK_BYTES = 1 << 17
 """How much of each array a block of a chain holds: a dozen of them fit in a core's cache."""
@@ -91,6 +91,9 @@ class NumPy(Library):
 
     def is_floating(self, dtype: Any) -> bool:
         return np.issubdtype(dtype, np.floating)
+
+    def on_host(self, array: np.ndarray) -> np.ndarray:
+        return array
 
 
 def _ufunc_of(node: Node) -> Any:
@@ -258,6 +261,7 @@ CALLS: dict[str, Call] = {
     "two_values": _two_values,
     "matmul": _matmul,
     "concat": concatenate,
+    "random_bits": random_bits,
     "stack": _stack,
     "flip": _flip,
     "roll": _roll,

@@ -25,7 +25,7 @@ from xpnet.compiler.passes.placement import Placement
 from xpnet.compiler.passes.sums import sums_as_products
 from xpnet.compiler.passes.views import reshapes
 from xpnet.compiler.program import Program
-from xpnet.compiler.writers.base import Call, Writer, concatenate
+from xpnet.compiler.writers.base import Call, Writer, concatenate, random_bits
 
 LARGE = 1 << 15
 """From how many elements on a pass over memory costs more than a Python number in a call."""
@@ -74,6 +74,9 @@ class Torch(Library):
 
     def is_floating(self, dtype: Any) -> bool:
         return bool(dtype.is_floating_point)
+
+    def on_host(self, array: Any) -> Any:
+        return array.numpy()
 
 
 class TorchWriter(Writer):
@@ -253,6 +256,7 @@ CALLS: dict[str, Call] = {
     "add_matmul": _add_matmul,
     "matmul": _matmul,
     "concat": concatenate,
+    "random_bits": random_bits,
     "stack": _stack,
     "cumulative_sum": _cumulative_sum,
     "take": _take,
