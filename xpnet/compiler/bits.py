@@ -50,10 +50,16 @@ class Draw:
         key: the words of the seeds, ``(..., 2)``; read at each call.
         step: the array of the step, if it is no plain number; read at each call.
         static: which draw, as for `noise.random_bits`.
+        room: arrays to compute in, by their sizes, that others use as well.
     """
 
     def __init__(
-        self, out: np.ndarray, key: np.ndarray, step: np.ndarray | None, static: dict[str, Any]
+        self,
+        out: np.ndarray,
+        key: np.ndarray,
+        step: np.ndarray | None,
+        static: dict[str, Any],
+        room: dict[int, list[np.ndarray]] | None = None,
     ) -> None:
         self.key, self.step, self.path = key, step, static["path"]
         self.bits, self.below = static["bits"], static["below"]
@@ -62,11 +68,16 @@ class Draw:
         self.members = math.prod(out.shape[:-2])
         self.out = out.reshape(self.members, -1)  # of one stretch of memory, or it would be a copy
         self.each = 4 if self.bits == noise.LANE else 2
-        self.small = self.members * self.count <= AHEAD
+        self.room = {} if room is None else room
+        together = max(1, AHEAD // self.count)
+        self.parts = [  # many members, some at a time
+            Draw(out[some], key[some], None if step is None else step[some], static, self.room)
+            for some in (slice(i, i + together) for i in range(0, self.members, together))
+            if self.members > together
+        ]
         self.known: bytes = b""
         self.made: np.ndarray | None = None
         self.places: dict[Any, int] = {}
-        self.room: dict[int, list[np.ndarray]] = {}
 
     def __call__(self, step: int | None, left: int) -> None:
         """Fill the result for a step.
@@ -75,12 +86,16 @@ class Draw:
             step: its number; ``None`` if it is in the array.
             left: how many steps are to come, this one among them, one behind the other.
         """
+        for part in self.parts:
+            part(step, left)
+        if self.parts:
+            return
         known = self.key.tobytes()
         if known != self.known:
             self.known, self.places = known, {}
             words = noise.derived(np, self.key.astype(np.uint32), self.path)
             self.words = [word.reshape(-1) for word in words]
-        if not self.small:
+        if self.count > AHEAD:
             self._large(step)
             return
         name = step if self.step is None else self.step.tobytes()
@@ -120,24 +135,21 @@ class Draw:
         self.places = {name: i for i, name in enumerate(names)}
 
     def _large(self, step: int | None) -> None:
-        """Make the result block by block."""
+        """Make the result of one network block by block."""
         length = self.out.shape[-1]
-        numbers = [step] if self.step is None else np.broadcast_to(self.step, (self.members, 1))
-        for member in range(self.members):
-            keys = [_word(word[member]) for word in self.words]
-            number = _word(np.asarray(numbers[member]).item())
-            for begin in range(0, self.count, BLOCK):
-                size = min(BLOCK, self.count - begin)
-                a, b, spare, pairs = self._arrays(size)
-                first = self.start + begin
-                a[...] = np.arange(first, first + size, dtype=np.uint32)
-                b[...] = number
-                _threefry(keys, a, b, spare, pairs)
-                low = max(0, begin * self.each - self.skip)
-                high = min(length, (begin + size) * self.each - self.skip)
-                shift = low + self.skip - begin * self.each
-                lanes = self._lanes(pairs)[shift : shift + high - low]
-                self._choose(lanes, self.out[member, low:high])
+        number = _word(step if self.step is None else self.step.item())
+        keys = [_word(word[0]) for word in self.words]
+        for begin in range(0, self.count, BLOCK):
+            size = min(BLOCK, self.count - begin)
+            a, b, spare, pairs = self._arrays(size)
+            first = self.start + begin
+            a[...] = np.arange(first, first + size, dtype=np.uint32)
+            b[...] = number
+            _threefry(keys, a, b, spare, pairs)
+            low = max(0, begin * self.each - self.skip)
+            high = min(length, (begin + size) * self.each - self.skip)
+            shift = low + self.skip - begin * self.each
+            self._choose(self._lanes(pairs)[shift : shift + high - low], self.out[0, low:high])
 
     def _arrays(self, size: int) -> list[np.ndarray]:
         """Arrays of so many words to compute in, and one for the result, pair by pair."""
@@ -156,7 +168,7 @@ class Draw:
 
     def _choose(self, lanes: np.ndarray, out: np.ndarray) -> None:
         if self.below is None:
-            np.right_shift(lanes, _word(32 - self.bits), out=out)
+            np.right_shift(lanes, _word(8 * lanes.itemsize - self.bits), out=out)
         elif self.below >= 1 << self.bits:  # beyond what a lane can hold
             out[...] = True
         else:
