@@ -232,7 +232,7 @@ def in_pieces(body: Body, n: int, carry: Carry, data: Data, batch_rows: Array | 
 def members_last(body: Body, n: int, carry: Carry, data: Data, batch_rows: Array | None) -> Any:
     """An ensemble of small networks: the members last."""
     leaves = jax.tree.leaves(carry)
-    if any(leaf.ndim != 2 for leaf in leaves):
+    if carry["theta"].ndim != 2 or any(leaf.ndim < 2 for leaf in leaves):
         raise Opaque("not an ensemble")
     members = leaves[0].shape[0]
 
@@ -259,6 +259,6 @@ def members_last(body: Body, n: int, carry: Carry, data: Data, batch_rows: Array
         ]
         return results[: len(leaves)], results[len(leaves) :]
 
-    last, metrics = lax.scan(step, [leaf.T for leaf in leaves], batch_rows, length=n)
+    last, metrics = lax.scan(step, [jnp.moveaxis(a, 0, -1) for a in leaves], batch_rows, length=n)
     metrics = [jnp.moveaxis(metric, -1, 1) for metric in metrics]
-    return jax.tree.unflatten(structure, [*(array.T for array in last), *metrics])
+    return jax.tree.unflatten(structure, [*(jnp.moveaxis(a, -1, 0) for a in last), *metrics])

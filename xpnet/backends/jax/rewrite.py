@@ -62,6 +62,8 @@ ELEMENTWISE = frozenset(
         "round",
         "rsqrt",
         "select_n",
+        "shift_left",
+        "shift_right_logical",
         "sign",
         "sin",
         "sqrt",
