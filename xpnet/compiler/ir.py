@@ -13,6 +13,7 @@ import math
 import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -98,12 +99,12 @@ class Node:
         """The number of axes."""
         return len(self.shape)
 
-    @property
+    @cached_property
     def nodes(self) -> list[Node]:
         """The operands that are nodes (of ``concat``, its pieces)."""
         return [arg for arg in self.args if isinstance(arg, Node)]
 
-    @property
+    @cached_property
     def operation(self) -> Operation:
         """What is known of the operation that made it."""
         return OPERATIONS.get(self.op) or MADE[self.op]
@@ -118,13 +119,11 @@ class Node:
         """The operands in whose place the result may be computed, where they fit."""
         return self.nodes if self.elementwise else self.nodes[: self.operation.over]
 
-    @property
+    @cached_property
     def root(self) -> Node:
         """The array that it is a view of, or it itself."""
-        node = self
-        while node.operation.view:
-            node = node.args[0]
-        return node
+        root: Node = self.args[0].root if self.operation.view else self
+        return root
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 Shape = tuple[int, ...]
@@ -32,23 +33,26 @@ class Layout:
     @classmethod
     def in_order(cls, shape: Shape, offset: int = 0) -> Layout:
         """Elements one after the other, the last axis first (C order)."""
-        strides = [math.prod(shape[i + 1 :]) for i in range(len(shape))]
-        return cls(shape, tuple(strides), offset)
+        strides, size = [], 1
+        for n in reversed(shape):
+            strides.append(0 if n == 1 else size)
+            size *= n
+        return cls(shape, tuple(reversed(strides)), offset)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """How many elements there are."""
         return math.prod(self.shape)
 
-    @property
+    @cached_property
     def is_in_order(self) -> bool:
         """Whether the elements lie one after the other, in C order."""
-        return self.size == 0 or all(
-            n == 1 or stride == wanted
-            for n, stride, wanted in zip(
-                self.shape, self.strides, Layout.in_order(self.shape).strides, strict=True
-            )
-        )
+        wanted = 1
+        for n, stride in zip(reversed(self.shape), reversed(self.strides), strict=True):
+            if n != 1 and stride != wanted:
+                return self.size == 0
+            wanted *= n
+        return True
 
     @property
     def span(self) -> tuple[int, int]:
@@ -124,6 +128,8 @@ class Layout:
         Args:
             shape: of as many elements; one axis may be −1.
         """
+        if shape == self.shape:
+            return self
         known = math.prod(n for n in shape if n != -1)
         shape = tuple(self.size // known if n == -1 and known else n for n in shape)
         if math.prod(shape) != self.size:
@@ -180,6 +186,9 @@ class Ref:
 
     buffer: Buffer
     layout: Layout
+
+    def __hash__(self) -> int:  # of what tells most apart, since it is asked for at every name
+        return id(self.buffer) ^ self.layout.offset
 
     @property
     def shape(self) -> Shape:

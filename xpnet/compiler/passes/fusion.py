@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from xpnet.compiler.ir import Node, Recording
+from xpnet.compiler.ir import Node
 from xpnet.compiler.library import Library
 from xpnet.compiler.passes.lifetimes import Lifetimes, homes, lifetimes
 from xpnet.compiler.passes.rewriting import Rewriter, is_number
@@ -19,41 +19,34 @@ class _Fused(NamedTuple):
     inner: set[Node]
 
 
-def fused(recording: Recording, library: Library, large: int) -> Recording:
+class Fusion:
     """Make one operation of sums and differences with what is multiplied or divided first.
 
-    Numbers among the factors of more than ``large`` elements join; smaller arrays are done sooner
-    without.
+    Of arrays of fewer than ``large`` elements only products of arrays: the rest is done sooner by
+    itself.
     """
-    return _Fusion(recording, library, large).done()
 
-
-class _Fusion:
-    def __init__(self, recording: Recording, library: Library, large: int) -> None:
-        self.recording, self.library, self.large = recording, library, large
-        self.rewriter = Rewriter(recording)
+    def __init__(self, library: Library, large: int, rewriter: Rewriter) -> None:
+        self.library, self.large, self.rewriter = library, large, rewriter
+        recording = rewriter.recording
         self.lives: Lifetimes = lifetimes(recording)
         self.homes = homes(recording, self.lives)
         self.homes.update({node: name for name, node in recording.carry.items() if not node.host})
-
-    def done(self) -> Recording:
-        found: dict[Node, _Fused] = {}
+        self.found: dict[Node, _Fused] = {}
         inner: set[Node] = set()
         for node in reversed(self.lives.order):
-            if node in inner or node.host or not node.shape:
-                continue
-            one = self._find(node)
-            if one is not None and self._fits(node, one):
-                found[node] = one
-                inner |= one.inner
-        for node in self.recording.nodes:
-            if node in found:
-                args = tuple(map(self.rewriter.of, found[node].args))
-                new = self.rewriter.add(found[node].op, args, node.shape, node.dtype)
-                self.rewriter.put(node, new)
-            elif node not in inner:
-                self.rewriter.keep(node)
-        return self.rewriter.done()
+            if node not in inner and not node.host and node.shape:
+                one = self._find(node)
+                if one is not None and self._fits(node, one):
+                    self.found[node] = one
+                    inner |= one.inner
+
+    def __call__(self, node: Node) -> Node | None:
+        one = self.found.get(node)
+        if one is None:
+            return None
+        args = tuple(map(self.rewriter.of, one.args))
+        return self.rewriter.add(one.op, args, node.shape, node.dtype)
 
     def _find(self, node: Node) -> _Fused | None:
         """The operation that does ``node`` and those within it."""

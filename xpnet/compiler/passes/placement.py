@@ -66,9 +66,9 @@ class Placement:
 
     def is_variable(self, node: Node) -> bool:
         """Whether a node is a number in a variable of the program."""
-        scalar = self.library.scalars and node.shape == () and not node.operation.view
-        given = node.op in ("input", "const", "take", "concat", "stack")
-        return node.host or (scalar and not given)
+        if node.host or node.shape != () or not self.library.scalars:
+            return node.host
+        return not (node.operation.view or node.op in ("input", "const", "take", "concat", "stack"))
 
     def ref(self, node: Node) -> Ref:
         """Where a node lies; of a number, where it is put for what takes arrays alone."""
@@ -95,7 +95,7 @@ class Placement:
 
     def constant(self, shape: Shape, value: Any, dtype: Any) -> Ref:
         """An array of one number, which stays."""
-        key = (shape, repr(value), str(dtype))
+        key = (shape, repr(value), dtype)
         if key not in self._constants:
             layout = Layout.in_order(shape)
             of = "ones" if shape and value == 1 else "c"
@@ -165,7 +165,7 @@ class _Memory:
     def __init__(self, lives: Lifetimes) -> None:
         self._lives = lives
         self._owned: dict[Node, Ref] = {}
-        self._free: dict[tuple[int, str], list[Buffer]] = defaultdict(list)
+        self._free: dict[tuple[int, Any], list[Buffer]] = defaultdict(list)
 
     def copy(self) -> _Memory:
         """The same at this moment."""
@@ -182,15 +182,16 @@ class _Memory:
                 self._owned[node] = self._owned.pop(arg)
                 return self._owned[node]
         ref = new(node.shape, node.dtype)
-        free = self._free[ref.layout.size, str(node.dtype)]
+        free = self._free[ref.layout.size, node.dtype]
         self._owned[node] = Ref(free.pop(), ref.layout) if free else ref
         return self._owned[node]
 
     def release(self, now: int) -> None:
         """Let others have the places of what nothing reads any more."""
-        for node in [n for n in self._owned if self._lives.last_use.get(n, -1) <= now]:
+        last_use = self._lives.last_use
+        for node in [node for node in self._owned if last_use.get(node, -1) <= now]:
             ref = self._owned.pop(node)
-            self._free[ref.layout.size, str(node.dtype)].append(ref.buffer)
+            self._free[ref.layout.size, node.dtype].append(ref.buffer)
 
 
 def new(shape: Shape, dtype: Any, of: str = "a") -> Ref:

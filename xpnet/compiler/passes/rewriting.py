@@ -1,9 +1,11 @@
-"""What passes share that make another recording of a recording."""
+"""Another recording of a recording, by rules that find nodes nearer to the calls of a library."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from xpnet.compiler.ir import Node, Recording, Shape, needed
@@ -14,17 +16,18 @@ class Rewriter:
 
     Args:
         recording: the one that there is.
-
-    Attributes:
-        readers: which nodes of it read each one.
     """
 
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
-        self.readers = readers(recording)
         self._outputs = set(recording.outputs)
         self._new: dict[Node, Node] = {}
         self._nodes: list[Node] = []
+
+    @cached_property
+    def readers(self) -> dict[Node, list[Node]]:
+        """Which nodes of it read each one."""
+        return readers(self.recording)
 
     def of(self, arg: Any) -> Any:
         """What has become of an operand."""
@@ -53,11 +56,13 @@ class Rewriter:
 
     def keep(self, node: Node) -> Node:
         """Take a node over, with what has become of its operands."""
-        args = tuple(map(self.of, node.args))
-        same = all(a is b for a, b in zip(args, node.args, strict=True))
-        kept = node if same else replace(node, args=args)
+        kept = node
+        if any(arg in self._new for arg in node.nodes):
+            args = tuple(map(self.of, node.args))
+            kept = Node(node.op, args, node.static, node.shape, node.dtype, host=node.host)
+            self.put(node, kept)
         self._nodes.append(kept)
-        return self.put(node, kept)
+        return kept
 
     def put(self, node: Node, new: Node) -> Node:
         """Let a new node stand for one that there was."""
@@ -67,12 +72,35 @@ class Rewriter:
     def done(self) -> Recording:
         """The other recording, without what nothing reads any more."""
         old = self.recording
+        if not self._new:
+            return old
         results, metrics = (
             {name: self.of(node) for name, node in named.items()}
             for named in (old.results, old.metrics)
         )
         nodes = needed(self._nodes, [*results.values(), *metrics.values()])
         return replace(old, nodes=nodes, results=results, metrics=metrics)
+
+
+Rule = Callable[[Node], Node | None]
+"""What stands for a node, made with the rewriter; ``None`` where a rule does not apply."""
+
+
+def rewritten(recording: Recording, *rules: Callable[[Rewriter], Rule]) -> Recording:
+    """The recording with what rules make of its nodes, the first one that applies of each."""
+    rewriter = Rewriter(recording)
+    made = [rule(rewriter) for rule in rules]
+    for node in recording.nodes:
+        if rewriter.of(node) is not node:  # another stands for it already
+            continue
+        for rule in made:
+            new = rule(node)
+            if new is not None:
+                rewriter.put(node, new)
+                break
+        else:
+            rewriter.keep(node)
+    return rewriter.done()
 
 
 def readers(recording: Recording) -> dict[Node, list[Node]]:

@@ -4,45 +4,33 @@ from __future__ import annotations
 
 import math
 
-from xpnet.compiler.ir import Node, Recording
+from xpnet.compiler.ir import Node
 from xpnet.compiler.library import Library
 from xpnet.compiler.passes.rewriting import Rewriter
 from xpnet.compiler.passes.views import Layouts
 
 
-def sums_as_products(
-    recording: Recording, library: Library, added: int, in_parts: bool
-) -> Recording:
+class Sums:
     """Make products with ones of the sums of floats over one of the last two axes, or all the last.
 
     Args:
-        recording: the step.
         library: for what.
         added: up to how many terms one product adds up, which it does one after the other, and
             loses digits to each.
         in_parts: whether longer sums are sums of such sums, where the library's own would add row
             to row; else they are the library's.
+        rewriter: makes the nodes.
     """
-    return _Sums(recording, library, added, in_parts).done()
 
-
-class _Sums:
-    def __init__(self, recording: Recording, library: Library, added: int, in_parts: bool) -> None:
+    def __init__(self, library: Library, added: int, in_parts: bool, rewriter: Rewriter) -> None:
         self.library, self.added, self.in_parts = library, added, in_parts
-        self.recording, self.rewriter = recording, Rewriter(recording)
-        self.layouts = Layouts(recording, library)
+        self.rewriter, self.layouts = rewriter, Layouts(rewriter.recording, library)
 
-    def done(self) -> Recording:
-        for node in self.recording.nodes:
-            total = self._find(node) if self._is_sum(node) else None
-            if total is None:
-                self.rewriter.keep(node)
-            elif total.shape == node.shape:
-                self.rewriter.put(node, total)
-            else:
-                shaped = self.rewriter.view("reshape", total, node.shape, shape=node.shape)
-                self.rewriter.put(node, shaped)
-        return self.rewriter.done()
+    def __call__(self, node: Node) -> Node | None:
+        total = self._find(node) if self._is_sum(node) else None
+        if total is None or total.shape == node.shape:
+            return total
+        return self.rewriter.view("reshape", total, node.shape, shape=node.shape)
 
     def _is_sum(self, node: Node) -> bool:
         """Whether this adds up floats, some of them, in an array."""

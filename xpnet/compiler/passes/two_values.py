@@ -6,30 +6,26 @@ import math
 
 import numpy as np
 
-from xpnet.compiler.ir import Node, Recording
+from xpnet.compiler.ir import Node
 from xpnet.compiler.library import Library
-from xpnet.compiler.passes.rewriting import Rewriter
+from xpnet.compiler.passes.rewriting import Rewriter, Rule
 
 
-def choices(recording: Recording, library: Library, small: int) -> Recording:
+def choices(library: Library, small: int, rewriter: Rewriter) -> Rule:
     """Make ``two_values`` of ``astype(mask) · a + b`` on arrays of up to ``small`` bytes.
 
     To fill an array and put the other value where the mask says so takes half the time there.
     """
-    rewriter = Rewriter(recording)
-    for node in recording.nodes:
-        found = None
-        if math.prod(node.shape) * library.itemsize(node.dtype) <= small:
-            found = _two_values(node, rewriter)
-        if found is None:
-            rewriter.keep(node)
-            continue
+
+    def rule(node: Node) -> Node | None:
+        found = _two_values(node, rewriter) if node.op == "add" else None
+        if found is None or math.prod(node.shape) * library.itemsize(node.dtype) > small:
+            return None
         mask, low, high = found
         args = (rewriter.of(mask),)
-        static = {"low": low, "high": high}
-        new = rewriter.add("two_values", args, node.shape, node.dtype, **static)
-        rewriter.put(node, new)
-    return rewriter.done()
+        return rewriter.add("two_values", args, node.shape, node.dtype, low=low, high=high)
+
+    return rule
 
 
 def _two_values(node: Node, rewriter: Rewriter) -> tuple[Node, float, float] | None:

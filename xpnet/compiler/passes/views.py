@@ -5,7 +5,7 @@ from __future__ import annotations
 from xpnet.compiler.ir import Node, Recording
 from xpnet.compiler.layout import Layout, viewed
 from xpnet.compiler.library import Library
-from xpnet.compiler.passes.rewriting import Rewriter
+from xpnet.compiler.passes.rewriting import Rewriter, Rule
 
 
 class Layouts:
@@ -14,36 +14,36 @@ class Layouts:
     def __init__(self, recording: Recording, library: Library) -> None:
         self._library = library
         self._own = set(recording.carry.values())
-        self._known: dict[Node, Layout | None] = {}
+        self._known: dict[Node, Layout] = {}
 
     def of(self, node: Node) -> Layout:
         """The layout of a node, as seen from the array that it is a view of."""
-        layout = self.view(node)
-        if layout is None:
-            raise ValueError(f"a {node.op} that copies is no view")
-        return layout
-
-    def view(self, node: Node) -> Layout | None:
-        """The same; ``None`` of a reshape that is no view there."""
         if node not in self._known:
             self._known[node] = self._find(node)
         return self._known[node]
 
-    def _find(self, node: Node) -> Layout | None:
+    def _find(self, node: Node) -> Layout:
         if node.operation.view:
-            return viewed(self.of(node.args[0]), node.op, node.static)
+            layout = viewed(self.of(node.args[0]), node.op, node.static)
+            if layout is None:
+                raise ValueError(f"a {node.op} that copies is no view")
+            return layout
         if node.value is not None and node not in self._own:
             return self._library.layout(self._library.given(node.value))
         return Layout.in_order(node.shape)
 
 
-def reshapes(recording: Recording, library: Library) -> Recording:
+def reshapes(library: Library, rewriter: Rewriter) -> Rule:
     """Copy what is reshaped to where its elements lie one after the other, if they do not."""
-    rewriter, layouts = Rewriter(recording), Layouts(recording, library)
-    for node in recording.nodes:
-        kept = rewriter.keep(node)
-        if kept.op == "reshape" and layouts.view(kept) is None:
-            (arg,) = kept.args
-            copy = rewriter.add("copy", (arg,), arg.shape, arg.dtype)
-            rewriter.put(node, rewriter.view("reshape", copy, kept.shape, **kept.static))
-    return rewriter.done()
+    layouts = Layouts(rewriter.recording, library)
+
+    def rule(node: Node) -> Node | None:
+        if node.op != "reshape":
+            return None
+        arg = rewriter.of(node.args[0])
+        if viewed(layouts.of(arg), node.op, node.static) is not None:
+            return None
+        copy = rewriter.add("copy", (arg,), arg.shape, arg.dtype)
+        return rewriter.view("reshape", copy, node.shape, **node.static)
+
+    return rule

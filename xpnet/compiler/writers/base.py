@@ -20,6 +20,7 @@ from xpnet.compiler.layout import Ref
 from xpnet.compiler.passes.chains import Chain
 from xpnet.compiler.passes.pieces import targets
 from xpnet.compiler.passes.placement import Placement, within
+from xpnet.compiler.passes.rewriting import is_number
 from xpnet.compiler.writers.names import Blocks, Names
 
 
@@ -128,16 +129,18 @@ class Writer(ABC):
 
         Python's own numbers are arrays of no axes, which libraries take much faster.
         """
-        is_number = not isinstance(arg, Node) or arg.host
-        whole = type(arg) is int and self.library.is_whole(dtype)
-        floating = self.library.is_floating(dtype)
-        if is_number and not isinstance(arg, bool) and not whole and not floating:
+        if is_number(arg) and not self._joins(arg, dtype):
             raise Untraceable(f"a number among operands of {dtype}")
         if not isinstance(arg, Node):
             return self.plan.constant((), arg, dtype)
         if self.plan.is_variable(arg) and not arg.host:
             return None
         return self.ref(arg)
+
+    def _joins(self, number: Any, dtype: Any) -> bool:
+        """Whether a number can be an operand beside arrays of a dtype."""
+        whole = type(number) is int and self.library.is_whole(dtype)
+        return isinstance(number, bool) or whole or self.library.is_floating(dtype)
 
     def operand_dtype(self, node: Node) -> Any:
         """The dtype in which Python numbers join the operands of ``node``."""
@@ -217,7 +220,9 @@ def random_bits(w: Writer, node: Node) -> list[str]:
 
 def lone(ref: Ref) -> Ref:
     """A single element without its axes, which take time to broadcast."""
-    return Ref(ref.buffer, ref.layout.reshape(()) or ref.layout) if ref.layout.size == 1 else ref
+    if ref.shape == () or ref.layout.size != 1:
+        return ref
+    return Ref(ref.buffer, ref.layout.reshape(()) or ref.layout)
 
 
 def _write_chain(w: Writer, chain: Chain) -> None:

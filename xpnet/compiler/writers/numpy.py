@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ from xpnet.compiler.library import Library
 from xpnet.compiler.passes.chains import Chain, chained
 from xpnet.compiler.passes.lifetimes import lifetimes
 from xpnet.compiler.passes.placement import Placement
-from xpnet.compiler.passes.sums import sums_as_products
+from xpnet.compiler.passes.rewriting import rewritten
+from xpnet.compiler.passes.sums import Sums
 from xpnet.compiler.passes.two_values import choices
 from xpnet.compiler.passes.views import reshapes
 from xpnet.compiler.program import Program
@@ -90,7 +92,7 @@ class NumPy(Library):
         return int(np.dtype(dtype).itemsize)
 
     def is_floating(self, dtype: Any) -> bool:
-        return np.issubdtype(dtype, np.floating)
+        return bool(np.dtype(dtype).kind == "f")
 
     def on_host(self, array: np.ndarray) -> np.ndarray:
         return array
@@ -297,8 +299,12 @@ class NumPyProgram(Program):
         self, recording: Recording, given: dict[str, np.ndarray]
     ) -> tuple[Library, Placement]:
         library = NumPy()
-        recording = choices(reshapes(recording, library), library, 2 * self.block_bytes)
-        recording = sums_as_products(recording, library, ADDED, in_parts=True)
+        recording = rewritten(
+            recording,
+            partial(reshapes, library),
+            partial(choices, library, 2 * self.block_bytes),
+            partial(Sums, library, ADDED, True),
+        )
         lives = lifetimes(recording)
         units = chained(lives, library, self.block_bytes)
         return library, Placement(recording, lives, units, library, given)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,11 +19,12 @@ from xpnet.compiler.ir import Node, Recording, Untraceable
 from xpnet.compiler.layout import Layout, Ref, Shape
 from xpnet.compiler.library import Library
 from xpnet.compiler.passes.chains import unchained
-from xpnet.compiler.passes.fusion import fused
+from xpnet.compiler.passes.fusion import Fusion
 from xpnet.compiler.passes.lifetimes import lifetimes
-from xpnet.compiler.passes.masks import masks_as_numbers
+from xpnet.compiler.passes.masks import masks
 from xpnet.compiler.passes.placement import Placement
-from xpnet.compiler.passes.sums import sums_as_products
+from xpnet.compiler.passes.rewriting import rewritten
+from xpnet.compiler.passes.sums import Sums
 from xpnet.compiler.passes.views import reshapes
 from xpnet.compiler.program import Program
 from xpnet.compiler.writers.base import Call, Writer, concatenate, random_bits
@@ -287,9 +289,13 @@ class TorchProgram(Program):
 
     def planned(self, recording: Recording, given: dict[str, Any]) -> tuple[Library, Placement]:
         library = Torch(self.device)
-        recording = masks_as_numbers(reshapes(recording, library), library, LARGE)
-        recording = fused(recording, library, LARGE)
-        recording = sums_as_products(recording, library, ADDED, in_parts=False)
+        recording = rewritten(
+            recording,
+            partial(reshapes, library),
+            partial(masks, library, LARGE),
+            partial(Fusion, library, LARGE),
+            partial(Sums, library, ADDED, False),
+        )
         lives = lifetimes(recording)
         return library, Placement(recording, lives, unchained(lives), library, given)
 
