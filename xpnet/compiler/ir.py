@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -150,6 +150,29 @@ class Recording:
     def outputs(self) -> list[Node]:
         """All that a step gives."""
         return [*self.results.values(), *self.metrics.values()]
+
+    def says(self, of_given: Callable[[Node], Any]) -> Iterator[tuple[Any, ...]]:
+        """What it does, operation by operation, to compare with another recording.
+
+        Args:
+            of_given: what is to be compared of an array that the step finds.
+        """
+        numbers: dict[Node, int] = {}
+        for node in [*filter(None, [self.rows]), *self.carry.values(), *self.nodes]:
+            numbers[node] = len(numbers)
+
+        def of(arg: Any) -> Any:
+            if not isinstance(arg, Node):
+                return type(arg), repr(arg)
+            return numbers[arg] if arg in numbers else (arg.op, arg.shape, of_given(arg))
+
+        for name, node in self.carry.items():
+            yield name, node.shape, node.dtype, node.host
+        for node in self.nodes:
+            static = repr(node.static) if node.static else ""
+            yield node.op, node.shape, node.dtype, static, *map(of, node.args)
+        for name, node in (*self.results.items(), *self.metrics.items()):
+            yield name, of(node)
 
 
 def needed(nodes: list[Node], outputs: Iterable[Node]) -> list[Node]:

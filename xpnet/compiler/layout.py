@@ -168,15 +168,14 @@ class Buffer:
         size: how many elements it has.
         dtype: of which kind.
         of: what it is for, in a word that its name begins with.
-        array: whose memory it is, where it is somebody's: an array that the step reads, a carry
-            that several programs share.
+        source: which of the arrays it is that a step finds, if it is one of those.
         fill: the number that it holds, of a constant.
     """
 
     size: int
     dtype: Any
     of: str
-    array: Any = None
+    source: int | None = None
     fill: Any = None
 
 

@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from threading import Lock
 from types import CodeType
 from typing import Any
 
 from xpnet.backends.base import Array, Carry, Metrics, never
 from xpnet.compiler.bits import Draw, Drawing
-from xpnet.compiler.ir import Recording
+from xpnet.compiler.ir import Node, Recording
 from xpnet.compiler.layout import Buffer, Ref
 from xpnet.compiler.library import Library
 from xpnet.compiler.passes.placement import Placement
 from xpnet.compiler.writers.base import Text, Writer
-from xpnet.compiler.writers.names import Blocks
+from xpnet.compiler.writers.names import Blocks, Scalar
+
+KEPT = 64
+"""How many texts are kept: as small as they are, networks of one form come by the thousand."""
+
+_TEXTS: OrderedDict[Any, tuple[Text, CodeType]] = OrderedDict()
+_LOCK = Lock()
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=KEPT)
 def _code(source: str) -> CodeType:
-    """Compiled text: programs of one step, for other threads or blocks, often have the same."""
+    """Compiled text, which networks of other sizes often share."""
     return compile(source, "<xpnet step>", "exec")
 
 
 class Program(ABC):
     """A recorded step for one set of shapes; owns the buffers of all that it computes.
 
+    The text is kept: a step of the same form, on other arrays, is not written again.
     ``print(program)`` shows what it does, and what the names in it stand for.
 
     Args:
@@ -35,32 +44,66 @@ class Program(ABC):
 
     Attributes:
         carry: the arrays of the carry, by name.
-        source: its text.
     """
 
     threads = 1
     """Over how many threads a step is split."""
 
     def __init__(self, recording: Recording, given: dict[str, Array] | None = None) -> None:
-        self.library, plan = self.planned(recording, given or {})
-        self.plan = plan
-        self.text: Text = self.writer(plan).write()
-        self.metrics = {n: (node.shape, node.dtype) for n, node in recording.metrics.items()}
-        self._dtypes = {name: node.dtype for name, node in recording.carry.items()}
+        self.library = self.made_for()
+        sources = _sources(recording)
+        self._sources = [self.library.given(node.value) for node in sources]
+        self.text, code = self._written(recording, sources)
         self._arrays: dict[Buffer, Array] = {}
-        self.carry = {name: self._array(ref) for name, ref in plan.carry.items()}
-        self.source = self._whole(recording)
+        for name, ref in self.text.carry.items():
+            if given and name in given:
+                self._arrays[ref.buffer] = given[name]
+        self.carry = {name: self._array(ref) for name, ref in self.text.carry.items()}
         names = {name: self._value(value) for name, value in self.text.names.items()}
-        exec(_code(self.source), names)
+        exec(code, names)
         self._run = names.pop("run")  # or it would keep its own globals, and the buffers
+        del self._sources
+
+    def _written(self, recording: Recording, sources: dict[Node, int]) -> tuple[Text, CodeType]:
+        """The text of a step of this form, and as it is compiled."""
+
+        def given(node: Node) -> Any:
+            number = sources[node]
+            return number, node.dtype, self.library.layout(self._sources[number])
+
+        form = type(self), self.settings(), recording.xp, *recording.says(given)
+        with _LOCK:
+            found = _TEXTS.get(form)
+        if found is None:
+            text = self.writer(self.planned(recording, sources)).write()
+            found = text, _code(text.source)
+        with _LOCK:
+            _TEXTS[form] = found
+            _TEXTS.move_to_end(form)
+            while len(_TEXTS) > KEPT:
+                _TEXTS.popitem(last=False)
+        return found
 
     @abstractmethod
-    def planned(self, recording: Recording, given: dict[str, Array]) -> tuple[Library, Placement]:
-        """The library and, by its passes, the plan."""
+    def made_for(self) -> Library:
+        """The library."""
+
+    @abstractmethod
+    def settings(self) -> tuple[Any, ...]:
+        """What the text depends on, besides the step."""
+
+    @abstractmethod
+    def planned(self, recording: Recording, sources: dict[Node, int]) -> Placement:
+        """By the passes of the library, the plan."""
 
     @abstractmethod
     def writer(self, plan: Placement) -> Writer:
         """What writes the plan."""
+
+    @property
+    def source(self) -> str:
+        """The text of ``n`` steps."""
+        return self.text.source
 
     def __str__(self) -> str:
         width = max(map(len, self.text.names), default=0)
@@ -73,25 +116,12 @@ class Program(ABC):
 
     # ---- names to values
 
-    def _whole(self, recording: Recording) -> str:
-        counters = self.text.counters.values()
-        histories = [f"history_{name}" for name in recording.metrics]
-        rows = ["rows = batch_rows[k]"] if recording.rows is not None else []
-        return "\n".join(
-            [
-                f"def run(n, batch_rows, interrupted, {', '.join([*counters, *histories])}):",
-                "    for k in range(n):",
-                *(f"        {line}" for line in [*rows, *self.text.lines]),
-                "        if interrupted():",
-                "            break",
-                f"    return k + 1, ({''.join(f'{name}, ' for name in counters)})",
-            ]
-        )
-
     def _value(self, value: Any) -> Any:
         """What a name stands for while the program runs."""
         if isinstance(value, Ref):
             return self._array(value)
+        if isinstance(value, Scalar):
+            return self._sources[value.source][()]
         if isinstance(value, Drawing):
             refs = [ref for ref in (value.out, value.key, value.step) if ref is not None]
             out, key, *step = (self.library.on_host(self._array(ref)) for ref in refs)
@@ -101,27 +131,30 @@ class Program(ABC):
     def _array(self, ref: Ref) -> Array:
         buffer = ref.buffer
         if buffer not in self._arrays:
-            array = buffer.array
-            if array is None and buffer.fill is not None:
-                array = self.library.full((buffer.size,), buffer.fill, buffer.dtype)
-            elif array is None:
-                array = self.library.empty((buffer.size,), buffer.dtype)
-            self._arrays[buffer] = array
+            self._arrays[buffer] = self._memory(buffer)
         base = self._arrays[buffer]
         # The very array where it is one, by which a carry is known.
-        same = buffer.array is not None and self.library.layout(base) == ref.layout
-        return base if same else self.library.view(base, ref.layout)
+        return (
+            base if self.library.layout(base) == ref.layout else self.library.view(base, ref.layout)
+        )
+
+    def _memory(self, buffer: Buffer) -> Array:
+        if buffer.source is not None:
+            return self._sources[buffer.source]
+        if buffer.fill is not None:
+            return self.library.full((buffer.size,), buffer.fill, buffer.dtype)
+        return self.library.empty((buffer.size,), buffer.dtype)
 
     def _rows(self, blocks: Blocks) -> list[tuple[Array, ...]]:
         """The parts of each block."""
-        columns, chain = [], blocks.chain
+        columns = []
         for ref, is_block in blocks.arrays:
             array = self._array(ref)
             if is_block:
-                columns.append([array[: b.stop - b.start] for b in chain.blocks])
+                columns.append([array[: part.stop - part.start] for part in blocks.parts])
             else:
-                source = array.reshape(-1) if chain.flat else array
-                columns.append([source[block] for block in chain.blocks])
+                source = array.reshape(-1) if blocks.flat else array
+                columns.append([source[part] for part in blocks.parts])
         return list(zip(*columns, strict=True))
 
     @property
@@ -146,7 +179,7 @@ class Program(ABC):
                 buffer[...] = carry[name]
         metrics = {
             name: self.library.empty((n, *shape), dtype)
-            for name, (shape, dtype) in self.metrics.items()
+            for name, (shape, dtype) in self.text.metrics.items()
         }
         done, counters = self._run(
             n,
@@ -157,7 +190,7 @@ class Program(ABC):
         )
         after = dict(self.carry)
         for name, value in zip(self.text.counters, counters, strict=True):
-            after[name] = self.library.full((), value, self._dtypes[name])
+            after[name] = self.library.full((), value, self.text.dtypes[name])
         return (
             {name: after[name] for name in carry},
             {name: history[:done] for name, history in metrics.items()},
@@ -186,10 +219,22 @@ class Program(ABC):
 def _said(value: Ref | Blocks) -> str:
     """What a name stands for, in a line."""
     if isinstance(value, Blocks):
-        chain = value.chain
-        return f"{len(chain.blocks)} blocks of {chain.step} of {len(value.arrays)} arrays"
+        step = value.parts[0].stop
+        return f"{len(value.parts)} blocks of {step} of {len(value.arrays)} arrays"
     layout, buffer = value.layout, value.buffer
     kind = str(buffer.dtype).rpartition(".")[2]
     where = "" if value.is_whole else f", element {layout.offset} on, strides {layout.strides}"
     filled = "" if buffer.fill is None else f", of {buffer.fill}"
     return f"{kind} {layout.shape} in {buffer.size} elements{where}{filled}"
+
+
+def _sources(recording: Recording) -> dict[Node, int]:
+    """The arrays that a step finds, numbered in the order in which it reads them."""
+    own = {*recording.carry.values(), recording.rows}
+    read = [arg for node in recording.nodes for arg in node.nodes]
+    found = (node for node in [*read, *recording.outputs] if node.value is not None)
+    numbers: dict[Node, int] = {}
+    for node in found:
+        if node not in own:
+            numbers.setdefault(node, len(numbers))
+    return numbers

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -508,39 +508,18 @@ def record(
     )
     if not again and not is_ours(step):
         twice = record(step, xp, carry, data, rows, constant, again=True)
-        pairs = itertools.zip_longest(_said(recording), _said(twice))
+        pairs = itertools.zip_longest(recording.says(_content), twice.says(_content))
         if other := next((pair for pair in pairs if pair[0] != pair[1]), None):
             name = next(operation[0] for operation in other if operation)
             raise TypeError(CHANGES.format(f"{name} is not the same twice"))
     return recording
 
 
-def _said(recording: Recording) -> Iterator[tuple[Any, ...]]:
-    """What a recording does, operation by operation, to compare with another of the same step."""
-    numbers: dict[int, int] = {}
-    given = [recording.rows, *recording.carry.values()]
-    for node in [*filter(None, given), *recording.nodes]:
-        numbers[id(node)] = len(numbers)
-
-    def of(arg: Any) -> Any:
-        if not isinstance(arg, Node):
-            return repr(arg)
-        if id(arg) in numbers:
-            return numbers[id(arg)]
-        return arg.op, arg.shape, str(arg.dtype), _content(arg)
-
-    for node in recording.nodes:
-        static = {k: of(v) for k, v in node.static.items()}
-        yield node.op, node.shape, str(node.dtype), repr(static), *map(of, node.args)
-    for name, node in (*recording.results.items(), *recording.metrics.items()):
-        yield name, of(node)
-
-
 def _content(node: Node) -> Any:
     """The values of an array that a step finds or makes of what does not change."""
     if node.op == "input":
         return id(node.value)
-    return None if node.value is None else np.asarray(node.value).tobytes()
+    return str(node.dtype), None if node.value is None else np.asarray(node.value).tobytes()
 
 
 def _place(error: BaseException) -> str:

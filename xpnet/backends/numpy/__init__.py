@@ -189,7 +189,7 @@ class NumPyReplay(Replay):
             except Untraceable:
                 pass  # then on one
         program = super().make(carry, data, batch_rows, given)
-        if self.alone or worth_holding(program.largest_product()):
+        if self.alone or worth_holding(program.text.product):
             program.around = ONE_BLAS_THREAD
         return program
 

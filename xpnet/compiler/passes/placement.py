@@ -9,7 +9,7 @@ from typing import Any
 
 from xpnet.compiler.ir import Node, Recording, Shape, Untraceable
 from xpnet.compiler.layout import Buffer, Layout, Ref, viewed
-from xpnet.compiler.library import Array, Library
+from xpnet.compiler.library import Library
 from xpnet.compiler.passes.chains import Chain, Unit, blocks_within
 from xpnet.compiler.passes.lifetimes import Lifetimes, homes
 from xpnet.compiler.passes.pieces import pieces
@@ -27,7 +27,7 @@ class Placement:
         lives: its lifetimes.
         units: what is done, in order; chains that cannot run in blocks come out as their nodes.
         library: for what.
-        given: arrays of the carry, by name, that are somebody else's.
+        sources: the number of each array that the step finds.
 
     Attributes:
         carry: the places of the carry that lies in arrays.
@@ -40,9 +40,10 @@ class Placement:
         lives: Lifetimes,
         units: list[Unit],
         library: Library,
-        given: dict[str, Array],
+        sources: dict[Node, int],
     ) -> None:
         self.recording, self.lives, self.library = recording, lives, library
+        self.sources = sources
         self._readers = readers(recording)
         self._refs: dict[Node, Ref] = {}
         self._memory = _Memory(lives)
@@ -54,7 +55,7 @@ class Placement:
                 self.counters.append(name)
                 continue
             layout = Layout.in_order(node.shape)
-            buffer = Buffer(layout.size, node.dtype, name, given.get(name))
+            buffer = Buffer(layout.size, node.dtype, name)
             self.carry[name] = self._refs[node] = Ref(buffer, layout)
         self._homes = {node: self.carry[name] for node, name in homes(recording, lives).items()}
         self._pieces = {
@@ -87,11 +88,11 @@ class Placement:
             return self.constant(node.shape, 1, node.dtype)
         if self.is_variable(node):
             return new(node.shape, node.dtype, "number")
-        if node.value is None or node is self.recording.rows:
+        if node not in self.sources:
             raise Untraceable(f"{node.op} is read where no array is")
-        array, of = self.library.given(node.value), "x" if node.op == "input" else "c"
-        layout = self.library.layout(array)
-        return Ref(Buffer(layout.size, node.dtype, of, array), layout)
+        layout = self.library.layout(self.library.given(node.value))
+        of = "x" if node.op == "input" else "c"
+        return Ref(Buffer(layout.size, node.dtype, of, self.sources[node]), layout)
 
     def constant(self, shape: Shape, value: Any, dtype: Any) -> Ref:
         """An array of one number, which stays."""

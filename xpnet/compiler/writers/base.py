@@ -8,35 +8,65 @@ library (`Writer.calls`), and what remains to be said besides. It has no arrays,
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from xpnet.compiler.bits import Drawing
 from xpnet.compiler.host import literal
 from xpnet.compiler.ir import Node, Untraceable
-from xpnet.compiler.layout import Ref
+from xpnet.compiler.layout import Ref, Shape
 from xpnet.compiler.passes.chains import Chain
 from xpnet.compiler.passes.pieces import targets
 from xpnet.compiler.passes.placement import Placement, within
 from xpnet.compiler.passes.rewriting import is_number
-from xpnet.compiler.writers.names import Blocks, Names
+from xpnet.compiler.writers.names import Blocks, Names, Scalar
 
 
 @dataclass
 class Text:
-    """What a writer has written.
+    """A program as it could be kept: what a writer has written, and of which places.
 
     Attributes:
         lines: the statements of a step.
-        names: what the names in it stand for: places, blocks, functions, numbers.
-        counters: the variables of the counters of the carry, by their names there.
+        names: what the names in it stand for: places, blocks, functions, numbers, draws.
+        carry: the places of the carry that lies in arrays.
+        counters: the variables of the rest of it, which are Python numbers, by their names there.
+        dtypes: their dtypes.
+        metrics: shape and dtype of each metric of a step.
+        rows: whether it is of the rows of a batch.
+        largest: how many elements the largest array has that is computed.
+        product: how many multiplications the largest matrix product takes, of one member.
     """
 
-    lines: list[str] = field(default_factory=list)
-    names: dict[str, Any] = field(default_factory=dict)
-    counters: dict[str, str] = field(default_factory=dict)
+    lines: list[str]
+    names: dict[str, Any]
+    carry: dict[str, Ref]
+    counters: dict[str, str]
+    dtypes: dict[str, Any]
+    metrics: dict[str, tuple[Shape, Any]]
+    rows: bool
+    largest: int
+    product: int
+
+    @property
+    def source(self) -> str:
+        """The program: ``n`` steps."""
+        counters = self.counters.values()
+        histories = [f"history_{name}" for name in self.metrics]
+        rows = ["rows = batch_rows[k]"] if self.rows else []
+        return "\n".join(
+            [
+                f"def run(n, batch_rows, interrupted, {', '.join([*counters, *histories])}):",
+                "    for k in range(n):",
+                *(f"        {line}" for line in [*rows, *self.lines]),
+                "        if interrupted():",
+                "            break",
+                f"    return k + 1, ({''.join(f'{name}, ' for name in counters)})",
+            ]
+        )
 
 
 Call = Callable[[Any, Node], list[str]]
@@ -52,7 +82,8 @@ class Writer(ABC):
 
     def __init__(self, plan: Placement) -> None:
         self.plan, self.library, self.recording = plan, plan.library, plan.recording
-        self.text = Text()
+        self.lines: list[str] = []
+        self.counters: dict[str, str] = {}
         self.variables: dict[Node, str] = {}
         self.names = Names(plan.carry)
         self._put: set[Node] = set()
@@ -62,7 +93,7 @@ class Writer(ABC):
         for name in self.plan.counters:
             variable = self.names.stem(name)
             self.variables[self.recording.carry[name]] = variable
-            self.text.counters[name] = variable
+            self.counters[name] = variable
         for unit in self.plan.units:
             if isinstance(unit, Chain):
                 _write_chain(self, unit)
@@ -71,10 +102,21 @@ class Writer(ABC):
             elif self.plan.is_variable(unit):
                 self.variable(unit, self.scalar(unit))
             else:
-                self.text.lines += self.call(unit)
+                self.lines += self.call(unit)
         _write_ends(self)
-        self.text.names = self.names.known
-        return self.text
+        recording, order = self.recording, self.plan.lives.order
+        products = [node for node in order if node.op in ("matmul", "add_matmul")]
+        return Text(
+            self.lines,
+            self.names.known,
+            self.plan.carry,
+            self.counters,
+            {name: node.dtype for name, node in recording.carry.items() if node.host},
+            {name: (node.shape, node.dtype) for name, node in recording.metrics.items()},
+            recording.rows is not None,
+            max(math.prod(node.shape) for node in order),
+            max(map(_multiplications, products), default=0),
+        )
 
     # ---- what a library answers
 
@@ -158,7 +200,7 @@ class Writer(ABC):
         if self.plan.is_variable(root) and root not in self._put:
             self._put.add(root)
             line = self.put(self.plan.ref(root), self.variables[root])
-            self.text.lines.append(line)
+            self.lines.append(line)
         return self.plan.ref(node)
 
     def array(self, node: Node) -> str:
@@ -174,7 +216,7 @@ class Writer(ABC):
     def variable(self, node: Node, text: str) -> None:
         """Write ``variable = text`` and remember the variable."""
         self.variables[node] = f"s{len(self.variables)}"
-        self.text.lines.append(f"{self.variables[node]} = {text}")
+        self.lines.append(f"{self.variables[node]} = {text}")
 
     def number(self, arg: Any) -> str:
         """An operand of no axes as it stands in an expression."""
@@ -183,7 +225,7 @@ class Writer(ABC):
         if arg in self.variables:
             return self.variables[arg]
         if arg.op == "const":
-            return self.names.new("number_", arg.value[()])
+            return self.names.new("number_", Scalar(self.plan.sources[arg]))
         return self.array(arg)
 
     def infix(self, node: Node, args: list[str]) -> str:
@@ -197,6 +239,11 @@ class Writer(ABC):
     def wide(self, node: Node, arg: Any, ref: Ref, chain: Chain) -> Ref | None:
         """A block full of a number, for an operation that is faster so."""
         return None
+
+
+def _multiplications(product: Node) -> int:
+    """How many a matrix product takes, of one member."""
+    return math.prod(product.shape[-2:]) * int(product.nodes[-2].shape[-1])
 
 
 def concatenate(w: Writer, node: Node) -> list[str]:
@@ -252,9 +299,9 @@ def _write_chain(w: Writer, chain: Chain) -> None:
         inner = node in chain.within
         out = column(chain.within[node] if inner else w.plan.ref(node), inner)
         calls.append(w.elementwise(node, args, out))
-    blocks = w.names.new("blocks", Blocks(chain, list(columns.values())))
-    w.text.lines.append(f"for {', '.join(columns)}, in {blocks}:")
-    w.text.lines += [f"    {call}" for call in calls]
+    blocks = w.names.new("blocks", Blocks(chain.blocks, chain.flat, list(columns.values())))
+    w.lines.append(f"for {', '.join(columns)}, in {blocks}:")
+    w.lines += [f"    {call}" for call in calls]
 
 
 def _write_host(w: Writer, node: Node) -> None:
@@ -281,7 +328,7 @@ def _write_host(w: Writer, node: Node) -> None:
 
 def _write_ends(w: Writer) -> None:
     for name, node in w.recording.metrics.items():
-        w.text.lines.append(w.metric(name, node))
+        w.lines.append(w.metric(name, node))
     copies, counters = [], []
     for name, node in w.recording.results.items():
         before = w.recording.carry[name]
@@ -289,7 +336,7 @@ def _write_ends(w: Writer) -> None:
             text = w.number(node)
             if not node.host and node not in w.variables:
                 text += ".item()"  # no buffer, which the next step would overwrite
-            counters.append((w.text.counters[name], text))
+            counters.append((w.counters[name], text))
             continue
         ref, place = w.ref(node), w.plan.carry[name]
         if ref == place:
@@ -297,7 +344,7 @@ def _write_ends(w: Writer) -> None:
         if any(ref.overlaps(other) for other in w.plan.carry.values()):
             raise Untraceable("carries that change places")
         copies.append(w.copy(w.name(place), w.name(ref)))
-    w.text.lines += copies
+    w.lines += copies
     if counters:
         left, right = zip(*counters, strict=True)
-        w.text.lines.append(f"{', '.join(left)} = {', '.join(right)}")
+        w.lines.append(f"{', '.join(left)} = {', '.join(right)}")

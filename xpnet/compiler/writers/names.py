@@ -9,7 +9,6 @@ from typing import Any
 
 from xpnet.compiler.ir import Untraceable
 from xpnet.compiler.layout import Ref
-from xpnet.compiler.passes.chains import Chain
 
 
 @dataclass(frozen=True)
@@ -17,12 +16,21 @@ class Blocks:
     """What the loop of a chain runs over: block by block, a part of each of several arrays.
 
     Attributes:
-        chain: the chain.
+        parts: the blocks, of elements or along the first axis.
+        flat: whether of elements.
         arrays: the arrays, each with whether it is one block itself.
     """
 
-    chain: Chain
+    parts: list[slice]
+    flat: bool
     arrays: list[tuple[Ref, bool]]
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """The number in an array of no axes that a step finds."""
+
+    source: int
 
 
 class Names:

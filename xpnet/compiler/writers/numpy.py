@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -295,31 +294,25 @@ class NumPyProgram(Program):
         self.around: Callable[[], AbstractContextManager[Any]] = nullcontext
         super().__init__(recording, given)
 
-    def planned(
-        self, recording: Recording, given: dict[str, np.ndarray]
-    ) -> tuple[Library, Placement]:
-        library = NumPy()
+    def made_for(self) -> Library:
+        return NumPy()
+
+    def settings(self) -> tuple[Any, ...]:
+        return (self.block_bytes,)
+
+    def planned(self, recording: Recording, sources: dict[Node, int]) -> Placement:
         recording = rewritten(
             recording,
-            partial(reshapes, library),
-            partial(choices, library, 2 * self.block_bytes),
-            partial(Sums, library, ADDED, True),
+            partial(reshapes, self.library),
+            partial(choices, self.library, 2 * self.block_bytes),
+            partial(Sums, self.library, ADDED, True),
         )
         lives = lifetimes(recording)
-        units = chained(lives, library, self.block_bytes)
-        return library, Placement(recording, lives, units, library, given)
+        units = chained(lives, self.library, self.block_bytes)
+        return Placement(recording, lives, units, self.library, sources)
 
     def writer(self, plan: Placement) -> Writer:
         return NumPyWriter(plan)
-
-    def largest_product(self) -> int:
-        """How many multiplications the largest matrix product takes, of one member."""
-        sizes = (
-            math.prod(node.shape[-2:]) * node.args[0].shape[-1]
-            for node in self.plan.lives.order
-            if node.op == "matmul"
-        )
-        return max(sizes, default=0)
 
     def run(self, *args: Any) -> Any:
         with self.around():

@@ -287,17 +287,22 @@ class TorchProgram(Program):
         self.device, self.one_thread = device, one_thread
         super().__init__(recording, given)
 
-    def planned(self, recording: Recording, given: dict[str, Any]) -> tuple[Library, Placement]:
-        library = Torch(self.device)
+    def made_for(self) -> Library:
+        return Torch(self.device)
+
+    def settings(self) -> tuple[Any, ...]:
+        return self.device, LARGE
+
+    def planned(self, recording: Recording, sources: dict[Node, int]) -> Placement:
         recording = rewritten(
             recording,
-            partial(reshapes, library),
-            partial(masks, library, LARGE),
-            partial(Fusion, library, LARGE),
-            partial(Sums, library, ADDED, False),
+            partial(reshapes, self.library),
+            partial(masks, self.library, LARGE),
+            partial(Fusion, self.library, LARGE),
+            partial(Sums, self.library, ADDED, False),
         )
         lives = lifetimes(recording)
-        return library, Placement(recording, lives, unchained(lives), library, given)
+        return Placement(recording, lives, unchained(lives), self.library, sources)
 
     def writer(self, plan: Placement) -> Writer:
         return TorchWriter(plan)
@@ -316,4 +321,4 @@ class TorchProgram(Program):
 
         MKL splits even a product of 4 × 21 × 4, which then takes 16 to 1000 µs instead of 2.
         """
-        return max(math.prod(node.shape) for node in self.plan.lives.order) < LARGE
+        return self.text.largest < LARGE
