@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xpnet as xn
-from xpnet.backends.base import run_plainly
 from xpnet.compiler.ir import Untraceable
+from xpnet.compiler.plain import run_plainly
 from xpnet.compiler.record import record
 
 

@@ -14,8 +14,8 @@ import pytest
 
 import xpnet as xn
 from tests.helpers import LAYERS, between, samples_for
-from xpnet.backends.base import run_plainly
 from xpnet.backends.numpy import threads as numpy_threads
+from xpnet.compiler.plain import run_plainly
 from xpnet.training.step import TrainingStep, carry_of, state_in
 
 OPTIMIZERS = {

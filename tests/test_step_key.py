@@ -21,8 +21,8 @@ import pytest
 import xpnet as xn
 from tests.helpers import arr, host, rounding
 from xpnet import losses
-from xpnet.backends.base import run_plainly
 from xpnet.compiler import step_key as snapshots
+from xpnet.compiler.plain import run_plainly
 from xpnet.compiler.step_key import ByIdentity, snapshot
 from xpnet.optimizers import Optimizer
 from xpnet.training.step import TrainingStep, carry_of, state_in

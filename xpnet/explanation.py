@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from xpnet.backends.base import Plain
+from xpnet.compiler.plain import Plain
 from xpnet.compiler.replay import Replay
 from xpnet.layers.base import Array
 from xpnet.losses import Loss

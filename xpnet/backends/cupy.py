@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.base import Array, Backend, BackendUnavailable, Size
+from xpnet.backends.base import Backend, BackendUnavailable, Size
+from xpnet.types import Array
 
 
 class CuPyBackend(Backend):

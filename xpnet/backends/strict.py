@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.base import Array, Data, Plain, Runner, Step
 from xpnet.backends.numpy import NumPyBackend
+from xpnet.compiler.plain import Plain, Runner, Step
+from xpnet.types import Array, Data
 
 
 class StrictBackend(NumPyBackend):

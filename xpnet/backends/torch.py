@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.base import Array, Backend, Data, Runner, Size, Step
+from xpnet.backends.base import Backend, Size
 from xpnet.backends.shared_setting import Setting, SharedSetting, mkl
+from xpnet.compiler.plain import Runner, Step
 from xpnet.compiler.replay import Replay, kept
+from xpnet.types import Array, Data
 
 WORTH = 1 << 15
 """From how many elements on threads compute longer than they wait for one another."""

@@ -20,8 +20,8 @@ import numpy as np
 
 from xpnet import noise
 from xpnet.compiler import host
+from xpnet.types import Array
 
-Array = Any
 Shape = tuple[int, ...]
 Static = dict[str, Any]
 

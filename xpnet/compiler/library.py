@@ -6,8 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from xpnet.compiler.layout import Layout, Shape
-
-Array = Any
+from xpnet.types import Array
 
 
 class Library(ABC):

@@ -10,14 +10,15 @@ from threading import Lock
 from types import CodeType
 from typing import Any
 
-from xpnet.backends.base import Array, Carry, Metrics, never
 from xpnet.compiler.bits import Draw, Drawing
 from xpnet.compiler.ir import Node, Recording
 from xpnet.compiler.layout import Buffer, Ref
 from xpnet.compiler.library import Library
 from xpnet.compiler.passes.placement import Placement
+from xpnet.compiler.plain import never
 from xpnet.compiler.writers.base import Text, Writer
 from xpnet.compiler.writers.names import Blocks, Scalar
+from xpnet.types import Array, Carry, Metrics
 
 KEPT = 64
 """How many texts are kept: as small as they are, networks of one form come by the thousand."""

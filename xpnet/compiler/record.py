@@ -25,8 +25,9 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.compiler.ir import OPERATIONS, Array, Node, Recording, Untraceable, needed
+from xpnet.compiler.ir import OPERATIONS, Node, Recording, Untraceable, needed
 from xpnet.compiler.pure import CHANGES, Kept, is_ours, look, require_unchanged
+from xpnet.types import Array
 
 DTYPES = (
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),

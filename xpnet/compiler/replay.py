@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from xpnet.backends.base import Array, Backend, Carry, Data, Metrics, Plain, Runner, never
 from xpnet.compiler.ir import Recording, Untraceable
+from xpnet.compiler.plain import Plain, Runner, never
 from xpnet.compiler.program import Program
 from xpnet.compiler.pure import is_ours
 from xpnet.compiler.record import record
 from xpnet.compiler.step_key import ByIdentity, snapshot
+from xpnet.types import Array, Carry, Data, Metrics
 
 Buffers = dict[str, Array]
 
@@ -208,7 +209,7 @@ _LOCK = threading.RLock()
 _SHELF: dict[int, tuple[Any, list[Kept]]] = {}
 
 
-def kept(backend: Backend, step: Any, data: Data, *also: Any) -> Kept | None:
+def kept(backend: Any, step: Any, data: Data, *also: Any) -> Kept | None:
     """What an earlier training of this network has left, or room for what this one will leave.
 
     It is nobody else's as long as it is lent. What the step says is compared by value, and so are
@@ -252,14 +253,15 @@ def kept(backend: Backend, step: Any, data: Data, *also: Any) -> Kept | None:
     return Kept(says, tuple(None if a is None else backend.copy(a) for a in data))
 
 
-def _nbytes(backend: Backend, array: Array) -> int:
+def _nbytes(backend: Any, array: Array) -> int:
     return int(backend.to_host(array).nbytes)
 
 
-def _form(backend: Backend, array: Array) -> tuple[Any, ...]:
+def _form(backend: Any, array: Array) -> tuple[Any, ...]:
     """Shape, dtype, and how it lies in memory, on which the last digits may depend."""
     return tuple(array.shape), str(array.dtype), backend.to_host(array).strides
 
 
-def _bits(backend: Backend, array: Array) -> bytes:
-    return backend.to_host(array).tobytes()
+def _bits(backend: Any, array: Array) -> bytes:
+    found: bytes = backend.to_host(array).tobytes()
+    return found

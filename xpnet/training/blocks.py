@@ -11,7 +11,7 @@ from itertools import zip_longest
 import numpy as np
 
 from xpnet import backends
-from xpnet.backends.base import Runner
+from xpnet.compiler.plain import Runner
 from xpnet.layers.base import Array
 from xpnet.training.rows import data_rows, rows_of
 from xpnet.training.step import Carry, Data, TrainingStep

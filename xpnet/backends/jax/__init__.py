@@ -10,19 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.base import (
-    Array,
-    Backend,
-    Carry,
-    Data,
-    Metrics,
-    Runner,
-    Size,
-    Step,
-    cores,
-    never,
-)
+from xpnet.backends.base import Backend, Size, cores
+from xpnet.compiler.plain import Runner, Step, never
 from xpnet.compiler.pure import CHANGES, is_ours, look, require_unchanged
+from xpnet.types import Array, Carry, Data, Metrics
 
 
 class JaxBackend(Backend):

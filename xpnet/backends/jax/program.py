@@ -17,7 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from xpnet.backends.base import Array, Carry, Data, Metrics, Step
 from xpnet.backends.jax.rewrite import (
     Each,
     MembersLast,
@@ -28,7 +27,9 @@ from xpnet.backends.jax.rewrite import (
     largest_product,
     traced,
 )
+from xpnet.compiler.plain import Step
 from xpnet.compiler.step_key import ByIdentity, as_it_is, snapshot
+from xpnet.types import Array, Carry, Data, Metrics
 
 TINY = 1024
 """Up to how many multiplications a product of one network is written out."""

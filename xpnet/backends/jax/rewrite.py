@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from xpnet.backends.base import Array
+from xpnet.types import Array
 
 ELEMENTWISE = frozenset(
     (

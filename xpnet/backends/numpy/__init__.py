@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.base import Array, Backend, Carry, Data, Runner, Size, Step, cores
+from xpnet.backends.base import Backend, Size, cores
 from xpnet.backends.numpy.threads import (
     ONE_BLAS_THREAD,
     ThreadedProgram,
@@ -18,8 +18,10 @@ from xpnet.backends.numpy.threads import (
     worth_holding,
 )
 from xpnet.compiler.ir import Untraceable
+from xpnet.compiler.plain import Runner, Step
 from xpnet.compiler.replay import Buffers, Replay, kept
 from xpnet.compiler.writers.numpy import NumPyProgram
+from xpnet.types import Array, Carry, Data
 
 
 class NumPyBackend(Backend):

@@ -22,11 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.base import Carry, Data, Metrics, cores
+from xpnet.backends.base import cores
 from xpnet.backends.shared_setting import Setting, SharedSetting, mkl
 from xpnet.compiler.ir import Node, Recording, Untraceable
 from xpnet.compiler.record import record
 from xpnet.compiler.writers.numpy import NumPyProgram
+from xpnet.types import Carry, Data, Metrics
 
 WORTH = 1 << 26
 """From how many multiplications a step on, splitting it is faster than waiting for one another."""

@@ -1,0 +1,20 @@
+"""The words of all floors for what goes through them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Array = Any
+"""An array of any library of the standard, or what stands for one while a step is recorded."""
+
+Carry = dict[str, Array]
+"""What goes from a step to the next, by name: ``theta``, the optimizer's state as ``optimizer.m`` …
+
+Of an ensemble, every entry has the members first, or no axes at all: then they share it.
+"""
+
+Data = tuple[Any, ...]
+"""The arrays that a step reads: ``x``, the prepared targets, the prepared weights or ``None``."""
+
+Metrics = dict[str, Array]
+"""What a step tells, by name: ``loss``, and ``accuracy`` where there are classes."""
