@@ -122,3 +122,17 @@ def library(name):
     if name == "jax":
         module.config.update("jax_enable_x64", True)
     return module
+
+
+def threefry(key, counter):
+    """Threefry-2x32 with 20 rounds on Python's integers, as Salmon et al. (2011) write it."""
+    word = 0xFFFFFFFF
+    keys = (*key, key[0] ^ key[1] ^ 0x1BD11BDA)
+    a, b = (counter[0] + keys[0]) & word, (counter[1] + keys[1]) & word
+    for i, turn in enumerate(2 * (13, 15, 26, 6, 17, 29, 16, 24) + (13, 15, 26, 6)):
+        a = (a + b) & word
+        b = ((b << turn) | (b >> 32 - turn)) & word ^ a
+        if i % 4 == 3:
+            n = i // 4 + 1
+            a, b = (a + keys[n % 3]) & word, (b + keys[(n + 1) % 3] + n) & word
+    return a, b

@@ -33,6 +33,7 @@ NUMPY_ALLOWED = {
     "cli/parts.py": "the report's seeds are those of NumPy's legacy generator",
     "cli/running.py": "a program makes its data on the host",
     "cli/told.py": "what is said of a run is its history, which is on the host",
+    "compiler/bits.py": "random bits of recorded steps are made by NumPy, where these have memory",
     "compiler/host.py": "Python's numbers answer as NumPy's would",
     "compiler/ir.py": "a shape is that of a NumPy array of nothing",
     "compiler/pure.py": "arrays of the host and generators are compared with what they were",
