@@ -442,7 +442,7 @@ class Sequential(Layer):
             theta, x = theta[:2, :], x[:2, ...] if len(x.shape) == 3 else x
             state = tuple(array[:2, ...] for array in state)
             if noise is not None:
-                noise = Stream(noise.key[:2, :], noise.step)
+                noise = Stream(noise.key[:2, :], noise.step[:2, :])
         theta, x, state = backend.copy((theta, x, state))  # for those that write into them
         params = self.views(backend.xp, theta)
         layers = [

@@ -121,9 +121,9 @@ def require_unchanged(
             name = "".join(part.lstrip("0123456789") for part in place.split("#"))
             raise TypeError(
                 f"{name} is changed by a training step, which most libraries record or compile "
-                "once, and which would never change it again there: a step must be pure, without "
-                "counters, running values or random numbers of its own; keep them in an "
-                "optimizer's state, or in the data."
+                "once, and which would never change it again there: a step must be pure. A layer "
+                "declares counters and running values by state(), and draws from the noise that it "
+                "is handed with draws = True; an optimizer has init_state; a loss its data."
             )
     return kept
 
@@ -131,7 +131,8 @@ def require_unchanged(
 CHANGES = (
     "A layer, loss or optimizer does something else each time it is called ({}), such as to count "
     "or to draw random numbers, which most libraries record or compile once, and which would never "
-    "change again there: a step must be pure; keep such things in an optimizer's state, or in the "
-    "data."
+    "change again there: a step must be pure. A layer declares what it counts by state(), and "
+    "draws from the noise that it is handed with draws = True; an optimizer has init_state; a loss "
+    "its data."
 )
 """What is said of a step that does not do twice the same."""

@@ -69,7 +69,8 @@ class Tape:
         if any(isinstance(arg, Traced) and arg.tape is not self for arg in args):
             raise Kept(
                 "A layer, loss or optimizer uses an array kept from the step before, such "
-                "as a running mean: a step must be pure; keep it in an optimizer's state."
+                "as a running mean: a step must be pure; a layer declares it by state(), an "
+                "optimizer by init_state."
             )
         if any(isinstance(arg, Traced) and arg.spent for arg in args):
             raise Untraceable("an array is used under a name from before it was written into")

@@ -182,8 +182,8 @@ _ADDRESS = re.compile("0x[0-9a-f]+")
 _KEPT = (
     "A layer, loss or optimizer kept an array of one step and used it in another, or gave it to "
     "somebody else: a step reads and writes nothing but what it is passed. Compute it anew in each "
-    "step, make it a parameter of the layer or state of the optimizer, or keep it as a NumPy array "
-    "made beforehand."
+    "step, make it a parameter or state of the layer or state of the optimizer, or keep it as a "
+    "NumPy array made beforehand."
 )
 
 
