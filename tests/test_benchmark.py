@@ -40,6 +40,8 @@ PROBLEMS = {
     "tiny float32": replace(TINY, dtype="float32"),
     "tiny, in batches": replace(TINY, batch=8),
     "report, 3 members": replace(REPORT, members=3),
+    "tiny, own gelu": replace(TINY, activation="own_gelu"),
+    "tiny, own norm": replace(TINY, activation="own_layer_norm"),
 }
 STEPS = 50
 SILENT = {"the matrix products alone, NumPy"}  # trains nothing, and so has no losses
@@ -63,6 +65,8 @@ def fits(name: str, which: str) -> bool:
     if name.startswith("NumPy, ") or name.endswith("torch's own loss"):
         return which == "report"
     members = "members" in which
+    if "own" in which and ("scikit" in name or "thinc" in name):  # they train something else
+        return False
     if "batches" in which and ("thinc" in name or "CUDA graph" in name):
         return False
     return name.startswith("xpnet") or members == ("vmap" in name or "alone" in name)

@@ -28,20 +28,28 @@ class _Training:
         self.problem = problem
         if problem.dtype == "float64":
             self.jax.config.update("jax_enable_x64", True)
+        self.activations = {
+            "leaky_relu": partial(self.jax.nn.leaky_relu, negative_slope=problem.slope),
+            "relu": self.jax.nn.relu,
+            "gelu": partial(self.jax.nn.gelu, approximate=True),
+        }
         self.x, self.y = self.jnp.asarray(problem.x()), self.jnp.asarray(problem.y())
         self.optimizer = self.optax.adam(
             problem.lr, b1=problem.betas[0], b2=problem.betas[1], eps=problem.eps
         )
 
     def params(self) -> list[tuple[Any, Any]]:
-        return [(self.jnp.array(W), self.jnp.array(b)) for W, b in self.problem.weights()]
+        return [(self.jnp.array(W), self.jnp.array(b)) for W, b in self.problem.pairs()]
 
     def output(self, params: Any, x: Any) -> Any:
-        jax, problem = self.jax, self.problem
-        for i, (W, b) in enumerate(params):
-            if i:
-                leaky = problem.activation == "leaky_relu"
-                x = jax.nn.leaky_relu(x, problem.slope) if leaky else jax.nn.relu(x)
+        jax, problem, left = self.jax, self.problem, iter(params)
+        for i in range(len(problem.sizes) - 1):
+            if i and problem.function == "layer_norm":
+                weight, bias = next(left)
+                x = jax.nn.standardize(x, axis=-1, epsilon=1e-5) * weight + bias
+            elif i:
+                x = self.activations[problem.function](x)
+            W, b = next(left)
             x = x @ W.T + b
         return jax.nn.sigmoid(x) if problem.loss == "bce" else x
 

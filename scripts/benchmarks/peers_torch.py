@@ -35,10 +35,15 @@ def _torch(device: str) -> Any:
 def _network(torch: Any, problem: Problem, device: str) -> Any:
     """`nn.Sequential` as its documentation has it, with the problem's initial weights."""
     nn, layers = torch.nn, []
-    activations = {"leaky_relu": lambda: nn.LeakyReLU(problem.slope), "relu": nn.ReLU}
+    activations: dict[str, Callable[[int], Any]] = {
+        "leaky_relu": lambda width: nn.LeakyReLU(problem.slope),
+        "relu": lambda width: nn.ReLU(),
+        "gelu": lambda width: nn.GELU(approximate="tanh"),
+        "layer_norm": nn.LayerNorm,
+    }
     for i, (W, _) in enumerate(problem.alone().weights()):
         if i:
-            layers.append(activations[problem.activation]())
+            layers.append(activations[problem.function](W.shape[1]))
         layers.append(nn.Linear(W.shape[1], W.shape[0]))
     if problem.loss == "bce":
         layers.append(nn.Sigmoid())
@@ -48,7 +53,7 @@ def _network(torch: Any, problem: Problem, device: str) -> Any:
 
 
 def _reset(torch: Any, model: Any, problem: Problem) -> None:
-    initial = [torch.as_tensor(a) for pair in problem.weights() for a in pair]
+    initial = [torch.as_tensor(a) for pair in problem.pairs() for a in pair]
     with torch.no_grad():
         for parameter, values in zip(model.parameters(), initial, strict=True):
             parameter.copy_(values)

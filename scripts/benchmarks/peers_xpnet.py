@@ -92,10 +92,16 @@ def alone(library: str, problem: Problem) -> Contestant:
     return fit(library, problem.alone())
 
 
+def ours(library: str, problem: Problem) -> Contestant:
+    """`fit` with xpnet's own layers in place of somebody's."""
+    return fit(library, problem.ours())
+
+
 LIBRARIES = ("numpy", "torch", "jax", "cupy")
 
 PEERS: dict[str, Factory] = {
     **{f"xpnet on {name}: fit": partial(fit, name) for name in LIBRARIES},
     **{f"xpnet on {name}: runner": partial(runner, name) for name in LIBRARIES},
     **{f"one member alone, {name}": partial(alone, name) for name in LIBRARIES},
+    **{f"xpnet's own layer, {name}": partial(ours, name) for name in LIBRARIES},
 }

@@ -11,6 +11,17 @@ from types import ModuleType
 import numpy as np
 
 import xpnet as xn
+from benchmarks.own_layers import OwnGELU, OwnLayerNorm
+
+ACTIVATIONS: dict[str, Callable[[int], xn.Layer]] = {
+    "leaky_relu": lambda width: xn.LeakyReLU(),
+    "relu": lambda width: xn.ReLU(),
+    "gelu": lambda width: xn.GELU(),
+    "own_gelu": lambda width: OwnGELU(),
+    "layer_norm": xn.LayerNorm,
+    "own_layer_norm": OwnLayerNorm,
+}
+"""What may come between two layers, for so many features, by name."""
 
 
 class Unavailable(Exception):
@@ -33,7 +44,8 @@ class Problem:
         sizes: the features of the input and of every layer's output.
         samples: how many; the report's xor has 21.
         dtype: ``float32`` or ``float64``.
-        activation: ``leaky_relu`` (slope 0.01) or ``relu``.
+        activation: of `ACTIVATIONS`: ``leaky_relu`` (slope 0.01), ``relu``, ``gelu``, or
+            ``layer_norm``; ``own_`` before it for one of somebody's own.
         loss: ``bce`` (a sigmoid, and the report's eps of 1e-3 in both logarithms),
             ``bce_with_logits``, or ``cross_entropy`` (on logits, integer classes).
         members: how many networks at once; ``None`` for a single one.
@@ -64,11 +76,10 @@ class Problem:
 
     def network(self) -> xn.Sequential:
         """The network as xpnet says it."""
-        activations = {"leaky_relu": xn.LeakyReLU, "relu": xn.ReLU}
         layers: list[xn.Layer] = []
         for i, (n_in, n_out) in enumerate(zip(self.sizes, self.sizes[1:], strict=False)):
             if i:
-                layers.append(activations[self.activation]())
+                layers.append(ACTIVATIONS[self.activation](n_in))
             layers.append(xn.Linear(n_in, n_out))
         if self.loss == "bce":
             layers.append(xn.Sigmoid())
@@ -104,12 +115,29 @@ class Problem:
         """The initial parameters, ``(size,)`` or ``(members, size)``, as xpnet lays them out."""
         return _theta(self).copy()
 
-    def weights(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """The same as ``(W, b)`` of every layer: ``(..., out, in)`` and ``(..., out)``."""
-        named = list(self.network().unflatten(self.theta()).values())
-        return [
-            (W.copy(), b[..., 0, :].copy()) for W, b in zip(named[::2], named[1::2], strict=True)
+    def pairs(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The same as ``(W, b)`` of every layer: ``(..., out, in)`` and ``(..., out)``; of a norm
+        as ``(weight, bias)``, both ``(..., features)``.
+        """
+        named = self.network().unflatten(self.theta())
+        arrays = [
+            (array if name.endswith("W") else array[..., 0, :]).copy()
+            for name, array in named.items()
         ]
+        return list(zip(arrays[::2], arrays[1::2], strict=True))
+
+    def weights(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """`pairs`, without those of norms."""
+        return [(W, b) for W, b in self.pairs() if W.ndim > b.ndim]
+
+    @property
+    def function(self) -> str:
+        """What the activation is, whoever wrote it."""
+        return self.activation.removeprefix("own_")
+
+    def ours(self) -> Problem:
+        """The same with xpnet's own layers."""
+        return replace(self, activation=self.function)
 
     def nearest(self) -> Problem:
         """What libraries without a leaky ReLU or the report's loss can train: a little less."""

@@ -27,6 +27,10 @@ NOTES = {
     "one member alone, numpy": "xpnet itself, one network instead of a thousand",
     "one member alone, torch": "xpnet itself, one network instead of a thousand",
     "one member alone, jax": "xpnet itself, one network instead of a thousand",
+    **{
+        f"xpnet's own layer, {name}": "xpnet itself, with the layer that it has for it"
+        for name in ("numpy", "torch", "jax")
+    },
 }
 """What should be known of a contestant when its time is read."""
 
@@ -110,6 +114,22 @@ def _wide(samples: int, steps: int, quick: int) -> Work:
     )
 
 
+def _own(activation: str, title: str) -> Work:
+    libraries = ("numpy", "torch", "jax")
+    return Work(
+        activation.replace("_", "-"),
+        f"784-512-512-10, batch 1024, float32, Adam, {title}",
+        replace(WIDE, activation=activation),
+        steps=60,
+        quick=2,
+        pairs=(
+            *(Pair(name, f"xpnet's own layer, {name}") for name in libraries),
+            *(Pair(name, "torch.nn, fused Adam") for name in libraries[:2]),
+            Pair("jax", "jax.grad and optax in a scan"),
+        ),
+    )
+
+
 WORKS = (
     Work(
         "report",
@@ -150,6 +170,8 @@ WORKS = (
             Pair("jax", "jax.grad and optax, jit a step"),
         ),
     ),
+    _own("own_gelu", "a GELU of one's own with x**3"),
+    _own("own_layer_norm", "a layer norm of one's own with mean and var"),
     Work(
         "members",
         "1000 members at report scale, a member and step",

@@ -14,7 +14,54 @@ import numpy as np
 
 import xpnet as xn
 
-ACTIVATIONS = ("leaky", "leaky", "tanh", "sigmoid", "identity")
+ACTIVATIONS = (
+    *("leaky", "leaky", "tanh", "sigmoid", "identity", "hardtanh", "softplus", "elu", "selu"),
+    *("silu", "gelu", "softmax", "prelu"),
+)
+
+Layers = list[tuple[Any, ...]]
+"""``(kind, *numbers)`` of each; of a residual, ``("residual", layers)``."""
+
+MADE: dict[str, Any] = {
+    "linear": xn.Linear,
+    "leaky": lambda slope: xn.LeakyReLU(slope) if slope else xn.ReLU(),
+    "tanh": xn.Tanh,
+    "sigmoid": xn.Sigmoid,
+    "identity": xn.Identity,
+    "hardtanh": xn.HardTanh,
+    "softplus": xn.Softplus,
+    "elu": xn.ELU,
+    "selu": xn.SELU,
+    "silu": xn.SiLU,
+    "gelu": xn.GELU,
+    "softmax": xn.Softmax,
+    "prelu": xn.PReLU,
+    "layernorm": xn.LayerNorm,
+    "rmsnorm": xn.RMSNorm,
+    "residual": lambda layers: xn.Residual(*built(layers)),
+    "flatten": xn.Flatten,
+    "embedding": xn.Embedding,
+}
+
+
+def built(layers: Layers) -> list[xn.Layer]:
+    """The layers as xpnet has them."""
+    return [MADE[kind](*numbers) for kind, *numbers in layers]
+
+
+def shapes(layers: Layers) -> list[tuple[int, int]]:
+    """The shapes of all parameters, in their order."""
+    found: list[tuple[int, int]] = []
+    for kind, *numbers in layers:
+        if kind == "linear":
+            found += [(numbers[1], numbers[0]), (1, numbers[1])]
+        elif kind == "embedding":
+            found.append((numbers[0], numbers[1]))
+        elif kind == "residual":
+            found += shapes(numbers[0])
+        elif kind in ("prelu", "layernorm", "rmsnorm"):
+            found += [(1, numbers[0])] * (2 if kind == "layernorm" else 1)
+    return found
 
 
 @dataclass
@@ -33,7 +80,7 @@ class Case:
     """
 
     number: int
-    layers: list[tuple[Any, ...]]
+    layers: Layers
     nested: tuple[int, ...]
     loss: tuple[Any, ...]
     optimizer: tuple[str, dict[str, Any]]
@@ -52,18 +99,16 @@ class Case:
     # ---- as xpnet has it
 
     def network(self) -> xn.Sequential:
-        built: list[xn.Layer] = []
-        for kind, *numbers in self.layers:
-            if kind == "linear":
-                built.append(xn.Linear(*numbers))
-            elif kind == "leaky":
-                built.append(xn.LeakyReLU(numbers[0]) if numbers[0] else xn.ReLU())
-            else:
-                built.append({"tanh": xn.Tanh, "sigmoid": xn.Sigmoid}.get(kind, xn.Identity)())
+        layers = built(self.layers)
         if self.nested:
             a, b = self.nested
-            built = [*built[:a], xn.Sequential(*built[a:b]), *built[b:]]
-        return xn.Sequential(*built)
+            layers = [*layers[:a], xn.Sequential(*layers[a:b]), *layers[b:]]
+        return xn.Sequential(*layers)
+
+    def samples(self) -> np.ndarray:
+        """``x`` as it is given: with all axes of a sample, where the network flattens them."""
+        kind, *sizes = self.layers[0]
+        return self.x.reshape(*self.x.shape[:-1], *sizes) if kind == "flatten" else self.x
 
     def criterion(self) -> Any:
         return getattr(xn, self.loss[0])(*self.loss[1:])
@@ -153,7 +198,7 @@ def make(seed: int, number: int, repeat: int = 1, large: bool = True) -> Case:
     layers = _layers(shape, big, outputs, kind == "BCE")
     cut = sorted(int(shape.rng.integers(len(layers) + 1)) for _ in range(2))
     nested = tuple(cut) if shape.chance(0.3) and cut[0] < cut[1] else ()
-    size = sum(n[0] * n[1] + n[1] for k, *n in layers if k == "linear")
+    size = sum(n * m for n, m in shapes(layers))
     batch = None
     if shape.chance(0.5) and samples > 1:
         batch = shape.one_of(1, samples, *[int(shape.rng.integers(1, samples + 1))] * 4)
@@ -178,17 +223,20 @@ def make(seed: int, number: int, repeat: int = 1, large: bool = True) -> Case:
     target = shape.one_of("hard", "hard", "soft", "integers")
     weighted = shape.one_of(None, None, "any", "scaled", "zeros", "wild", "integers")
 
-    features, scale = next(layer[1] for layer in layers if layer[0] == "linear"), 1.0
+    scale = 1.0
     if value.chance(0.2):
         scale = value.scale(-20, 18) if value.chance(0.5) else value.scale(-3, 3)
-    x = value.rng.normal(size=(*lead["x"], samples, features)) * scale
+    x = value.rng.normal(size=(*lead["x"], samples, _features(layers))) * scale
     x[value.rng.random(x.shape) < value.one_of(0.0, 0.0, 0.3)] = 0.0
     x[value.rng.random(x.shape[:-1]) < value.one_of(0.0, 0.0, 0.0, 0.3)] = 0.0
+    things = next((numbers[0] for kind, *numbers in layers if kind == "embedding"), 0)
+    if things:
+        x = value.rng.integers(0, things, x.shape).astype(dtype)
     y, scale_y = _targets(value, kind, target, (*lead["y"], samples, outputs), dtype, scale)
     weight = _weights(value, weighted, (*lead["w"], samples), dtype)
     if weight is not None and value.chance(0.5):  # what counts for nothing may be anything
         idle = np.all(np.reshape(weight, (-1, samples)) == 0, axis=0)
-        x[..., idle, :] *= value.scale(0, 6)
+        x[..., idle, :] *= 1.0 if things else value.scale(0, 6)
         if kind in ("MSE", "Huber"):
             y[..., idle, :] = 1e30
     start = None if shape.chance(0.6) else int(value.rng.integers(1000))
@@ -205,17 +253,60 @@ def make(seed: int, number: int, repeat: int = 1, large: bool = True) -> Case:
     return case
 
 
-def _layers(dice: _Dice, big: bool, outputs: int, final: bool) -> list[tuple[Any, ...]]:
+def _layers(dice: _Dice, big: bool, outputs: int, final: bool) -> Layers:
     width = dice.whole(60, 220) if big else dice.whole(1, 8 if dice.chance(0.9) else 40)
-    layers: list[tuple[Any, ...]] = [("identity", 0.0)] if dice.chance(0.05) else []
+    layers: Layers = [("identity",)] if dice.chance(0.05) else []
+    if not big and not layers and dice.chance(0.15):
+        sizes = tuple(dice.whole(1, 4) for _ in range(dice.whole(1, 3)))
+        layers, width = [("flatten", *sizes)], int(np.prod(sizes))
+    if not big and layers != [("identity",)] and dice.chance(0.15):
+        ids, length = width, dice.whole(1, 4)
+        layers.append(("embedding", dice.whole(1, 9), length, ids))
+        width = ids * length
     for _ in range(dice.one_of(0, 1, 1, 2, 2, 3) if not big else dice.one_of(1, 2)):
         after = dice.whole(60, 220) if big else dice.whole(1, 12 if dice.chance(0.9) else 40)
-        kind = dice.one_of(*ACTIVATIONS)
-        slope = dice.one_of(0.0, 0.0, 0.01, float(dice.rng.random()), 1.0)
-        layers += [("linear", width, after), (kind, slope if kind == "leaky" else 0.0)]
+        layers.append(("linear", width, after))
+        layers += [*_norm(dice, after, 0.15), _activation(dice, after)]
+        if dice.chance(0.15):
+            within = dice.whole(1, 8)
+            body = [("linear", after, within), _activation(dice, within), ("linear", within, after)]
+            layers.append(("residual", [*_norm(dice, after, 0.5), *body]))
         width = after
     layers.append(("linear", width, outputs))
-    return [*layers, ("sigmoid", 0.0)] if final else layers
+    last = dice.one_of("sigmoid", "sigmoid", "softmax") if outputs > 1 else "sigmoid"
+    return [*layers, (last,)] if final else layers
+
+
+def _norm(dice: _Dice, width: int, share: float) -> Layers:
+    # Of one or two features it leaves hardly more than signs, and of gradients hardly anything.
+    if width < 3 or not dice.chance(share):
+        return []
+    return [(dice.one_of("layernorm", "rmsnorm"), width, dice.one_of(1e-5, 1e-5, 0.1))]
+
+
+def _activation(dice: _Dice, width: int) -> tuple[Any, ...]:
+    kind = dice.one_of(*ACTIVATIONS)
+    if kind == "softmax" and width == 1:  # it would be 1
+        kind = "tanh"
+    slope = dice.one_of(0.0, 0.0, 0.01, float(dice.rng.random()), 1.0)
+    numbers = {
+        "leaky": (slope,),
+        "hardtanh": dice.one_of((-1.0, 1.0), (-0.5, 2.0), (0.25, 4.0)),
+        "softplus": (dice.one_of(1.0, 0.3, 5.0),),
+        "elu": (dice.one_of(1.0, slope, 3.0),),
+        "prelu": (dice.one_of(1, width), slope),
+    }
+    return kind, *numbers.get(kind, ())
+
+
+def _features(layers: Layers) -> int:
+    """How many the first layer wants that wants a number of them."""
+    for kind, *numbers in layers:
+        if kind == "flatten":
+            return int(np.prod(numbers))
+        if kind in ("linear", "embedding"):
+            return int(numbers[0] if kind == "linear" else numbers[2])
+    raise ValueError(f"no layer of {layers} wants features")
 
 
 def _optimizer(dice: _Dice, members: int | None) -> tuple[str, dict[str, Any]]:

@@ -74,7 +74,7 @@ def train(case: Case, backend: Backend) -> Result:
     optimizer = getattr(xn, name)(**_on(backend, options, case.dtype))
     arrays = {
         key: None if array is None else backend.asarray(array, str(array.dtype))
-        for key, array in (("x", case.x), ("y", case.y), ("sample_weight", case.weight))
+        for key, array in (("x", case.samples()), ("y", case.y), ("sample_weight", case.weight))
     }
     x, y = arrays.pop("x"), arrays.pop("y")
     fitted = {**case.options, **arrays, "loss": case.criterion(), "optimizer": optimizer}

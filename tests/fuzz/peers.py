@@ -11,20 +11,43 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-
-def _activation(kind: str, slope: float, x: Any) -> Any:
-    if kind == "leaky":
-        return torch.where(x >= 0, x, slope * x)
-    return {"tanh": torch.tanh, "sigmoid": torch.sigmoid, "identity": lambda x: x}[kind](x)
+from tests.fuzz.cases import Layers, shapes
 
 
-def _output(layers: list[tuple[Any, ...]], params: list[Any], x: Any) -> Any:
-    left = iter(params)
+def _embedded(x: Any, left: Any, count: int, length: int, ids: int) -> Any:
+    weight = next(left)
+    x = x.expand(len(weight), *x.shape[1:]).long()
+    each = [functional.embedding(own, w) for own, w in zip(x, weight, strict=True)]
+    return torch.stack(each).flatten(-2)
+
+
+LAYERS: dict[str, Any] = {
+    "linear": lambda x, left, *_: x @ next(left).mT + next(left),
+    "leaky": lambda x, left, slope: torch.where(x >= 0, x, slope * x),
+    "tanh": lambda x, left: torch.tanh(x),
+    "sigmoid": lambda x, left: torch.sigmoid(x),
+    "identity": lambda x, left: x,
+    "flatten": lambda x, left, *_: x,
+    "hardtanh": lambda x, left, low, high: functional.hardtanh(x, low, high),
+    "softplus": lambda x, left, beta: torch.logaddexp(beta * x, torch.zeros_like(x)) / beta,
+    "elu": lambda x, left, alpha: functional.elu(x, alpha),
+    "selu": lambda x, left: functional.selu(x),
+    "silu": lambda x, left: functional.silu(x),
+    "gelu": lambda x, left: functional.gelu(x, approximate="tanh"),
+    "softmax": lambda x, left: functional.softmax(x, -1),
+    "prelu": lambda x, left, *_: torch.where(x >= 0, x, next(left) * x),
+    "layernorm": lambda x, left, n, eps: (
+        functional.layer_norm(x, (n,), eps=eps) * next(left) + next(left)
+    ),
+    "rmsnorm": lambda x, left, n, eps: functional.rms_norm(x, (n,), eps=eps) * next(left),
+    "residual": lambda x, left, layers: x + _output(layers, left, x),
+    "embedding": _embedded,
+}
+
+
+def _output(layers: Layers, left: Any, x: Any) -> Any:
     for kind, *numbers in layers:
-        if kind == "linear":
-            x = x @ next(left).mT + next(left)
-        else:
-            x = _activation(kind, *numbers, x)
+        x = LAYERS[kind](x, left, *numbers)
     return x
 
 
@@ -76,14 +99,11 @@ def _train(case: Any, part: slice, options: dict[str, Any]) -> tuple[list[Any], 
     x, t, w = (_own(array, part) for array in case.prepared())
     theta = torch.from_numpy(np.array(case.theta64()[part]))
     params, start = [], 0
-    for kind, *numbers in case.layers:
-        if kind == "linear":
-            n_in, n_out = numbers
-            for shape in ((n_out, n_in), (1, n_out)):
-                size = shape[0] * shape[1]
-                piece = theta[:, start : start + size].reshape(-1, *shape)
-                params.append(piece.clone().requires_grad_())
-                start += size
+    for shape in shapes(case.layers):
+        size = shape[0] * shape[1]
+        piece = theta[:, start : start + size].reshape(-1, *shape)
+        params.append(piece.clone().requires_grad_())
+        start += size
     optimizer = _optimizer(case.optimizer[0], params, options)
     if w is not None:
         w = (w / w.amax(-1, keepdim=True))[..., None]
@@ -93,7 +113,7 @@ def _train(case: Any, part: slice, options: dict[str, Any]) -> tuple[list[Any], 
         thetas.append(_flat(params))
         total = torch.zeros(len(theta), dtype=torch.float64)
         for rows in orders:
-            out = _output(case.layers, params, x[:, rows])
+            out = _output(case.layers, iter(params), x[:, rows])
             weight = torch.ones(1, len(rows), 1, dtype=torch.float64) if w is None else w[:, rows]
             each = _each(case.loss, out, t[:, rows], weight > 0) * weight
             value = each.mean((-2, -1))

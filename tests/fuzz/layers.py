@@ -1,0 +1,252 @@
+"""The layers over `Ball`, from their published formulas: value, and what they propagate back.
+
+A layer is ``(kind, *numbers)``. At a kink whatever lies on either side within the radius is right.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from tests.fuzz.balls import ULPS, Ball, exact
+
+Back = Callable[[Ball], tuple[Ball, list[Ball]]]
+"""From the gradient of the output to that of the input, and those of the parameters."""
+
+
+def forward(layers: list[tuple[Any, ...]], params: Iterator[Ball], x: Ball) -> tuple[Ball, Back]:
+    """Several layers; each takes its parameters, ``(members, n, m)``, from those that are left."""
+    backs: list[Back] = []
+    for kind, *numbers in layers:
+        if kind in ACTIVATIONS:
+            x, back = _elementwise(x, *ACTIVATIONS[kind](x, *numbers))
+        else:
+            x, back = LAYERS[kind](x, params, *numbers)
+        backs.append(back)
+
+    def backward(dy: Ball) -> tuple[Ball, list[Ball]]:
+        grads: list[Ball] = []
+        for back in reversed(backs):
+            dy, own = back(dy)
+            grads = own + grads
+        return dy, grads
+
+    return x, backward
+
+
+def _elementwise(x: Ball, y: Ball, slope: Ball | None) -> tuple[Ball, Back]:
+    return y, lambda dy: (dy if slope is None else dy * slope, [])
+
+
+# ---- elementwise: the value and the slope; None for 1
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def _chosen(x: Ball, below: Ball, above: Ball, at: float = 0.0, own: bool = True) -> Ball:
+    """``above`` from ``at`` on (behind it, if not its ``own``), ``below`` before; or between."""
+    right = x.low >= at if own else x.low > at
+    left = x.high < at if own else x.high <= at
+    low, high = np.minimum(below.low, above.low), np.maximum(below.high, above.high)
+    c = np.where(right, above.c, np.where(left, below.c, (low + high) / 2))
+    r = np.where(right, above.r, np.where(left, below.r, (high - low) / 2))
+    return Ball(x.format, c, np.where(np.isfinite(x.r), r, np.inf))
+
+
+def _number(x: Ball, value: float, ulps: float = 1.0) -> Ball:
+    return exact(x.format, np.full_like(x.c, value)).rounded(ulps)
+
+
+def _leaky(x: Ball, slope: float) -> tuple[Ball, Ball]:
+    y = x.monotone(lambda v: np.maximum(v, slope * v), 2.0)
+    return y, _chosen(x, _number(x, slope, 2.0), _number(x, 1.0, 2.0))
+
+
+def _hardtanh(x: Ball, low: float, high: float) -> tuple[Ball, Ball]:
+    y = x.monotone(lambda v: np.clip(v, low, high), 1.0)
+    none, one = _number(x, 0.0), _number(x, 1.0)
+    below = _chosen(x, none, one, low, own=False)
+    return y, _chosen(x, below, none, high)
+
+
+def _softplus(x: Ball, beta: float) -> tuple[Ball, Ball]:
+    scaled = x * beta
+    y = scaled.monotone(lambda v: np.logaddexp(v, 0.0), ULPS + 2) / beta
+    return y, scaled.monotone(sigmoid, ULPS + 2)
+
+
+def _exponential(x: Ball, scale: float, alpha: float) -> tuple[Ball, Ball]:
+    y = x.monotone(
+        lambda v: np.where(v > 0, scale * v, alpha * np.expm1(np.minimum(v, 0))), ULPS + 3
+    )
+    slope = x.monotone(lambda v: alpha * np.exp(np.minimum(v, 0)), ULPS + 2)
+    slope = slope.rounded(ULPS + 3, np.full_like(x.c, alpha))  # as y + α
+    return y, _chosen(x, slope, _number(x, scale, 2.0), own=False)
+
+
+def _gated(x: Ball, argument: Ball, rises: Ball) -> tuple[Ball, Ball]:
+    """``x σ(v)``, whose slope is ``σ + x σ (1 − σ) v'``."""
+    gate = argument.monotone(sigmoid, ULPS + 2)
+    other = (-argument).monotone(sigmoid, ULPS + 2)
+    # 1 − σ may be a difference, of which no digit is left before σ is exactly 1.
+    other = other.rounded(ULPS + 3, np.where(other.high > x.format.u / 16, 1.0, other.high))
+    y = x * gate
+    return y, (y * other * rises + gate).rounded(4.0)
+
+
+def _silu(x: Ball) -> tuple[Ball, Ball]:
+    return _gated(x, x, _number(x, 1.0))
+
+
+def _gelu(x: Ball) -> tuple[Ball, Ball]:
+    a = math.sqrt(8 / math.pi)
+    near = x.monotone(lambda v: np.clip(v, -64, 64), 0.0)  # beyond, σ is 0 or 1
+    argument = near.monotone(lambda v: a * (v + 0.044715 * v**3), 6.0)
+    return _gated(x, argument, (near * near * (3 * 0.044715) + 1.0) * a)
+
+
+def _tanh(x: Ball) -> tuple[Ball, Ball]:
+    y = x.monotone(np.tanh)
+    return y, (1.0 - y * y).within(1.0)
+
+
+def _sigmoid(x: Ball) -> tuple[Ball, Ball]:
+    y = x.monotone(sigmoid, ULPS + 2)
+    return y, y * (1.0 - y)
+
+
+SELU = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
+
+ACTIVATIONS: dict[str, Any] = {
+    "identity": lambda x: (x, None),
+    "leaky": _leaky,
+    "tanh": _tanh,
+    "sigmoid": _sigmoid,
+    "hardtanh": _hardtanh,
+    "softplus": _softplus,
+    "elu": lambda x, alpha: _exponential(x, 1.0, alpha),
+    "selu": lambda x: _exponential(x, SELU[0], SELU[0] * SELU[1]),
+    "silu": _silu,
+    "gelu": _gelu,
+}
+
+
+# ---- the others
+
+
+def turned(a: np.ndarray) -> np.ndarray:
+    return np.swapaxes(a, -1, -2)
+
+
+def _linear(x: Ball, params: Iterator[Ball], n_in: int, n_out: int) -> tuple[Ball, Back]:
+    W, b = next(params), next(params)
+    return x @ W.map(turned) + b, lambda dy: (dy @ W, [dy.map(turned) @ x, dy.sum(-2)])
+
+
+def _prelu(x: Ball, params: Iterator[Ball], count: int, init: float) -> tuple[Ball, Back]:
+    weight = next(params)
+    negative = -((-x).maximum(0.0))
+    wide = weight + exact(x.format, np.zeros_like(x.c))
+    slope = _chosen(x + exact(x.format, np.zeros_like(wide.c)), wide, _number(wide, 1.0))
+    axes = -2 if count > 1 else (-2, -1)
+    return x.maximum(0.0) + negative * weight, lambda dy: (
+        dy * slope, [(dy * negative).sum(axes)]
+    )  # fmt: skip
+
+
+def softmax(z: Ball) -> Ball:
+    """Moves by ``exp`` of twice what the logits do.
+
+    Each ``z - max z`` is rounded, by ``u |z - max z|``, before its exponential is taken, which is
+    then off by as much of itself; a sum of as many follows.
+    """
+    u, n = z.format.u, z.shape[-1]
+    shifted = z.c - np.max(z.c, axis=-1, keepdims=True)
+    p = np.exp(shifted)
+    p = p / np.sum(p, axis=-1, keepdims=True)
+    moved = np.max(z.r, axis=-1, keepdims=True)
+    each = abs(shifted) * u
+    spread = np.expm1(2 * moved) + (each + np.sum(p * each, -1, keepdims=True)) * 2
+    # At most 1 off, however far the logits may move.
+    found = Ball(z.format, p, np.fmin(p * (spread + (2 * ULPS + n + 4) * u), 1.0))
+    reach = np.max(abs(shifted), axis=-1, keepdims=True) + 2 * moved
+    return found.rounded(1.0).unless(~(reach <= z.format.largest))
+
+
+def _softmax(x: Ball, params: Iterator[Ball]) -> tuple[Ball, Back]:
+    y = softmax(x)
+    return y, lambda dy: ((dy - (dy * y).sum(-1)) * y, [])
+
+
+def _mean(x: Ball) -> Ball:
+    return x.sum(-1) / x.shape[-1]
+
+
+def _normal(distance: Ball, eps: float) -> tuple[Ball, Ball]:
+    """``x̂``, which is at most the root of the number of features, and what it was divided by."""
+    root = (_mean(distance * distance) + eps).sqrt()
+    least = math.sqrt(eps) * (1 - 8 * distance.format.u)
+    scale = exact(distance.format, 1.0).over(root, least)
+    return (distance * scale).within(1.001 * math.sqrt(distance.shape[-1])), scale
+
+
+def _layernorm(x: Ball, params: Iterator[Ball], features: int, eps: float) -> tuple[Ball, Back]:
+    weight, bias = next(params), next(params)
+    normal, scale = _normal(x - _mean(x), eps)
+
+    def back(dy: Ball) -> tuple[Ball, list[Ball]]:
+        d = dy * weight
+        dx = (d - _mean(d) - normal * _mean(d * normal)) * scale
+        return dx, [(dy * normal).sum(-2), dy.sum(-2)]
+
+    return normal * weight + bias, back
+
+
+def _rmsnorm(x: Ball, params: Iterator[Ball], features: int, eps: float) -> tuple[Ball, Back]:
+    weight = next(params)
+    normal, scale = _normal(x, eps)
+
+    def back(dy: Ball) -> tuple[Ball, list[Ball]]:
+        d = dy * weight
+        return (d - normal * _mean(d * normal)) * scale, [(dy * normal).sum(-2)]
+
+    return normal * weight, back
+
+
+def _residual(x: Ball, params: Iterator[Ball], layers: Any) -> tuple[Ball, Back]:
+    y, within = forward(layers, params, x)
+
+    def back(dy: Ball) -> tuple[Ball, list[Ball]]:
+        dx, grads = within(dy)
+        return dx + dy, grads
+
+    return x + y, back
+
+
+def _embedding(x: Ball, params: Iterator[Ball], count: int, length: int, ids: int) -> Any:
+    weight = next(params)
+    onehot = exact(x.format, x.c.reshape(len(x.c), -1, 1) == np.arange(count))
+    rows = onehot @ weight
+
+    def back(dy: Ball) -> tuple[Ball, list[Ball]]:
+        flat = dy.map(lambda a: a.reshape(len(a), -1, length))
+        return dy * 0.0, [onehot.map(turned) @ flat]
+
+    return rows.map(lambda a: a.reshape(len(a), -1, ids * length)), back
+
+
+LAYERS: dict[str, Any] = {
+    "linear": _linear,
+    "prelu": _prelu,
+    "softmax": _softmax,
+    "layernorm": _layernorm,
+    "rmsnorm": _rmsnorm,
+    "residual": _residual,
+    "embedding": _embedding,
+    "flatten": lambda x, params, *sizes: (x, lambda dy: (dy, [])),
+}
