@@ -46,7 +46,21 @@ from xpnet.losses import BCE, MSE, BCEWithLogits, CrossEntropy, Huber, Loss
 from xpnet.model import Model
 from xpnet.network import Sequential
 from xpnet.noise import Noise
-from xpnet.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, Optimizer, RMSprop
+from xpnet.optimizers import (
+    SGD,
+    AdaGrad,
+    Adam,
+    AdamW,
+    ClipNorm,
+    ClipValue,
+    CosineDecay,
+    ExponentialDecay,
+    Momentum,
+    Optimizer,
+    RMSprop,
+    Schedule,
+    Transform,
+)
 from xpnet.training import Callback, Run, fit
 
 _step_key.remember()  # behind all the imports
@@ -76,11 +90,15 @@ __all__ = [
     "BCEWithLogits",
     "BatchNorm",
     "Callback",
+    "ClipNorm",
+    "ClipValue",
     "Constant",
+    "CosineDecay",
     "CrossEntropy",
     "Dropout",
     "Embedding",
     "Explanation",
+    "ExponentialDecay",
     "Flatten",
     "HardTanh",
     "HeNormal",
@@ -105,12 +123,14 @@ __all__ = [
     "ReLU",
     "Residual",
     "Run",
+    "Schedule",
     "Sequential",
     "SiLU",
     "Sigmoid",
     "Softmax",
     "Softplus",
     "Tanh",
+    "Transform",
     "XavierNormal",
     "XavierUniform",
     "Zeros",

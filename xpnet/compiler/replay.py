@@ -228,7 +228,7 @@ def kept(backend: Any, step: Any, data: Data, *also: Any) -> Kept | None:
         whether the step is the same, or the data are large.
     """
     arrays = [a for a in data if a is not None]
-    parts = [*step.network.leaves, step.network, step.loss, step.optimizer]
+    parts = [*step.network.leaves, step.network, step.loss, *step.optimizer.parts]
     large = sum(_nbytes(backend, a) for a in arrays) > DATA_BYTES
     if large or 16 * step.network.size > PROGRAM_BYTES or not is_ours(step):
         return None  # 16 bytes: a parameter, its gradient and two moments in float32

@@ -5,7 +5,8 @@ makes the state, ``update(theta, grad, state)`` returns the next ``theta`` and s
 consumed (its arrays may be written into): go on with the one that is returned.
 
 ``theta`` and ``grad`` are ``(..., size)``. Every hyperparameter (``lr``, ``betas``, ``eps``,
-``weight_decay`` …) may also be an array of shape ``(members, 1)``, one value a member.
+``weight_decay`` …) may also be an array of shape ``(members, 1)``, one value a member; ``lr`` and
+``weight_decay`` also a `Schedule`, of the count of steps. `Transform` objects come first, of any.
 
 Names, defaults and results are those of ``torch.optim``.
 """
@@ -16,6 +17,22 @@ from xpnet.optimizers.adagrad import AdaGrad
 from xpnet.optimizers.adam import Adam, AdamW
 from xpnet.optimizers.base import Optimizer
 from xpnet.optimizers.rmsprop import RMSprop
+from xpnet.optimizers.schedules import CosineDecay, ExponentialDecay, Schedule
 from xpnet.optimizers.sgd import SGD, Momentum
+from xpnet.optimizers.transforms import ClipNorm, ClipValue, Transform
 
-__all__ = ["SGD", "AdaGrad", "Adam", "AdamW", "Momentum", "Optimizer", "RMSprop"]
+__all__ = [
+    "SGD",
+    "AdaGrad",
+    "Adam",
+    "AdamW",
+    "ClipNorm",
+    "ClipValue",
+    "CosineDecay",
+    "ExponentialDecay",
+    "Momentum",
+    "Optimizer",
+    "RMSprop",
+    "Schedule",
+    "Transform",
+]

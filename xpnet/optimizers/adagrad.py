@@ -7,7 +7,8 @@ from typing import Any
 
 from xpnet import _checks
 from xpnet.optimizers.base import Optimizer, signed
-from xpnet.optimizers.hyperparameters import Array, Number, State
+from xpnet.optimizers.hyperparameters import Number, State
+from xpnet.types import Array
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from xpnet._checks import shown
 from xpnet.optimizers.base import Optimizer, signed, zeros
-from xpnet.optimizers.hyperparameters import Array, Number, State, check_number
+from xpnet.optimizers.hyperparameters import Number, State, check_number
+from xpnet.optimizers.transforms import Transform
+from xpnet.types import Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +114,9 @@ def AdamW(
     weight_decay: Number = 1e-2,
     amsgrad: bool = False,
     maximize: bool = False,
+    *,
+    transforms: Sequence[Transform] = (),
 ) -> Adam:
     """`Adam` with decoupled weight decay (Loshchilov and Hutter 2019), as ``torch.optim.AdamW``."""
-    return Adam(lr, betas, eps, weight_decay, amsgrad, maximize, decoupled_weight_decay=True)
+    first = tuple(transforms)
+    return Adam(lr, betas, eps, weight_decay, amsgrad, maximize, True, transforms=first)

@@ -15,7 +15,7 @@ import math
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 from xpnet import _checks, backends
@@ -23,19 +23,25 @@ from xpnet._checks import shown
 from xpnet.layers.checked import is_own
 from xpnet.network import check_dtype, check_floats
 from xpnet.optimizers.hyperparameters import (
-    Array,
     Hyperparameters,
     Number,
     State,
     check_number,
     derivation,
     is_per_member,
+    scheduled,
 )
+from xpnet.optimizers.schedules import Schedule
+from xpnet.optimizers.transforms import Transform
+from xpnet.types import Array
 
 
 @dataclass(frozen=True, eq=False)
 class Optimizer(ABC):
     """What all optimizers share: the boundary, and where their numbers come from inside a step.
+
+    Args:
+        transforms: what is done to the gradient first, such as ``(ClipNorm(1.0),)``, in order.
 
     Attributes:
         derived: what a step needs of its numbers besides themselves, such as ``"1 - beta1"``: the
@@ -44,8 +50,11 @@ class Optimizer(ABC):
 
     derived: ClassVar[tuple[str, ...]] = ()
 
+    transforms: tuple[Transform, ...] = field(default=(), kw_only=True)
+
     def _require(self, *names: str, **bounds: float) -> None:
-        """Check these numbers, and keep plain ones as floats."""
+        """Check these numbers, and keep plain ones as floats; and the transforms."""
+        object.__setattr__(self, "transforms", _transforms(self.transforms))
         for name in names:
             object.__setattr__(self, name, check_number(name, getattr(self, name), **bounds))
 
@@ -56,9 +65,9 @@ class Optimizer(ABC):
     def hyperparameters(self) -> dict[str, Number]:
         """The numbers that may differ from member to member, by name."""
         return {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            if not isinstance(getattr(self, field.name), (bool, tuple))
+            one.name: getattr(self, one.name)
+            for one in fields(self)
+            if not isinstance(getattr(self, one.name), (bool, tuple))
         }
 
     def per_member(self) -> list[Array]:
@@ -202,8 +211,18 @@ class Optimizer(ABC):
     def advance(self, xp: Any, theta: Array, grad: Array, state: State) -> tuple[Array, State]:
         """Count a step and do it: the inside of `update`, unchecked."""
         count = next_step(xp, state["step"])
-        theta, state = self.step(xp, theta, grad, {**state, "step": count})
-        return theta, {**state, "step": count}
+        for transform in self.transforms:
+            grad = transform(xp, grad)
+        numbers = scheduled(xp, self.hyperparameters(), theta, count)
+        theta, after = self.step(xp, theta, grad, {**state, **numbers, "step": count})
+        kept = {name: array for name, array in after.items() if name not in numbers}
+        return theta, {**kept, "step": count}
+
+    @property
+    def parts(self) -> list[Any]:
+        """What it is made of that may be somebody's own: itself, schedules, transforms."""
+        schedules = [v for v in self.hyperparameters().values() if isinstance(v, Schedule)]
+        return [self, *self.transforms, *schedules]
 
     def given(self, state: State) -> Hyperparameters:
         """Its numbers, for a step in this ``state``."""
@@ -217,7 +236,7 @@ class Optimizer(ABC):
         Only of xpnet's own optimizers, which take all of them from there; none that are 0, since
         a step may leave out what they are in.
         """
-        if not is_own(self):  # whose step may read its own attributes
+        if not all(map(is_own, self.parts)):  # whose step may read its own attributes
             return {}
         found = {k: v for k, v in self.hyperparameters().items() if isinstance(v, float) and v != 0}
         for key in self.derived:
@@ -229,9 +248,9 @@ class Optimizer(ABC):
     def template(self) -> Optimizer:
         """This optimizer without its `operands`: NaN where a step must find them in its state."""
         blank, known = copy.copy(self), self.operands()
-        for field in fields(self):
-            if field.name in known:
-                object.__setattr__(blank, field.name, math.nan)
+        for one in fields(self):
+            if one.name in known:
+                object.__setattr__(blank, one.name, math.nan)
         return blank
 
     # ---- equality by value, so that equal optimizers share one compiled program; arrays of numbers
@@ -246,6 +265,18 @@ class Optimizer(ABC):
 
     def __hash__(self) -> int:
         return hash(self._key())
+
+
+def _transforms(given: Any) -> tuple[Transform, ...]:
+    """The transforms as a tuple, or raise."""
+    if isinstance(given, Transform):
+        raise TypeError(f"transforms must be a sequence of transforms, as ({shown(given)},).")
+    if not isinstance(given, (tuple, list)):
+        raise TypeError(f"transforms must be a sequence of transforms, not {shown(given)}.")
+    for i, transform in enumerate(given):
+        wanted = "a transform such as ClipNorm(1.0)"
+        _checks.instance(f"transforms[{i}]", transform, Transform, wanted)
+    return tuple(given)
 
 
 _TYPED = {"beta1": "betas[0]", "beta2": "betas[1]"}

@@ -8,10 +8,11 @@ from functools import cache
 from typing import Any
 
 from xpnet import _checks, backends
+from xpnet.optimizers.schedules import SCHEDULED, Schedule
+from xpnet.types import Array
 
-Array = Any
 Number = Any
-"""A number, or an array of shape ``(members, 1)``: one a member."""
+"""A number, an array of shape ``(members, 1)``, one a member, or a `Schedule`."""
 State = dict[str, Array]
 
 
@@ -21,6 +22,13 @@ def check_number(name: str, value: Number, **bounds: float) -> Number:
     A float, since scalars and 0-d arrays of a library would not go with the arrays of another, and
     promote float32 to float64.
     """
+    if isinstance(value, Schedule):
+        if name not in SCHEDULED:
+            raise TypeError(
+                f"{name} must be a number, or one a member, not the schedule "
+                f"{_checks.shown(value)}, such as {' and '.join(SCHEDULED)} may be."
+            )
+        return value
     if _checks.is_array(value) and _checks.shape_of(value):
         if len(value.shape) != 2 or value.shape[1] != 1:
             raise ValueError(
@@ -48,8 +56,9 @@ def is_per_member(value: Any) -> bool:
 class Hyperparameters:
     """The numbers of an optimizer in a step, by their names: ``h.lr``.
 
-    Each comes from the state if it is there, as arrays of one number a member are, and what a
-    compiled program is given anew for each training; else from the optimizer itself.
+    Each comes from the state if it is there, as arrays of one number a member are, what a schedule
+    gives for the step, and what a compiled program is given anew for each training; else from the
+    optimizer itself.
 
     ``1 − β`` and ``log β`` are taken of the numbers as they are given, never of what float32 makes
     of them: it has no number between 1 − 6e-8 and 1.
@@ -75,6 +84,15 @@ class Hyperparameters:
             return self._state[key]
         derive, name = derivation(key)
         return derive(getattr(self._optimizer, name))
+
+
+def scheduled(xp: Any, numbers: dict[str, Number], theta: Array, count: Array) -> State:
+    """What the schedules among the numbers give for the step of this ``count``, from 1 on."""
+    schedules = {name: v for name, v in numbers.items() if isinstance(v, Schedule)}
+    if not schedules:
+        return {}
+    done = xp.astype(count - 1, theta.dtype)
+    return {name: schedule(xp, done) for name, schedule in schedules.items()}
 
 
 def _log(number: float) -> float:

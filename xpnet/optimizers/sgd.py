@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from xpnet import _checks
 from xpnet.optimizers.base import Optimizer, signed, zeros
-from xpnet.optimizers.hyperparameters import Array, Number, State
+from xpnet.optimizers.hyperparameters import Number, State
+from xpnet.optimizers.transforms import Transform
+from xpnet.types import Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +82,9 @@ def Momentum(
     weight_decay: Number = 0.0,
     nesterov: bool = False,
     maximize: bool = False,
+    *,
+    transforms: Sequence[Transform] = (),
 ) -> SGD:
     """`SGD` with momentum, 0.9 unless told otherwise."""
-    return SGD(lr, momentum, dampening, weight_decay, nesterov, maximize)
+    first = tuple(transforms)
+    return SGD(lr, momentum, dampening, weight_decay, nesterov, maximize, transforms=first)

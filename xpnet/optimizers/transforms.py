@@ -1,0 +1,64 @@
+"""What is done to a gradient before an optimizer sees it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+from xpnet import _checks
+from xpnet.types import Array
+
+
+class Transform(ABC):
+    """A pure function of the gradient: ``transforms=(ClipNorm(1.0),)`` of any optimizer."""
+
+    @abstractmethod
+    def __call__(self, xp: Any, grad: Array) -> Array:
+        """The gradient to go on with, of the shape and dtype of ``grad``, ``(..., size)``.
+
+        Args:
+            xp: the array namespace.
+            grad: the gradient, not to be written into.
+        """
+
+
+@dataclass(frozen=True)
+class ClipNorm(Transform):
+    """``g · min(1, c / (‖g‖₂ + 1e-6))``, each member's by itself (Pascanu et al. 2013).
+
+    As ``torch.nn.utils.clip_grad_norm_``, the 1e-6 too.
+
+    Args:
+        most: ``c``, above 0: how long a gradient may be.
+    """
+
+    most: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "most", _checks.number("most", self.most, above=0))
+
+    def __call__(self, xp: Any, grad: Array) -> Array:
+        # Of numbers up to 1, whose squares are finite: ‖g‖ = s ‖g / s‖.
+        largest = xp.max(xp.abs(grad), axis=-1, keepdims=True)
+        scale = xp.where(largest > 0, largest, xp.ones_like(largest))
+        part = grad / scale
+        length = scale * xp.sqrt(xp.sum(part * part, axis=-1, keepdims=True))
+        return grad * xp.minimum(self.most / (length + 1e-6), xp.ones_like(length))
+
+
+@dataclass(frozen=True)
+class ClipValue(Transform):
+    """Each element of the gradient from ``−c`` to ``c``, as ``torch.nn.utils.clip_grad_value_``.
+
+    Args:
+        most: ``c``, above 0.
+    """
+
+    most: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "most", _checks.number("most", self.most, above=0))
+
+    def __call__(self, xp: Any, grad: Array) -> Array:
+        return xp.minimum(xp.maximum(grad, -self.most), self.most)
