@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import MISSING, fields
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import xpnet as xn
 from tests.helpers import arr, assert_equal, xor
 from xpnet.backends.numpy.threads import can_hold_blas
+from xpnet.training.asked import Asked
 
 NET = xn.Sequential(xn.Linear(2, 3), xn.Tanh(), xn.Linear(3, 1))
 
@@ -19,9 +21,18 @@ def explained(x, y, net=NET, **options):
     return xn.explain(net, x, y, **options)
 
 
-def test_it_takes_what_fit_takes():
-    fit, explain = (set(inspect.signature(f).parameters) for f in (xn.fit, xn.explain))
-    assert explain < fit
+def test_fit_and_explain_ask_by_the_same_names_and_defaults():
+    asked = {
+        field.name: inspect.Parameter.empty if field.default is MISSING else field.default
+        for field in fields(Asked)
+    }
+    fit, explain = (
+        {name: p.default for name, p in inspect.signature(f).parameters.items()}
+        for f in (xn.fit, xn.explain)
+    )
+    run = {"epochs", "check_every", "callbacks", "epoch_checking"}  # when, and who is told
+    assert asked == {name: default for name, default in fit.items() if name not in run}
+    assert explain == {name: asked[name] for name in explain}
 
 
 @pytest.mark.parametrize("batch_size", [None, 4])

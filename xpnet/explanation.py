@@ -11,7 +11,9 @@ from xpnet.layers.base import Array
 from xpnet.losses import Loss
 from xpnet.network import Sequential
 from xpnet.optimizers import Optimizer
-from xpnet.training.prepare import prepared, put_back
+from xpnet.training.asked import Asked
+from xpnet.training.loop import TrainingLoop
+from xpnet.training.prepare import prepared
 
 __all__ = ["Explanation", "explain"]
 
@@ -91,35 +93,38 @@ def explain(
     Raises:
         TypeError, ValueError: as `fit` does.
     """
-    loop, kept = prepared(
-        network, x, y, loss=loss, optimizer=optimizer, seed=None if theta is not None else 0,
-        theta=theta, members=members, batch_size=batch_size, sample_weight=sample_weight,
-        block=block, threads=threads,
+    asked = Asked(
+        network, x, y, loss, optimizer, theta=theta, members=members, batch_size=batch_size,
+        sample_weight=sample_weight, block=block, threads=threads,
+        seed=None if theta is not None else 0,
     )  # fmt: skip
-    population, backend = loop.population, loop.backend
-    first, size = population.blocks[0], loop.batches.size
+    with prepared(asked) as loop, loop.computing():
+        return _explanation(loop)
+
+
+def _explanation(loop: TrainingLoop) -> Explanation:
+    backend, blocks, size = loop.backend, loop.population.blocks, loop.batches.size
+    first = blocks[0]
     way, why, calls, nbytes = "compiled", "", 0, 0
-    spread = min(len(population.blocks.runners), len(population.blocks))
-    with loop.computing():
-        if isinstance(first.run, Replay):
-            batch_rows = None if size is None else backend.asarray([list(range(size))], "int64")
-            program: Any = first.run.prepared(first.carry, first.data, batch_rows)
-            if program is None:
-                way, why = "plain", first.run.refused
-            else:
-                way, calls, nbytes = "recorded", program.calls, program.nbytes
-                spread = max(spread, program.threads)
-        elif isinstance(first.run, Plain):
-            way, why = "plain", "on this library and device none are recorded"
-    put_back(loop, kept)
+    spread = min(len(blocks.runners), len(blocks))
+    if isinstance(first.run, Replay):
+        batch_rows = None if size is None else backend.asarray([list(range(size))], "int64")
+        program: Any = first.run.prepared(first.carry, first.data, batch_rows)
+        if program is None:
+            way, why = "plain", first.run.refused
+        else:
+            way, calls, nbytes = "recorded", program.calls, program.nbytes
+            spread = max(spread, program.threads)
+    elif isinstance(first.run, Plain):
+        way, why = "plain", "on this library and device none are recorded"
     return Explanation(
-        f"{backend.name} on {backend.describe()}",
-        way,
-        why,
-        calls,
-        spread,
-        population.members,
-        1 if population.members is None else int(first.carry["theta"].shape[0]),
-        len(population.blocks),
-        nbytes,
+        library=f"{backend.name} on {backend.describe()}",
+        way=way,
+        why=why,
+        calls=calls,
+        threads=spread,
+        members=loop.members,
+        block=1 if loop.members is None else int(first.carry["theta"].shape[0]),
+        blocks=len(blocks),
+        nbytes=nbytes,
     )

@@ -21,10 +21,11 @@ from xpnet.losses import Loss
 from xpnet.model import Model
 from xpnet.network import Sequential
 from xpnet.optimizers import Optimizer
+from xpnet.training.asked import Asked
 from xpnet.training.callback import Callback, Run
 from xpnet.training.interrupts import interrupts
 from xpnet.training.loop import TrainingLoop
-from xpnet.training.prepare import prepared, put_back
+from xpnet.training.prepare import prepared
 
 
 def fit(
@@ -124,15 +125,15 @@ def fit(
     listeners = list(callbacks)
     for i, callback in enumerate(listeners):
         _checks.instance(f"callbacks[{i}]", callback, Callback, "a Callback")
-    loop, kept = prepared(
-        network, x, y, loss=loss, optimizer=optimizer, seed=seed, theta=theta, state=state,
-        members=members, batch_size=batch_size, shuffle=shuffle, shuffle_seed=shuffle_seed,
+    asked = Asked(
+        network, x, y, loss, optimizer, seed=seed, theta=theta, state=state, members=members,
+        batch_size=batch_size, shuffle=shuffle, shuffle_seed=shuffle_seed,
         sample_weight=sample_weight, layer_state=layer_state, noise_seed=noise_seed,
         acc_goal=acc_goal, every_epoch=every_epoch, block=block, threads=threads,
     )  # fmt: skip
-    run = Run(loop, x, y, epochs)
-    _train(loop, run, check_every, listeners)
-    put_back(loop, kept)
+    with prepared(asked) as loop:
+        run = Run(loop, x, y, epochs)
+        _train(loop, run, check_every, listeners)
     if loop.diverged.any():
         warnings.warn(_what_diverged(loop), RuntimeWarning, stacklevel=2)
     return run.model

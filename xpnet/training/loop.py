@@ -9,42 +9,29 @@ from typing import Any
 
 import numpy as np
 
-from xpnet import backends
 from xpnet.history import History, Recorder
 from xpnet.model import Model
-from xpnet.training.batches import Batches
 from xpnet.training.ensemble import Population
 from xpnet.training.epochs import train_epochs
 from xpnet.training.finite import all_finite_in
-from xpnet.training.step import TrainingStep, layer_state_in, state_in
+from xpnet.training.step import layer_state_in, state_in
 
 
 class TrainingLoop:
     """Trains a `Population` interval by interval and keeps the record.
 
     Args:
-        backend: where it is trained.
-        step: the step.
         population: who is trained.
-        batches: on which samples.
         acc_goal: the accuracy at which a member is done, or ``None``.
         every_epoch: whether all epochs are recorded, or those of the checks alone.
     """
 
-    def __init__(
-        self,
-        backend: backends.Backend,
-        step: TrainingStep,
-        population: Population,
-        batches: Batches,
-        acc_goal: float | None,
-        every_epoch: bool,
-    ) -> None:
-        self.backend, self.step, self.population = backend, step, population
-        self.batches, self.acc_goal = batches, acc_goal
+    def __init__(self, population: Population, acc_goal: float | None, every_epoch: bool) -> None:
+        self.population, self.acc_goal = population, acc_goal
+        self.backend, self.step = population.backend, population.blocks.step
+        self.recent, self.batches = population.recent, population.recent.batches
         self.members = population.members
         self.recorder = Recorder(self.members, every_epoch)
-        self.recent = population.recent
         self.epochs = 0
         self.stop = np.zeros(self.members or 1, dtype=np.int64)
         self.diverged = np.zeros(self.members or 1, dtype=np.int64)

@@ -1,0 +1,112 @@
+"""What a training is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from xpnet import _checks, backends
+from xpnet.initializers import RNG
+from xpnet.layers.base import Array
+from xpnet.losses import Loss
+from xpnet.network import Sequential, check_loss, check_members
+from xpnet.optimizers import Optimizer
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What `fit` is asked to train, by the names that its arguments have there.
+
+    `explain` asks for the same, and leaves out what changes nothing of how steps run.
+    """
+
+    network: Sequential
+    x: Array
+    y: Array
+    loss: Loss
+    optimizer: Optimizer
+    seed: Any = None
+    theta: Array | None = None
+    state: dict[str, Array] | None = None
+    members: int | None = None
+    batch_size: int | None = None
+    shuffle: bool = True
+    shuffle_seed: int | RNG = 0
+    sample_weight: Array | None = None
+    layer_state: dict[str, Array] | None = None
+    noise_seed: int | Sequence[int] = 0
+    acc_goal: float | None = None
+    every_epoch: bool = True
+    block: int | None = None
+    threads: int | None = None
+
+    def checked(self) -> tuple[Asked, backends.Backend]:
+        """The same with numbers as they are reckoned with, and the backend of its arrays.
+
+        What is asked of arrays' values, and of batches, is asked where they are made.
+
+        Raises:
+            TypeError, ValueError: if one of them is not as `fit` wants it.
+        """
+        _checks.instance("network", self.network, Sequential, "a Sequential")
+        check_loss(self.loss)
+        _checks.instance("optimizer", self.optimizer, Optimizer, "an optimizer such as Adam()")
+        acc_goal = self._goal()
+        members = self._members()
+        _checks.given(x=self.x, y=self.y)
+        backend = self._backend()
+        _checks.switch("shuffle", self.shuffle)
+        _checks.switch("every_epoch", self.every_epoch)
+        x = self.network.check_samples(backend, self.x)
+        alone = self.theta is None
+        several = f"; members={x.shape[0]} trains one on each" if alone else ""
+        check_members(x, members, several)
+        if self.state is not None and self.theta is None:
+            raise ValueError("state must come with the theta that it belongs to, not without.")
+        if self.layer_state and self.theta is None:
+            raise ValueError(
+                "layer_state must come with the theta that it belongs to, not without."
+            )
+        if self.seed is not None and self.theta is not None:
+            raise ValueError("seed must be None where theta is given, since nothing is drawn then.")
+        return replace(self, x=x, acc_goal=acc_goal, members=members), backend
+
+    def _goal(self) -> float | None:
+        if self.acc_goal is None:
+            return None
+        goal = _checks.number("acc_goal", self.acc_goal, above=0, most=1)
+        if not self.loss.classifies:
+            raise ValueError(
+                f"acc_goal must be None for {_checks.shown(self.loss)}, which has no accuracy, "
+                f"not {goal!r}."
+            )
+        return goal
+
+    def _members(self) -> int | None:
+        """How many networks are asked for; raises if ``theta`` is of others."""
+        given = None if self.members is None else _checks.whole("members", self.members)
+        shape = tuple(int(n) for n in _checks.shape_of(self.theta))
+        if len(shape) not in (1, 2):  # none, or one that is refused for itself
+            return given
+        found = shape[0] if len(shape) == 2 else None
+        if given not in (None, found):
+            alone = ", a network alone" if found is None else ""
+            raise ValueError(
+                f"members must be {found}, as theta of shape {shape} has it{alone}, not {given}."
+            )
+        return found
+
+    def _backend(self) -> backends.Backend:
+        """The backend of what is trained on, which must hold values."""
+        names = ("x", "y", "sample_weight", "theta")
+        arrays = (self.x, self.y, self.sample_weight, self.theta)
+        backend = backends.of(*arrays, names=names)
+        for name, array in zip(names, arrays, strict=True):
+            if array is not None and backend.traced(array):
+                raise TypeError(
+                    f"{name} must hold values, not be traced: fit looks at them, and runs in "
+                    "Python; call it outside of the function that is compiled or mapped, where "
+                    "value_and_grad and update can be called."
+                )
+        return backend
