@@ -1,8 +1,9 @@
 """How xpnet is tested, checked and shown: ``nox --list`` says what there is.
 
-``nox -s tests`` is for newcomers and takes a minute; ``nox -s matrix`` runs every test on every
-array library, a session each. With ``--no-venv`` nothing is installed: sessions use the Python that
-runs nox, and a library that it lacks is skipped with the reason.
+``nox -s tests`` is for newcomers and takes a minute; ``nox -s programs`` runs the programs and what
+the README prints; ``nox -s matrix`` runs every test on every array library, a session each. With
+``--no-venv`` nothing is installed: sessions use the Python that runs nox, and a library that it
+lacks is skipped with the reason.
 """
 
 from __future__ import annotations
@@ -91,7 +92,18 @@ def tests(session: nox.Session) -> None:
     install(session, "test")
     pytest(
         session,
-        *("-m", "not slow", *session.posargs),
+        *("-m", "not slow and not program", *session.posargs),
+        XPNET_BACKENDS=os.getenv("XPNET_BACKENDS", "numpy,strict"),
+    )
+
+
+@nox.session
+def programs(session: nox.Session) -> None:
+    """The programs, the benchmark, the report, the study, and the commands of the README."""
+    install(session, "test")
+    pytest(
+        session,
+        *("-m", "program", *session.posargs),
         XPNET_BACKENDS=os.getenv("XPNET_BACKENDS", "numpy,strict"),
     )
 

@@ -1,5 +1,9 @@
 """One fixture, ``backend``, runs a test on every array library and says why where it cannot.
 
+A test is collected where it applies (markers ``way`` and ``has``, by the table in `support.py`).
+What is skipped after that lacks something of this machine, and says so in the words of `LACKING`:
+any other skip is a failure.
+
 The libraries are chosen by ``--backend numpy,strict`` (also given repeatedly) or by the environment
 variable ``XPNET_BACKENDS``; without either, all. ``strict:device1`` is array-api-strict on a device
 that refuses to be read by the host. With ``XPNET_REQUIRE_GPU=1`` CuPy may not be missing, and
@@ -13,6 +17,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -22,6 +27,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import support
 from xpnet import backends
 
 # Several libraries share the GPU here: JAX must not take three quarters of it at its first array.
@@ -35,6 +41,15 @@ if WORKER:  # two that compile the same at once would read what the other has ha
     _cache = tempfile.mkdtemp(prefix="xpnet-")
     atexit.register(shutil.rmtree, _cache, ignore_errors=True)
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", _cache)
+LACKING = re.compile(
+    r"[\w.]+ is not installed"
+    r"|.*: \w+ is not installed \(.*"  # a contestant of the benchmark
+    r"|backend '\w+' needs the package .*"
+    r"|(backend '\w+' is installed but|.*: torch) finds no GPU.*"
+    r"|this (system|machine) .*",
+    re.DOTALL,
+)
+"""Why a test may be skipped: a library, a GPU, or something of the system is not there."""
 REQUIRE_GPU = os.environ.get("XPNET_REQUIRE_GPU", "") not in ("", "0")
 
 settings.register_profile(
@@ -59,6 +74,8 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow_on(*backends): slow on these libraries")
     config.addinivalue_line("markers", "way(*ways): where steps run so: recorded, compiled, plain")
+    config.addinivalue_line("markers", "has(*features): where a library has all of these")
+    config.addinivalue_line("markers", "program: runs a program, or a page's commands")
     config.addinivalue_line("markers", "installed: depends on which libraries there are")
     # A shell that runs the tests in the background has them ignore Ctrl-C, and so their programs.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -95,12 +112,38 @@ def pytest_generate_tests(metafunc):
 
 def _applies(item):
     """Whether a test says something of the library that it would run on."""
-    wanted = item.get_closest_marker("way")
-    if wanted is None:
+    ways = [mark.args for mark in item.iter_markers("way")]
+    wanted = [feature for mark in item.iter_markers("has") for feature in mark.args]
+    if not ways and not wanted:
         return True
-    name, _, device = item.callspec.params["backend"].partition(":")
-    way = "plain" if device == "cuda" else backends.way(name)
-    return way in wanted.args
+    target = item.callspec.params["backend"]
+    return all(any(support.has(target, way) for way in some) for some in ways) and all(
+        support.has(target, feature) for feature in wanted
+    )
+
+
+def _without_reason(report):
+    """Make a skip a failure unless it says what is lacking here."""
+    if report.skipped and not hasattr(report, "wasxfail"):
+        where = report.longrepr
+        reason = (where[2] if isinstance(where, tuple) else str(where)).removeprefix("Skipped: ")
+        if not LACKING.fullmatch(reason):
+            report.outcome = "failed"
+            report.longrepr = f"A test may be skipped for what is lacking here alone, not: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    report = yield
+    _without_reason(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report():
+    report = yield
+    _without_reason(report)
+    return report
 
 
 def pytest_collection_modifyitems(config, items):

@@ -117,8 +117,8 @@ def xor(backend, dtype="float64"):
 
 @cache
 def library(name):
-    """An optional library that a test compares with, or a skip that says what is missing."""
-    module = pytest.importorskip(name, reason=f"compares with {name}, which is not installed")
+    """An optional library that a test needs, or a skip that says that it is missing."""
+    module = pytest.importorskip(name, reason=f"{name} is not installed")
     if name == "jax":
         module.config.update("jax_enable_x64", True)
     return module

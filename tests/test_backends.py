@@ -40,7 +40,7 @@ assert not found, found
 
 @pytest.mark.installed
 def test_a_library_that_another_thread_is_importing_is_waited_for():
-    pytest.importorskip("jax", reason="jax is not installed")
+    library("jax")
     code = """
 import sys, threading
 from xpnet import backends
@@ -156,7 +156,7 @@ def test_every_device_that_is_listed_can_be_asked_for(backend):
 
 
 def test_the_devices_of_strict_are_told_apart():
-    pytest.importorskip("array_api_strict", reason="array-api-strict is not installed")
+    library("array_api_strict")
     here, there = (backends.get("strict", device) for device in ("cpu", "device1"))
     assert here.device != there.device
     a, b = (arr(backend, [1.0]) for backend in (here, there))
@@ -166,7 +166,7 @@ def test_the_devices_of_strict_are_told_apart():
 
 def test_an_array_of_another_library_is_named(backend):
     if backend.name == "numpy":
-        pytest.importorskip("array_api_strict", reason="array-api-strict is not installed")
+        library("array_api_strict")
         other = backends.get("strict")
     else:
         other = backends.get("numpy")
@@ -188,7 +188,7 @@ def test_what_is_no_array_is_named(value):
 
 
 def test_float64_without_jaxs_64_bit_mode_is_an_error_that_names_the_switch():
-    pytest.importorskip("jax", reason="jax is not installed")
+    library("jax")
     text = python(
         """
 from xpnet import backends
@@ -205,7 +205,7 @@ except ValueError as error:
 
 @pytest.mark.slow
 def test_float32_trains_and_predicts_without_jaxs_64_bit_mode_and_without_warnings():
-    pytest.importorskip("jax", reason="jax is not installed")
+    library("jax")
     python(
         """
 import xpnet as xn

@@ -229,12 +229,12 @@ def test_arrays_of_another_library_are_named(backend):
 
 
 def _another():
-    pytest.importorskip("array_api_strict", reason="array-api-strict is not installed")
+    library("array_api_strict")
     return backends.get("strict")
 
 
 def test_arrays_of_another_device_are_named():
-    pytest.importorskip("array_api_strict", reason="array-api-strict is not installed")
+    library("array_api_strict")
     here, there = (xor(backends.get("strict", device)) for device in ("cpu", "device1"))
     theta = NET.init(0, like=here[0])
     raises(ValueError, ("x lies on", "device1", "theta on"), lambda: NET(theta, there[0]))
@@ -1015,7 +1015,7 @@ def test_jax_may_trace_all_but_fit():
 def test_what_jax_has_besides_arrays_is_named():
     jax = library("jax")
     x, y = (jax.numpy.asarray(a) for a in xn.datasets.xor())
-    sparse = pytest.importorskip("jax.experimental.sparse", reason="JAX has no sparse arrays here")
+    sparse = library("jax.experimental.sparse")
     raises(TypeError, "use x.todense().", lambda: fit(sparse.BCOO.fromdense(x), y))
     shape = jax.ShapeDtypeStruct((21, 2), x.dtype)
     raises(TypeError, "x must be an array of values, not ShapeDtypeStruct.", lambda: fit(shape, y))

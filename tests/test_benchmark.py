@@ -17,13 +17,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import growth, machine, memory, plot, table, timing
+from benchmarks.problems import Contestant, Problem, Unavailable
+from benchmarks.works import CONTESTANTS, WORKS, Pair, Work
+from tests.helpers import library
+
+pytestmark = pytest.mark.program
+
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
-sys.path.insert(0, str(SCRIPTS))
-
-from benchmarks import growth, machine, memory, plot, table, timing  # noqa: E402
-from benchmarks.problems import Contestant, Problem, Unavailable  # noqa: E402
-from benchmarks.works import CONTESTANTS, WORKS, Pair, Work  # noqa: E402
-
 REPORT = Problem(eps=1e-30)
 TINY = Problem(
     sizes=(5, 8, 6, 3),
@@ -178,7 +179,7 @@ def test_the_page_keeps_what_was_written_by_hand(tmp_path):
     assert "0 of 1 targets reached" in page and "Not measured: peer: not installed" in page
     again = table.markdown([], None, about, None, page.replace("(nothing written yet)", "By hand."))
     assert "By hand." in again and "MISSED" not in again
-    pytest.importorskip("matplotlib", reason="no plot without matplotlib")
+    library("matplotlib")
     plot.draw(lines, tmp_path / "new" / "growth.svg")
     assert (tmp_path / "new" / "growth.svg").stat().st_size > 1000
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import xpnet as xn
+from tests.helpers import library
 from xpnet.callbacks import LogLines, Picture, ProgressBar, TensorBoard
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,7 +47,7 @@ class Fails(xn.Callback):
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """The scalars of TensorBoard's log, read with the definitions of its format."""
-    event = pytest.importorskip("tensorboardX.proto.event_pb2", reason="to read the log")
+    event = library("tensorboardX.proto.event_pb2")
     (path,) = folder.iterdir()
     data, found = path.read_bytes(), {}
     while data:
@@ -114,7 +115,7 @@ def test_an_interval_of_lines_that_is_none_is_refused(every):
 
 
 def test_the_bar_shows_how_many_epochs_are_done_with_the_latest_loss_and_accuracy():
-    pytest.importorskip("tqdm", reason="tqdm is not installed")
+    library("tqdm")
     file = io.StringIO()
     history = train(ProgressBar(file, disable=False)).history
     last = file.getvalue().rstrip().rpartition("\r")[2]
@@ -124,7 +125,7 @@ def test_the_bar_shows_how_many_epochs_are_done_with_the_latest_loss_and_accurac
 
 
 def test_the_bar_of_an_ensemble_shows_how_many_are_still_trained_and_the_time_left():
-    pytest.importorskip("tqdm", reason="tqdm is not installed")
+    library("tqdm")
     file = io.StringIO()
     history = train(ProgressBar(file, disable=False), members=6, epochs=600, acc_goal=1.0).history
     last = file.getvalue().rstrip().rpartition("\r")[2]
@@ -133,14 +134,14 @@ def test_the_bar_of_an_ensemble_shows_how_many_are_still_trained_and_the_time_le
 
 
 def test_the_bar_draws_nothing_where_there_is_no_terminal():
-    pytest.importorskip("tqdm", reason="tqdm is not installed")
+    library("tqdm")
     file = io.StringIO()
     train(ProgressBar(file))
     assert file.getvalue() == ""
 
 
 def test_lines_stand_by_themselves_although_a_bar_is_drawn(capsys):
-    pytest.importorskip("tqdm", reason="tqdm is not installed")
+    library("tqdm")
     train(LogLines(10), ProgressBar(disable=False))
     out, err = capsys.readouterr()
     assert [line[:10] for line in out.splitlines()] == ["Epoch: 10,", "Epoch: 20,"]
@@ -170,8 +171,8 @@ def test_the_log_of_an_ensemble_holds_mean_and_quantiles(tmp_path):
 
 
 def test_log_and_picture_of_what_was_done_are_kept_when_a_run_fails(tmp_path):
-    pytest.importorskip("tensorboardX", reason="tensorboardX is not installed")
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    library("tensorboardX")
+    library("matplotlib")
     with pytest.raises(RuntimeError, match="the run fails here"):
         train(TensorBoard(tmp_path / "log"), Picture(tmp_path / "picture.png"), Fails())
     assert scalars(tmp_path / "log")["loss"][-1][0] == 20
@@ -182,28 +183,28 @@ def test_log_and_picture_of_what_was_done_are_kept_when_a_run_fails(tmp_path):
 
 
 def test_the_picture_is_drawn_wherever_the_data_lies(tmp_path, backend):
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    library("matplotlib")
     x, y = backend.asarray(X, "float32"), backend.asarray(Y, "float32")
     train(Picture(tmp_path / "picture.svg", "a title"), x=x, y=y)
     assert "</svg>" in (tmp_path / "picture.svg").read_text()
 
 
 def test_the_members_of_an_ensemble_share_a_picture(tmp_path):
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    library("matplotlib")
     train(Picture(tmp_path / "picture.png"), members=3)
     assert (tmp_path / "picture.png").exists()
 
 
 @pytest.mark.parametrize("goal", [None, 1.0])
 def test_the_picture_of_an_ensemble_is_drawn_wherever_the_data_lies(tmp_path, backend, goal):
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    library("matplotlib")
     x, y = backend.asarray(X, "float32"), backend.asarray(Y, "float32")
     train(Picture(tmp_path / "picture.svg"), x=x, y=y, members=3, acc_goal=goal)
     assert "</svg>" in (tmp_path / "picture.svg").read_text()
 
 
 def test_the_picture_of_an_ensemble_polls_all_members_in_pieces():
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    library("matplotlib")
     from xpnet import pictures
 
     def members(points):
@@ -222,7 +223,7 @@ def test_the_picture_of_an_ensemble_polls_all_members_in_pieces():
 
 
 def test_where_no_member_arrives_a_line_says_so_and_no_panel_is_left_empty():
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    library("matplotlib")
     from xpnet import pictures
 
     def members(points):
@@ -237,7 +238,7 @@ def test_where_no_member_arrives_a_line_says_so_and_no_panel_is_left_empty():
 
 
 def test_the_members_of_a_large_ensemble_are_asked_a_few_at_a_time(tmp_path, monkeypatch):
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    library("matplotlib")
     from xpnet import callbacks, pictures
 
     pieces = []
@@ -255,7 +256,7 @@ def test_the_members_of_a_large_ensemble_are_asked_a_few_at_a_time(tmp_path, mon
 
 
 def test_a_picture_counts_and_marks_the_wrong_predictions():
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    library("matplotlib")
     from xpnet import pictures
 
     figure = pictures.prediction(X, Y[:, 0], lambda points: points[:, 0])
@@ -267,7 +268,7 @@ def test_a_picture_counts_and_marks_the_wrong_predictions():
 
 @pytest.mark.parametrize("wrong", ["features", "outputs"])
 def test_a_picture_of_other_data_is_refused_before_training(tmp_path, wrong):
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    library("matplotlib")
     features, outputs = (3, 1) if wrong == "features" else (2, 2)
     with pytest.raises(ValueError, match=r"Picture needs x of shape \(samples, 2\)"):
         train(
@@ -281,7 +282,7 @@ def test_a_picture_of_other_data_is_refused_before_training(tmp_path, wrong):
 
 
 def test_a_kind_of_file_that_matplotlib_does_not_write_is_refused_when_it_is_named(tmp_path):
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    library("matplotlib")
     with pytest.raises(ValueError, match=r"the suffix of path must be one of .*'\.pngg'"):
         Picture(tmp_path / "picture.pngg")
 
@@ -291,8 +292,8 @@ def test_a_kind_of_file_that_matplotlib_does_not_write_is_refused_when_it_is_nam
 
 @pytest.mark.parametrize("make", [TensorBoard, lambda path: Picture(path / "picture.png")])
 def test_a_folder_that_cannot_be_written_is_refused_when_it_is_named(tmp_path, make):
-    pytest.importorskip("tensorboardX", reason="tensorboardX is not installed")
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    library("tensorboardX")
+    library("matplotlib")
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"must be a folder that can be written, not '.*file"):
         make(tmp_path / "file" / "folder")
@@ -335,10 +336,10 @@ except ImportError as error:
 def test_a_callback_can_be_pickled_and_copied_and_then_does_its_work(kind, when, tmp_path):
     def make(folder: Path) -> xn.Callback:
         if kind == "board":
-            pytest.importorskip("tensorboardX", reason="writes the log")
+            library("tensorboardX")
             return TensorBoard(folder)
         if kind == "picture":
-            pytest.importorskip("matplotlib", reason="draws the picture")
+            library("matplotlib")
             return Picture(folder / "picture.svg", title="a title")
         if kind == "lines":
             return LogLines(10)

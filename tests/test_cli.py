@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import xpnet as xn
+from tests.helpers import library
 from xpnet import backends, cli
 from xpnet.cli import running
 from xpnet.cli.flags import options_of
@@ -34,7 +35,7 @@ BACKENDS = [
 @pytest.fixture(params=BACKENDS, ids=lambda p: "-".join(filter(None, p[:2])))
 def place(request: pytest.FixtureRequest) -> list[str]:
     name, device, module = request.param
-    pytest.importorskip(module, reason=f"{name} is not installed")
+    library(module)
     return ["--backend", name, *(["--device", device] if device else [])]
 
 
@@ -262,8 +263,8 @@ def test_float32_is_trained_in_float32():
 
 
 def test_log_and_picture_go_to_the_folders_that_were_asked_for(tmp_path):
-    pytest.importorskip("tensorboardX", reason="tensorboardX is not installed")
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    library("tensorboardX")
+    library("matplotlib")
     folders = ["--dir_writer", f"{tmp_path}/a/runs", "--dir_output", f"{tmp_path}/b"]
     outcome = cli.train([*BASE, *folders], write=lambda line: None)
     assert outcome.output["picture"].parent == tmp_path / "b"
@@ -295,8 +296,8 @@ def test_both_programs_are_the_same(command, tmp_path):
 
 
 def test_ctrl_c_keeps_the_log_and_the_picture_of_what_was_done(tmp_path):
-    pytest.importorskip("tensorboardX", reason="tensorboardX is not installed")
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    library("tensorboardX")
+    library("matplotlib")
     # Without a hidden layer xor cannot be learnt: the run ends by Ctrl-C alone.
     flags = "--dataset xor --num_hidden 0 --num_epochs 1000000000 --epoch_logging 100"
     program = subprocess.Popen(
@@ -413,9 +414,9 @@ def test_the_number_of_points_that_xor_has_may_be_said():
 
 @pytest.mark.parametrize("name", ["numpy", "torch"])
 def test_the_only_device_is_named_as_one(name, errors):
-    pytest.importorskip(name, reason=f"{name} is not installed")
+    library(name)
     if type(backends.get(name)).devices() != ["cpu"]:
-        pytest.skip(f"{name} has several devices here")
+        pytest.skip(f"this machine has several devices for {name}")
     assert errors("--backend", name, "--device", "tpu", *QUIET) == (
         f"--device must be 'cpu' for backend {name!r}, not 'tpu'."
     )
@@ -459,7 +460,7 @@ def test_without_numpy_the_library_is_an_import_error_that_says_so():
 
 
 def test_a_device_that_is_not_there_is_named_with_those_that_are(errors):
-    pytest.importorskip("array_api_strict", reason="array_api_strict is not installed")
+    library("array_api_strict")
     assert errors("--backend", "strict", "--device", "device9", *QUIET) == (
         "--device must be one of cpu, device1, device2 for backend 'strict', not 'device9'."
     )
@@ -467,7 +468,7 @@ def test_a_device_that_is_not_there_is_named_with_those_that_are(errors):
 
 def test_a_backend_that_cannot_be_used_says_why(errors):
     if backends.available()["cupy"]:
-        pytest.skip("cupy can be used here")
+        pytest.skip("this machine has a GPU for cupy")
     assert errors("--backend", "cupy", *QUIET).startswith("--backend 'cupy' ")
 
 
@@ -555,7 +556,7 @@ def test_help_names_the_program(capsys):
     assert "usage: xpnet train" in capsys.readouterr().out
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_output_that_cannot_be_written_is_told_in_a_sentence(tmp_path):
     with open("/dev/full", "w") as full:
         done = subprocess.run(

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 import xpnet
+from tests.helpers import library
+
+pytestmark = pytest.mark.program
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(xpnet.__file__).parent
@@ -23,7 +26,7 @@ def draw(*flags: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def drawings(monkeypatch):
-    pytest.importorskip("matplotlib", reason="it draws")
+    library("matplotlib")
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
     from drawings import fit_way, step_way
 
@@ -52,6 +55,6 @@ def test_the_way_through_fit_names_files_that_are_there(drawings):
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path):
-    pytest.importorskip("matplotlib", reason="it draws")
+    library("matplotlib")
     result = draw("--out", str(tmp_path / "none"))
     assert result.returncode == 2 and "--out must be a folder that is there" in result.stderr

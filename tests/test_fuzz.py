@@ -9,6 +9,7 @@ import pytest
 import xpnet as xn
 from tests.fuzz import compare
 from tests.fuzz.cases import make
+from tests.helpers import library
 
 SEED = 20260
 REPEAT = {"jax": 50}
@@ -39,7 +40,7 @@ def test_300_random_trainings_lie_within_the_radii(backend: Any, first: int) -> 
 
 @pytest.mark.slow
 def test_the_trainings_of_torch_lie_within_the_radii() -> None:
-    pytest.importorskip("torch", reason="compares with torch.optim")
+    library("torch")
     tally = compare.Tally()
     for number in range(100):
         case = make(SEED, number, large=False)

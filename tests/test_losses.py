@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import xpnet as xn
-from tests.helpers import arr, assert_close, assert_equal, host, rounding
+from tests.helpers import arr, assert_close, assert_equal, host, library, rounding
 from xpnet.losses import Share, evaluate, prepare
 
 LOSSES = [xn.BCE(), xn.BCE(eps=0.0), xn.BCEWithLogits(), xn.CrossEntropy(), xn.MSE(), xn.Huber(0.7)]
@@ -142,7 +142,7 @@ EXTREME = np.array([-1e4, -745.0, -100.0, -40.0, -1.0, 0.0, 1.0, 40.0, 100.0, 74
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_bce_with_logits_loses_no_digit_for_logits_of_any_size(backend, dtype):
-    mpmath = pytest.importorskip("mpmath", reason="exact values come from mpmath")
+    mpmath = library("mpmath")
     mpmath.mp.dps = 60
     tiny = float(np.finfo(dtype).tiny)
     for label in (0.0, 1.0):

@@ -356,6 +356,7 @@ def test_apply_unlike_forward_is_refused(backend, members):
         _fit_own(net, x, y, members, seed=0)
 
 
+@pytest.mark.has("writable")
 @pytest.mark.parametrize("members", [None, 3])
 @pytest.mark.parametrize("method", ["forward", "apply"])
 @pytest.mark.parametrize(
@@ -365,8 +366,6 @@ def test_apply_unlike_forward_is_refused(backend, members):
 def test_a_layer_that_writes_into_what_it_is_given_is_refused(
     backend, what, write, method, members
 ):
-    if backend.name == "jax":
-        pytest.skip("on JAX nothing can be written into")
     layer = Affine(**{method: _before(write)(method)})
     net, x, y = _own_problem(backend, layer, members)
     theta = net.init(0, like=x, members=members)

@@ -384,6 +384,7 @@ class CountsBehind(xn.Identity):
         return x, backprop
 
 
+@pytest.mark.way("recorded", "compiled")
 @pytest.mark.parametrize(
     ("layers", "optimizer"),
     [([], CountsSomewhere()), ([CountsBehind()], xn.SGD(lr=0.1))],
@@ -392,8 +393,6 @@ class CountsBehind(xn.Identity):
 def test_a_step_that_does_not_do_twice_the_same_is_refused_where_it_is_recorded(
     backend: Any, layers: Any, optimizer: Any
 ) -> None:
-    if backend.way == "plain":
-        pytest.skip(f"{backend.name} runs steps as they are written, this one too")
     x = backend.asarray(np.ones((4, 2)), "float64")
     net = xn.Sequential(xn.Linear(2, 2), *layers)
     with pytest.raises(TypeError, match="does something else each time it is called"):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import xpnet as xn
-from tests.helpers import report_network, xor
+from tests.helpers import library, report_network, xor
 
 ROOT = Path(__file__).parents[1]
 
@@ -135,7 +135,7 @@ with jax.enable_x64(True):
 
 
 def test_threads_compute_in_the_precision_that_jax_has_where_fit_is_called() -> None:
-    pytest.importorskip("jax", reason="the precision is JAX's")
+    library("jax")
     result = subprocess.run(
         [sys.executable, "-c", X64_HERE], cwd=ROOT, capture_output=True, text=True
     )

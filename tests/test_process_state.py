@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 import xpnet as xn
+from tests.helpers import library
 from xpnet.backends.shared_setting import Setting, SharedSetting, mkl
 
 DATA = np.random.default_rng(0)
@@ -28,7 +29,7 @@ NET = xn.Sequential(xn.Linear(64, 100), xn.ReLU(), xn.Linear(100, 10))
 
 def blas():
     """How many threads each BLAS takes: what threadpoolctl says, if it is there."""
-    threadpoolctl = pytest.importorskip("threadpoolctl", reason="it is asked for BLAS's threads")
+    threadpoolctl = library("threadpoolctl")
     found = threadpoolctl.threadpool_info()
     return {i["filepath"]: i["num_threads"] for i in found if i["user_api"] == "blas"}
 
@@ -149,7 +150,7 @@ def test_a_callback_has_the_process_as_it_was(backend, before, options):
 
 
 def test_a_callback_may_train_with_the_librarys_own_gradients():
-    torch = pytest.importorskip("torch", reason="the gradients are PyTorch's")
+    torch = library("torch")
     gradients = []
 
     def own(run):
@@ -235,7 +236,6 @@ def test_after_predictions_and_gradients_the_process_is_as_before(backend, befor
         assert process() == before
 
 
-@pytest.mark.skipif(not hasattr(signal, "raise_signal"), reason="no signals to raise")
 @pytest.mark.parametrize("times", [1, 2])
 def test_after_ctrl_c_the_process_is_as_before(backend, before, times):
     def press(run):
@@ -290,15 +290,14 @@ class Asks(xn.CrossEntropy):
 @pytest.fixture
 def several(backend):
     """Two threads for the library, whatever the machine."""
-    threadpoolctl = pytest.importorskip("threadpoolctl", reason="it gives BLAS two threads")
-    if backend.name not in ("numpy", "strict", "torch") or str(backend.device) == "cuda:0":
-        pytest.skip(f"{backend.name} has threads that are not held")
+    threadpoolctl = library("threadpoolctl")
     with threadpoolctl.threadpool_limits(2):
         if threads_of(backend) != 2:
-            pytest.skip("a library without threads")
+            pytest.skip(f"this system has a {backend.name} without threads")
         yield
 
 
+@pytest.mark.has("held")
 @pytest.mark.parametrize("options", ["an ensemble", "a network", "batches"])
 def test_all_that_fit_computes_is_on_one_thread_where_threads_would_wait(backend, several, options):
     seen = []
@@ -308,6 +307,7 @@ def test_all_that_fit_computes_is_on_one_thread_where_threads_would_wait(backend
     assert threads_of(backend) == 2
 
 
+@pytest.mark.has("held")
 def test_what_is_computed_by_hand_is_on_one_thread_where_threads_would_wait(backend, several):
     x, y = data(backend)
     seen = []
@@ -324,6 +324,7 @@ def test_what_is_computed_by_hand_is_on_one_thread_where_threads_would_wait(back
     assert seen == [1, 1]
 
 
+@pytest.mark.has("held")
 def test_large_products_have_all_threads(backend, several):
     wide = xn.Sequential(xn.Linear(64, 3000), xn.ReLU(), xn.Linear(3000, 10))
     x, y = data(backend)
@@ -337,12 +338,12 @@ def test_products_at_report_scale_hold_nothing():
 
     held = numpy_threads.ONE_BLAS_THREAD.settings
     if not all(setting.shared for setting in held):
-        pytest.skip("a BLAS that splits even small products")
+        pytest.skip("this system has a BLAS that splits even small products")
     assert not numpy_threads.worth_holding(21 * 4 * 4)
 
 
 def test_a_thread_that_meets_pytorch_while_it_is_held_has_the_number_it_would_have():
-    torch = pytest.importorskip("torch", reason="the threads are PyTorch's")
+    torch = library("torch")
     from xpnet.backends.torch import ONE_THREAD
 
     expected = elsewhere(torch.get_num_threads)
@@ -352,7 +353,7 @@ def test_a_thread_that_meets_pytorch_while_it_is_held_has_the_number_it_would_ha
 
 
 def test_another_threads_own_limits_work_after_a_fit_and_beside_one():
-    threadpoolctl = pytest.importorskip("threadpoolctl", reason="the limits are its own")
+    threadpoolctl = library("threadpoolctl")
     numpy = xn.backends.get("numpy")
     start = blas()
 

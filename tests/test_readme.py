@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import xpnet as xn
+from tests.helpers import library
 from xpnet import backends
 
 ROOT = Path(__file__).parent.parent
@@ -80,8 +81,8 @@ def test_only_the_snippet_of_a_missing_library_is_left_out() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("command", commands())
 def test_commands_run_as_printed(command: str, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="the picture needs xpnet[report]")
-    pytest.importorskip("tensorboardX", reason="the log needs xpnet[tensorboard]")
+    library("matplotlib")
+    library("tensorboardX")
     _, *args = shlex.split(command)
     args = [str(ROOT / arg) if arg.startswith("scripts/") else arg for arg in args]
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))

@@ -5,51 +5,24 @@ from __future__ import annotations
 import copy
 import json
 import re
-import sys
 from html.parser import HTMLParser
-from pathlib import Path
 
-import numpy as np
 import pytest
 
-import xpnet as xn
+from tests.helpers import library
 
-pytest.importorskip("matplotlib", reason="the report's figures need matplotlib")
-pytest.importorskip("jinja2", reason="the report's page needs jinja2")
-
-SCRIPTS = str(Path(__file__).parents[1] / "scripts")
-if SCRIPTS not in sys.path:
-    sys.path.insert(0, SCRIPTS)
+library("matplotlib")
+library("jinja2")
 
 import reproduce_report  # noqa: E402
 from report import environment, facts, figures, page, runs, target  # noqa: E402
 from report.compare import Verdict, compare, disagreements  # noqa: E402
+from tests.echoes import echo  # noqa: E402
+from xpnet import backends  # noqa: E402
+
+pytestmark = pytest.mark.program
 
 DOCUMENT = json.loads(facts.FACTS.read_text(encoding="utf-8"))
-
-
-def echo(printed, backend="numpy", dtype="float64"):
-    """A run that printed just what the report's run did, without having been made."""
-    rng = np.random.default_rng(0)
-    x, y = xn.datasets.xor() if printed.dataset == "xor" else xn.datasets.linear(100, 0)
-    network = xn.Sequential(xn.Linear(2, 4), xn.Linear(4, 4), xn.Linear(4, 1))
-    lines = [f"Epoch: {e}, loss: {loss:.6f}, acc: {acc:.6f}." for e, loss, acc in printed.log]
-    end = f"[INFO]: Accuracy reaches 1.0. Early stop at epoch {printed.stop}. Final prediction:"
-    return runs.OurRun(
-        printed=printed,
-        argv=runs.command(printed, target.Target(backend, None, dtype)),
-        options={},
-        console=(*lines, end, "[[0.5]]"),
-        loss=np.linspace(0.7, 0.1, 50),
-        accuracy=np.linspace(0.5, 1.0, 50),
-        seconds=0.1,
-        interrupted=False,
-        diverged=0,
-        weights=network.unflatten(network.init(rng, like=x)),
-        field=rng.uniform(size=runs.grid()[0].shape),
-        x=x,
-        y=y,
-    )
 
 
 def altered(run, key, value):
@@ -148,7 +121,7 @@ def render(our_runs, drawn, dtype="float64"):
     return page.render(
         our_runs,
         compare(our_runs),
-        environment.describe(xn.backends.get("numpy"), dtype),
+        environment.describe(backends.get("numpy"), dtype),
         *drawn,
         "python scripts/reproduce_report.py --backend numpy",
     )

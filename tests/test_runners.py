@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-import warnings
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,93 +12,11 @@ import numpy as np
 import pytest
 
 import xpnet as xn
-from tests.helpers import LAYERS, between, samples_for
+from tests.helpers import LAYERS, between, library, samples_for
+from tests.steps import OPTIMIZERS, assert_agree, both, problem
 from xpnet.backends.numpy import threads as numpy_threads
 from xpnet.compiler.plain import run_plainly
 from xpnet.training.step import TrainingStep, carry_of, state_in
-
-OPTIMIZERS = {
-    "sgd": xn.SGD(lr=0.1, weight_decay=0.01),
-    "dampened": xn.Momentum(lr=0.1, dampening=0.5),
-    "nesterov": xn.Momentum(lr=0.1, nesterov=True, maximize=True),
-    "adagrad": xn.AdaGrad(lr_decay=0.1),
-    "rmsprop": xn.RMSprop(centered=True, momentum=0.5),
-    "adam": xn.Adam(betas=(0.0, 0.9)),
-    "amsgrad": xn.Adam(amsgrad=True, weight_decay=0.01),
-    "adamw": xn.AdamW(lr=1e-2),
-}
-
-
-def problem(
-    backend: Any, loss: str, activation: Any, members: int | None, dtype: str, width: int = 5
-) -> tuple[Any, Any, Any, tuple[Any, ...]]:
-    """A small network, its first parameters, a loss and prepared data."""
-    rng = np.random.default_rng(7)
-    outputs = 3 if loss == "CrossEntropy" else 1
-    final = [xn.Sigmoid()] if loss == "BCE" else []
-    net = xn.Sequential(
-        xn.Linear(4, width), activation, xn.Linear(width, width), activation,
-        xn.Linear(width, outputs), *final,
-    )  # fmt: skip
-    x = backend.asarray(rng.normal(size=(12, 4)), dtype)
-    if loss == "CrossEntropy":
-        y = backend.asarray(rng.integers(0, 3, 12), "int64")
-    else:
-        y = backend.asarray(rng.integers(0, 2, (12, 1)), dtype)
-    theta = net.init(3, like=x, members=members)
-    criterion = getattr(xn, loss)()
-    shape = (*theta.shape[:-1], 12, outputs)
-    return net, theta, criterion, (x, criterion.prepare(backend, shape, y, x.dtype), None)
-
-
-def both(
-    backend: Any,
-    step: TrainingStep,
-    theta: Any,
-    data: Any,
-    n: int,
-    orders: Any = None,
-    recorded: bool | None = True,
-    threads: int | None = None,
-) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """``theta`` and metrics after ``n`` steps: by the plain loop, and by the library's runner."""
-    results = []
-    runner = backend.runner(step, threads)
-    with backend.context(), warnings.catch_warnings():
-        if recorded is not True:
-            warnings.filterwarnings("ignore", "A step runs operation by operation")
-        for run in (lambda *a: run_plainly(backend.xp, step, *a), runner):
-            copy = backend.xp.asarray(theta, copy=True)
-            carry, histories = carry_of(copy, step.optimizer.init(copy)), []
-            for start in range(0, n, 4):  # several intervals, one runner
-                rows = None if orders is None else orders[start : min(start + 4, n), :]
-                carry, metrics = run(carry, data, min(4, n - start), rows)
-                histories.append({k: backend.to_host(v) for k, v in metrics.items()})
-            history = {k: np.concatenate([h[k] for h in histories]) for k in histories[0]}
-            state = {k: backend.to_host(v) for k, v in state_in(carry).items()}
-            if recorded is not None and hasattr(
-                run, "programs"
-            ):  # it did not fall back on the plain loop
-                assert all((p is not None) == recorded for _, p in run.programs.values())
-            results.append((backend.to_host(carry["theta"]), state, history))
-    return results
-
-
-def assert_agree(results: Any, dtype: str, n: int) -> None:
-    # Each step reorders sums of at most 60 terms; errors pass on to the next step with factors near
-    # 1, and a division by a small √v may multiply them, here by less than 100.
-    bound = 100 * 60 * n * float(np.finfo(dtype).eps)
-    (theta, state, metrics), (theta2, state2, metrics2) = results
-    np.testing.assert_allclose(theta2, theta, rtol=bound, atol=bound)
-    assert theta2.dtype == theta.dtype
-    assert state.keys() == state2.keys()
-    for name in state:
-        assert state[name].shape == state2[name].shape
-        np.testing.assert_allclose(state2[name], state[name], rtol=bound, atol=bound)
-    for name in metrics:
-        assert metrics[name].shape == metrics2[name].shape
-        assert metrics[name].dtype == metrics2[name].dtype
-        np.testing.assert_allclose(metrics2[name], metrics[name], rtol=bound, atol=bound)
 
 
 @pytest.mark.parametrize("members", [None, 3])
@@ -211,7 +128,7 @@ def test_what_pytorch_does_in_one_pass_changes_nothing(
     monkeypatch: Any, optimizer: str, members: int | None
 ) -> None:
     """With every array counted as large, all of the small network's passes are fused."""
-    pytest.importorskip("torch", reason="the passes are PyTorch's")
+    library("torch")
     from xpnet.compiler.writers import torch as torch_program
 
     monkeypatch.setattr(torch_program, "LARGE", 1)
@@ -255,7 +172,7 @@ WAYS = {  # what jax_program's constants must be, and for how many members, for 
 def test_each_way_to_write_a_jax_program_changes_nothing(
     monkeypatch: Any, way: str, loss: str, activation: Any, batches: bool
 ) -> None:
-    jax = pytest.importorskip("jax", reason="the programs are JAX's")
+    jax = library("jax")
     from xpnet.backends.jax import program as jax_program
 
     members, constants = WAYS[way]
@@ -331,7 +248,7 @@ class Odd(xn.Layer):
 @pytest.mark.parametrize("members", [None, 3])
 @pytest.mark.parametrize("kind", ["nothing", "integers", "halves"])
 def test_odd_products_are_left_as_they_are_on_jax(kind: str, members: int | None) -> None:
-    pytest.importorskip("jax", reason="the programs are JAX's")
+    library("jax")
     backend = xn.backends.get("jax")
     backend.prepare("float64")
     net, theta, loss, data = problem(backend, "BCE", Odd(kind), members, "float64")

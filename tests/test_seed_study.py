@@ -17,12 +17,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("matplotlib", reason="the study's figures need matplotlib")
-pytest.importorskip("jinja2", reason="the study's page needs jinja2")
+from tests.helpers import library
 
-SCRIPTS = str(Path(__file__).parents[1] / "scripts")
-if SCRIPTS not in sys.path:
-    sys.path.insert(0, SCRIPTS)
+library("matplotlib")
+library("jinja2")
 
 import seed_study  # noqa: E402
 from report import environment, facts, luck, page  # noqa: E402
@@ -32,9 +30,12 @@ from report.figures.theme import Figure  # noqa: E402
 from report.target import Target  # noqa: E402
 from study import conclusions, plan, processes, statistics, training  # noqa: E402
 from study.collect import Collection  # noqa: E402
-from tests.test_reproduce_report import echo  # noqa: E402
+from tests.echoes import echo  # noqa: E402
 from xpnet import backends, cli  # noqa: E402
 
+pytestmark = pytest.mark.program
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
 FACTS = facts.load()
 SHORT = dataclasses.replace(FACTS, common={**FACTS.common, "num_epochs": 600})
 RNG_SEED = 0

@@ -11,8 +11,8 @@ import pytest
 import xpnet as xn
 from tests.helpers import arr, assert_close, assert_equal, host, library, rounding
 from xpnet import noise
-from xpnet.backends.base import run_plainly
 from xpnet.backends.numpy.threads import ThreadedProgram
+from xpnet.compiler.plain import run_plainly
 from xpnet.compiler.replay import Replay
 from xpnet.losses import Share
 from xpnet.training.step import TrainingStep, carry_of

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import xpnet as xn
-from tests.helpers import arr, host, rounding
+from tests.helpers import arr, host, library, rounding
 from xpnet import losses
 from xpnet.compiler import step_key as snapshots
 from xpnet.compiler.plain import run_plainly
@@ -185,7 +185,7 @@ class _Calls(xn.Identity):
 @contextmanager
 def _compiled() -> Iterator[list[str]]:
     """What JAX compiles meanwhile."""
-    jax, found = pytest.importorskip("jax", reason="JAX alone compiles"), []
+    jax, found = library("jax"), []
 
     def listen(event: str, seconds: float, **_: Any) -> None:
         if listening and event == "/jax/core/compile/backend_compile_duration":
@@ -230,7 +230,7 @@ def test_a_shared_program_is_that_of_what_was_said_whatever_became_of_it() -> No
 
 
 def test_few_programs_are_kept_on_jax(monkeypatch: Any) -> None:
-    pytest.importorskip("jax", reason="JAX alone compiles")
+    library("jax")
     from xpnet.backends.jax import program as jax_program
 
     monkeypatch.setattr(jax_program, "KEPT", 2)
@@ -357,7 +357,7 @@ def test_an_optimizer_that_may_read_its_own_numbers_trains_with_them(backend: An
 def test_what_compares_by_identity_is_compiled_once_a_fit_and_freed_with_it(
     members: int | None,
 ) -> None:
-    pytest.importorskip("jax", reason="JAX alone compiles")
+    library("jax")
     backend = xn.backends.get("jax")
     backend.prepare("float64")
     rng = np.random.default_rng(0)

@@ -15,7 +15,16 @@ import numpy as np
 import pytest
 
 import xpnet as xn
-from tests.helpers import arr, assert_close, assert_equal, host, report_network, rounding, xor
+from tests.helpers import (
+    arr,
+    assert_close,
+    assert_equal,
+    host,
+    library,
+    report_network,
+    rounding,
+    xor,
+)
 
 NET = xn.Sequential(xn.Linear(2, 3), xn.Tanh(), xn.Linear(3, 1))
 LOSS = xn.BCEWithLogits()
@@ -813,7 +822,7 @@ assert (model.history.loss == expected).all()
 
 
 def test_ctrl_c_within_an_epoch_of_batches_keeps_the_epochs_that_were_done():
-    pytest.importorskip("array_api_strict", reason="array-api-strict is not installed")
+    library("array_api_strict")
     result = subprocess.run(
         [sys.executable, "-c", INTERRUPTED_IN_AN_EPOCH],
         cwd=Path(__file__).parents[1],
@@ -977,9 +986,8 @@ def test_the_last_look_finds_infinite_what_the_next_step_would(threads):
     assert found[-1] == 2
 
 
+@pytest.mark.has("writable")
 def test_data_that_were_changed_in_place_are_seen_by_the_next_training(backend):
-    if backend.name not in ("numpy", "torch"):
-        pytest.skip("arrays of this library are not changed in place")
     numbers = [np.array(a) for a in xn.datasets.xor()]
     weights = np.ones(21)
     for which in range(3):

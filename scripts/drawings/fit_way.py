@@ -13,7 +13,7 @@ FLOORS = [
         "x, y, weights, theta, state …",
     ),
     (
-        "training/prepare.py",
+        "training/asked.py, prepare.py",
         [
             "arguments are checked, the library is found, data are",
             "put in form, the carry is begun",

@@ -1,0 +1,95 @@
+"""What runners are compared on, and how: steps by the plain loop, and by a library's own."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+import xpnet as xn
+from xpnet.compiler.plain import run_plainly
+from xpnet.training.step import TrainingStep, carry_of, state_in
+
+OPTIMIZERS = {
+    "sgd": xn.SGD(lr=0.1, weight_decay=0.01),
+    "dampened": xn.Momentum(lr=0.1, dampening=0.5),
+    "nesterov": xn.Momentum(lr=0.1, nesterov=True, maximize=True),
+    "adagrad": xn.AdaGrad(lr_decay=0.1),
+    "rmsprop": xn.RMSprop(centered=True, momentum=0.5),
+    "adam": xn.Adam(betas=(0.0, 0.9)),
+    "amsgrad": xn.Adam(amsgrad=True, weight_decay=0.01),
+    "adamw": xn.AdamW(lr=1e-2),
+}
+
+
+def problem(
+    backend: Any, loss: str, activation: Any, members: int | None, dtype: str, width: int = 5
+) -> tuple[Any, Any, Any, tuple[Any, ...]]:
+    """A small network, its first parameters, a loss and prepared data."""
+    rng = np.random.default_rng(7)
+    outputs = 3 if loss == "CrossEntropy" else 1
+    final = [xn.Sigmoid()] if loss == "BCE" else []
+    net = xn.Sequential(
+        xn.Linear(4, width), activation, xn.Linear(width, width), activation,
+        xn.Linear(width, outputs), *final,
+    )  # fmt: skip
+    x = backend.asarray(rng.normal(size=(12, 4)), dtype)
+    if loss == "CrossEntropy":
+        y = backend.asarray(rng.integers(0, 3, 12), "int64")
+    else:
+        y = backend.asarray(rng.integers(0, 2, (12, 1)), dtype)
+    theta = net.init(3, like=x, members=members)
+    criterion = getattr(xn, loss)()
+    shape = (*theta.shape[:-1], 12, outputs)
+    return net, theta, criterion, (x, criterion.prepare(backend, shape, y, x.dtype), None)
+
+
+def both(
+    backend: Any,
+    step: TrainingStep,
+    theta: Any,
+    data: Any,
+    n: int,
+    orders: Any = None,
+    recorded: bool | None = True,
+    threads: int | None = None,
+) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """``theta`` and metrics after ``n`` steps: by the plain loop, and by the library's runner."""
+    results = []
+    runner = backend.runner(step, threads)
+    with backend.context(), warnings.catch_warnings():
+        if recorded is not True:
+            warnings.filterwarnings("ignore", "A step runs operation by operation")
+        for run in (lambda *a: run_plainly(backend.xp, step, *a), runner):
+            copy = backend.xp.asarray(theta, copy=True)
+            carry, histories = carry_of(copy, step.optimizer.init(copy)), []
+            for start in range(0, n, 4):  # several intervals, one runner
+                rows = None if orders is None else orders[start : min(start + 4, n), :]
+                carry, metrics = run(carry, data, min(4, n - start), rows)
+                histories.append({k: backend.to_host(v) for k, v in metrics.items()})
+            history = {k: np.concatenate([h[k] for h in histories]) for k in histories[0]}
+            state = {k: backend.to_host(v) for k, v in state_in(carry).items()}
+            if recorded is not None and hasattr(
+                run, "programs"
+            ):  # it did not fall back on the plain loop
+                assert all((p is not None) == recorded for _, p in run.programs.values())
+            results.append((backend.to_host(carry["theta"]), state, history))
+    return results
+
+
+def assert_agree(results: Any, dtype: str, n: int) -> None:
+    # Each step reorders sums of at most 60 terms; errors pass on to the next step with factors near
+    # 1, and a division by a small √v may multiply them, here by less than 100.
+    bound = 100 * 60 * n * float(np.finfo(dtype).eps)
+    (theta, state, metrics), (theta2, state2, metrics2) = results
+    np.testing.assert_allclose(theta2, theta, rtol=bound, atol=bound)
+    assert theta2.dtype == theta.dtype
+    assert state.keys() == state2.keys()
+    for name in state:
+        assert state[name].shape == state2[name].shape
+        np.testing.assert_allclose(state2[name], state[name], rtol=bound, atol=bound)
+    for name in metrics:
+        assert metrics[name].shape == metrics2[name].shape
+        assert metrics[name].dtype == metrics2[name].dtype
+        np.testing.assert_allclose(metrics2[name], metrics[name], rtol=bound, atol=bound)
