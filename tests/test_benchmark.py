@@ -173,9 +173,11 @@ def test_the_page_keeps_what_was_written_by_hand(tmp_path):
         "quick": True,
         "load": "0.0",
         "import seconds": 0.02,
+        "masks": {"21 × 4": 1.25},
     }
     page = table.markdown([result], lines, about, "growth.svg", "")
     assert "| numpy | other | 20 µs | 10 µs | 0.50 | 0.40 to 0.60 | 0.70 | 1 | MISSED |" in page
+    assert "1.25 (21 × 4)" in page
     assert "0 of 1 targets reached" in page and "Not measured: peer: not installed" in page
     again = table.markdown([], None, about, None, page.replace("(nothing written yet)", "By hand."))
     assert "By hand." in again and "MISSED" not in again

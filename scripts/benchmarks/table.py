@@ -55,6 +55,12 @@ def text(result: Result) -> str:
     )
 
 
+def masks(ratios: dict[str, float]) -> str:
+    """What masks cost NumPy, in a sentence."""
+    found = ", ".join(f"{ratio:.2f} ({shape})" for shape, ratio in ratios.items())
+    return f"A mask of Dropout takes NumPy {found} of what `Generator.random` does, of at most 2."
+
+
 def verdict(results: Sequence[Result]) -> str:
     """How many targets are reached, and which are not."""
     rows = [(result, row) for result in results for row in result.rows if row.target is not None]
@@ -115,6 +121,8 @@ def markdown(
         "",
         f"`import xpnet` adds {1e3 * about['import seconds']:.0f} ms to `import numpy`, of at most "
         "50 that are promised.",
+        "",
+        masks(about["masks"]),
         "",
         *(["**A smoke run: these numbers mean nothing.**", ""] if about["quick"] else []),
         verdict(results).replace("\nMissed", "\n\n- Missed", 1).replace("\nMissed", "\n- Missed"),
