@@ -20,8 +20,8 @@ from typing import Any
 
 from xpnet import _checks
 from xpnet._checks import shown
+from xpnet.types import Array
 
-Array = Any
 Words = tuple[Any, Any]
 
 WORD = 0xFFFFFFFF
