@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,9 +25,9 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
+def blocks(language: str, page: str = README) -> list[str]:
     """The fenced blocks of one language, in the order of the page."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
 
 
 def commands() -> list[str]:
@@ -57,6 +58,17 @@ def test_snippets_run_in_the_order_of_the_page(capsys: pytest.CaptureFixture[str
     out = capsys.readouterr().out
     assert "loss 0.000024, accuracy 1.0" in out
     assert "<Linear W: (8, 2) b: (1, 8)>" in out
+
+
+@pytest.mark.slow
+@pytest.mark.installed
+def test_a_layer_of_ones_own_is_checked_and_trained_as_its_page_says() -> None:
+    page = (ROOT / "docs" / "own-layer.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    for block in blocks("python", page):
+        exec(compile(block, "docs/own-layer.md", "exec"), names)
+    assert isinstance(names["net"][1], names["Center"])
+    assert names["model"].history.loss.shape == (300, 3)
 
 
 @pytest.mark.slow
@@ -121,7 +133,7 @@ def test_extras_named_are_in_the_pyproject() -> None:
 
 
 def test_links_into_the_project_lead_somewhere() -> None:
-    for page in ("README.md", "CHANGELOG.md", "docs/design.md"):
+    for page in ("README.md", "CHANGELOG.md", "docs/design.md", "docs/own-layer.md"):
         file = ROOT / page
         for target in re.findall(r"\]\(([^)#:]+)\)", file.read_text(encoding="utf-8")):
             assert (file.parent / target).exists(), f"{page} links {target}"

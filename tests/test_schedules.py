@@ -11,7 +11,7 @@ import pytest
 
 import xpnet as xn
 from tests.helpers import EPS
-from tests.test_runners import assert_agree, both, problem
+from tests.steps import assert_agree, both, problem
 from xpnet.training.step import TrainingStep
 
 SCHEDULES = {
