@@ -50,7 +50,7 @@ class Optimizer(ABC):
 
     derived: ClassVar[tuple[str, ...]] = ()
 
-    transforms: tuple[Transform, ...] = field(default=(), kw_only=True)
+    transforms: tuple[Transform, ...] = field(default=(), kw_only=True, repr=False)
 
     def _require(self, *names: str, **bounds: float) -> None:
         """Check these numbers, and keep plain ones as floats; and the transforms."""
