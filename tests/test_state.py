@@ -398,6 +398,29 @@ def test_numbers_of_layers_and_their_state_go_side_by_side(backend):
         close(backend, model.layer_state["2.var"], own["2.var"])
 
 
+def test_steps_of_numpy_of_the_optimizer_and_of_a_traced_function_are_steps(backend):
+    net, (x, y) = NETWORKS["both, nested"], data(backend)
+    theta, own = net.init(0, like=x), net.init_state(like=x)
+
+    def grad(step):
+        noise = xn.Noise(3, step)
+        return net.value_and_grad(theta, x, y, xn.MSE(), state=own, noise=noise)[1]
+
+    wanted = host(backend, grad(5))
+    assert_equal(backend, grad(np.int64(5)), wanted)
+    assert_equal(backend, grad(backend.asarray(5, "int64")), wanted)
+    assert not np.array_equal(host(backend, grad(6)), wanted)
+    if backend.name == "jax":
+        close(
+            backend,
+            library("jax").jit(grad)(backend.asarray(5, "int64")),
+            backend.xp.asarray(wanted),
+        )
+    if backend.name != "numpy":
+        with pytest.raises(TypeError, match=r"^step is an array of numpy but theta one of"):
+            grad(np.asarray(5))
+
+
 def test_explain_says_how_steps_with_state_and_noise_run(backend):
     x, y = data(backend)
     for net in NETWORKS.values():

@@ -551,6 +551,8 @@ class Sequential(Layer):
         if noise is None:
             return None
         _checks.instance("noise", noise, Noise, "a Noise(seed, step)")
+        if _checks.is_array(noise.step):
+            backends.of(theta, noise.step, names=("theta", "step"))
         members = int(theta.shape[0]) if len(theta.shape) == 2 else None
         stream: Stream = noise.stream(backend, members)
         return stream

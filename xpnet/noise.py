@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 from xpnet import _checks
@@ -212,8 +213,8 @@ class Noise:
 
     def __post_init__(self) -> None:
         check_seed("seed", self.seed)
-        if not _checks.is_array(self.step):
-            _checks.whole("step", self.step, least=0)
+        if not _checks.is_array(self.step) or isinstance(self.step, Integral):
+            object.__setattr__(self, "step", _checks.whole("step", self.step, least=0))
 
     def stream(self, backend: Any, members: int | None) -> Stream:
         """The stream of a network on a backend.
@@ -224,7 +225,7 @@ class Noise:
         key = backend.asarray(keys(self.seed, members, "seed"), backend.words)
         step = self.step
         if not _checks.is_array(step):
-            return Stream(key, backend.asarray(int(step) & WORD, backend.words))
+            return Stream(key, backend.asarray(step & WORD, backend.words))
         shape = tuple(step.shape)
         if "int" not in backend.dtype_name(step) or shape not in ((), (members, 1)):
             raise ValueError(

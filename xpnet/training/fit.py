@@ -80,7 +80,7 @@ def fit(
             ``numpy.random.Generator`` that the first was given.
         sample_weight: ``(samples,)`` or ``(members, samples)``, at least 0.
         layer_state: the state of layers such as `BatchNorm` to go on from
-            (``model.layer_state``), with ``theta``; not changed.
+            (``model.layer_state``), with ``theta``; ``None`` for a fresh one; not changed.
         noise_seed: seeds the random numbers of layers such as `Dropout`; for an ensemble also a
             sequence, one a member. Member ``i`` of an int draws what a network alone draws of
             ``noise_seed + i``. A run that goes on from ``theta`` and ``state`` draws what it would
