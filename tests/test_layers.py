@@ -399,3 +399,29 @@ def test_ids_that_there_are_not_are_an_error_before_anything_is_trained(backend,
 def test_an_embedding_behind_a_layer_that_computes_is_told():
     with pytest.raises(ValueError, match=r"layer 1, Embedding\(.* must be the first layer, or beh"):
         xn.Sequential(xn.Linear(2, 2), xn.Embedding(3, 2, in_features=2))
+
+
+NUMBERED = {
+    "LeakyReLU": lambda a: xn.LeakyReLU(a),
+    "HardTanh": lambda a: xn.HardTanh(-a, 2 * a),
+    "Softplus": lambda a: xn.Softplus(a),
+    "ELU": lambda a: xn.ELU(a),
+    "LayerNorm": lambda a: xn.LayerNorm(4, eps=a),
+    "RMSNorm": lambda a: xn.RMSNorm(4, eps=a),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERED)
+def test_numbers_of_a_layer_are_those_of_each_training(backend, name):
+    # Where steps are compiled, once for all numbers from the second on: they are its operands.
+    rng = np.random.default_rng(0)
+    hosts = rng.normal(size=(6, 4)), rng.normal(size=(6, 1))
+    plain = xn.backends.get("numpy")
+    for number in (0.3, 0.5, 0.9, 0.3):
+        net = xn.Sequential(xn.Linear(4, 4), NUMBERED[name](number), xn.Linear(4, 1))
+        found = []
+        for where in (plain, backend):
+            x, y = (where.asarray(values, "float64") for values in hosts)
+            options = {"loss": xn.MSE(), "optimizer": xn.SGD(lr=0.1), "epochs": 3, "seed": 1}
+            found.append(where.to_host(xn.fit(net, x, y, **options).theta))
+        np.testing.assert_allclose(found[1], found[0], rtol=0, atol=rounding(3 * 60, found[0]))
