@@ -7,7 +7,7 @@ import pytest
 
 import xpnet as xn
 from tests.helpers import arr, assert_equal, host, library, xor
-from xpnet import _checks, backends, callbacks
+from xpnet import backends, callbacks, checks
 
 NET = xn.Sequential(xn.Linear(2, 3), xn.Tanh(), xn.Linear(3, 1))
 NAN, INF = float("nan"), float("inf")
@@ -680,8 +680,8 @@ def test_states_that_belong_to_others_are_named(backend):
     ids=lambda value: type(value).__name__,
 )
 def test_an_error_shows_a_value_in_a_few_words(value, text):
-    assert _checks.shown(value) == text
-    assert len(_checks.shown(value)) <= _checks.SHOWN
+    assert checks.shown(value) == text
+    assert len(checks.shown(value)) <= checks.SHOWN
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from xpnet import _checks, backends
+from xpnet import backends, checks
 from xpnet.model import Model
 from xpnet.training import Callback, Run
 
@@ -42,10 +42,10 @@ class LogLines(Callback):
     """
 
     def __init__(self, every: int = 2000, write: Callable[[str], None] = print) -> None:
-        self.every = _checks.whole("every", every)
+        self.every = checks.whole("every", every)
         if not callable(write):
             raise TypeError(
-                f"write must be a function of a line, such as print, not {_checks.shown(write)}."
+                f"write must be a function of a line, such as print, not {checks.shown(write)}."
             )
         self.write = write
 
@@ -174,7 +174,7 @@ class Picture(Callback):
 
     def __init__(self, path: str | Path, title: str = "") -> None:
         self.path, self.title = as_path("path", path), title
-        _checks.one_of("the suffix of path", self.path.suffix, _pictures().suffixes())
+        checks.one_of("the suffix of path", self.path.suffix, _pictures().suffixes())
         writable_folder("path", self.path.parent)
 
     def start(self, run: Run) -> None:
@@ -243,7 +243,7 @@ def as_path(name: str, path: str | Path) -> Path:
     try:
         return Path(path)
     except TypeError:
-        raise TypeError(f"{name} must be a path, not {_checks.shown(path)}.") from None
+        raise TypeError(f"{name} must be a path, not {checks.shown(path)}.") from None
 
 
 # ---- what the callbacks share

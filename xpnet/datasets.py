@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from xpnet import _checks
+from xpnet import checks
 from xpnet.initializers import RNG, generator
 
 
@@ -16,7 +16,7 @@ def linear(n: int = 100, seed: int | RNG | None = None) -> tuple[np.ndarray, np.
     Returns:
         ``x`` of shape ``(n, 2)`` and ``y`` of shape ``(n, 1)``, float64.
     """
-    x = generator(seed).uniform(0, 1, (_checks.whole("n", n), 2))
+    x = generator(seed).uniform(0, 1, (checks.whole("n", n), 2))
     return x, (x[:, :1] <= x[:, 1:]).astype(float)
 
 
@@ -30,10 +30,10 @@ def xor(n: int = 21, seed: int | RNG | None = None) -> tuple[np.ndarray, np.ndar
     Raises:
         TypeError, ValueError: if ``n`` is not 21, or ``seed`` not ``None``: they change nothing.
     """
-    if _checks.whole("n", n) != 21:
-        raise ValueError(f"n must be 21 for xor, whose points are fixed, not {_checks.shown(n)}.")
+    if checks.whole("n", n) != 21:
+        raise ValueError(f"n must be 21 for xor, whose points are fixed, not {checks.shown(n)}.")
     if seed is not None:
-        found = _checks.shown(seed)
+        found = checks.shown(seed)
         raise ValueError(f"seed must be None for xor, whose points are fixed, not {found}.")
     x, y = [], []
     for i in range(11):

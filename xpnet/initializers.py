@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from xpnet import _checks
+from xpnet import checks
 
 RNG: TypeAlias = "np.random.Generator | np.random.RandomState"  # as text: NumPy loads it lazily
 
@@ -31,11 +32,11 @@ def generator(seed: int | RNG | None, name: str = "seed", also: str = "") -> RNG
     if seed is None:
         return np.random.default_rng()
     try:
-        return np.random.default_rng(_checks.whole(name, seed, least=0))
+        return np.random.default_rng(checks.whole(name, seed, least=0))
     except TypeError:
         raise TypeError(
             f"{name} must be an int of at least 0, a numpy.random.Generator, a RandomState or "
-            f"None{also}, not {_checks.shown(seed)}."
+            f"None{also}, not {checks.shown(seed)}."
         ) from None
 
 
@@ -53,7 +54,7 @@ def gain(nonlinearity: str, negative_slope: float = 0.01) -> float:
     1 for ``linear``, ``identity`` and ``sigmoid``, 5/3 for ``tanh``, √2 for ``relu``,
     √(2 / (1 + a²)) for ``leaky_relu``.
     """
-    _checks.number("negative_slope", negative_slope)
+    checks.number("negative_slope", negative_slope)
     gains = {
         "linear": 1.0,
         "identity": 1.0,
@@ -62,7 +63,7 @@ def gain(nonlinearity: str, negative_slope: float = 0.01) -> float:
         "relu": math.sqrt(2),
         "leaky_relu": math.sqrt(2 / (1 + negative_slope**2)),
     }
-    return gains[_checks.one_of("nonlinearity", nonlinearity, gains)]
+    return gains[checks.one_of("nonlinearity", nonlinearity, gains)]
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class HeNormal(Initializer):
 
 def _check_kaiming(nonlinearity: str, negative_slope: float, mode: str) -> None:
     gain(nonlinearity, negative_slope)
-    _checks.one_of("mode", mode, ("fan_in", "fan_out"))
+    checks.one_of("mode", mode, ("fan_in", "fan_out"))
 
 
 def _fan(mode: str, fan_in: int, fan_out: int) -> int:
@@ -135,7 +136,7 @@ class XavierNormal(Initializer):
     gain: float = 1.0
 
     def __post_init__(self) -> None:
-        _checks.number("gain", self.gain, above=0)
+        checks.number("gain", self.gain, above=0)
 
     def draw(self, rng: RNG, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
         std = self.gain * math.sqrt(2 / (fan_in + fan_out))
@@ -149,7 +150,7 @@ class XavierUniform(Initializer):
     gain: float = 1.0
 
     def __post_init__(self) -> None:
-        _checks.number("gain", self.gain, above=0)
+        checks.number("gain", self.gain, above=0)
 
     def draw(self, rng: RNG, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
         r = self.gain * math.sqrt(6 / (fan_in + fan_out))
@@ -163,7 +164,7 @@ class Constant(Initializer):
     value: float
 
     def __post_init__(self) -> None:
-        _checks.number("value", self.value)
+        checks.number("value", self.value)
 
     def draw(self, rng: RNG, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
         return np.full(shape, float(self.value))
@@ -175,3 +176,26 @@ class Zeros(Initializer):
 
     def draw(self, rng: RNG, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
         return np.zeros(shape)
+
+
+def member_seeds(seed: Any, members: int | None) -> Iterator[RNG]:
+    """The generator of each member: of ``seed + i``, of its own seed, or one that all share."""
+    many = isinstance(seed, Sequence) and not isinstance(seed, (str, bytes))
+    if members is None:
+        if many:
+            raise TypeError(
+                f"seed must be one for a network alone (members=None), not a list of {len(seed)}."
+            )
+        return iter([generator(seed)])
+    members = checks.whole("members", members)
+    if many:
+        if len(seed) != members:
+            raise ValueError(
+                f"seed must hold one seed for each of the {members} members, not {len(seed)}."
+            )
+        return (generator(s, f"seed[{i}]") for i, s in enumerate(seed))
+    if seed is None or isinstance(seed, (np.random.Generator, np.random.RandomState)):
+        rng = generator(seed)
+        return (rng for _ in range(members))
+    generator(seed, also=", or a sequence of them")  # says what is wrong with it
+    return (generator(seed + i) for i in range(members))

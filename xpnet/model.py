@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from xpnet import _checks, backends
+from xpnet import backends, checks
 from xpnet.history import History
 from xpnet.layers.base import Array, Layer
 from xpnet.losses import Loss
@@ -34,7 +34,7 @@ class Model:
         state: dict[str, Array] | None = None,
         layer_state: dict[str, Array] | None = None,
     ) -> None:
-        _checks.instance("network", network, Sequential, "a Sequential")
+        checks.instance("network", network, Sequential, "a Sequential")
         backend = network.check_theta(theta)  # raises if it does not fit
         network.check_state(backend, theta, layer_state, "layer_state")
         self.network = network
@@ -52,7 +52,7 @@ class Model:
     def theta(self, theta: Array) -> None:
         old = self._theta
         another = "; xpnet.Model(network, theta, loss) makes another model"
-        _checks.given(theta=theta)
+        checks.given(theta=theta)
         backend = backends.of(old, theta, names=("the theta of this model", "theta"))
         if theta.dtype != old.dtype:
             wanted, found = backend.dtype_name(old), backend.dtype_name(theta)
@@ -74,7 +74,7 @@ class Model:
         return len(self.network)
 
     def __getitem__(self, i: int) -> BoundLayer:
-        i = _checks.index(i, len(self.network))
+        i = checks.index(i, len(self.network))
         return BoundLayer(self, self.network[i], f"{i}.")
 
     def __iter__(self) -> Iterator[BoundLayer]:
@@ -117,7 +117,7 @@ class Model:
         if self.loss is None or not self.loss.classifies:
             raise TypeError(
                 "predict_proba needs a loss that tells classes apart, "
-                f"not {_checks.shown(self.loss)}."
+                f"not {checks.shown(self.loss)}."
             )
         return self._meaning(self.loss.probabilities, self(x), x, check)
 
@@ -125,7 +125,7 @@ class Model:
         backend = backends.of(output)
         with backend.context():
             # Under jax.jit there are no values to look at.
-            if _checks.switch("check", check) and backend.device is not None:
+            if checks.switch("check", check) and backend.device is not None:
                 self._check_output(backend, output, x)
             return of(backend.xp, output)
 
@@ -169,7 +169,7 @@ class BoundLayer:
     def __getitem__(self, i: int) -> BoundLayer:
         if not isinstance(self._layer, Sequential):
             raise TypeError(f"{self._layer!r} has no layers within.")
-        i = _checks.index(i, len(self._layer))
+        i = checks.index(i, len(self._layer))
         return BoundLayer(self._model, self._layer[i], f"{self._prefix}{i}.")
 
     def __getattr__(self, name: str) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -11,9 +10,10 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from xpnet import _checks, backends
+from xpnet import backends, checks
 from xpnet.backends.base import Size
-from xpnet.initializers import RNG, generator
+from xpnet.checks.losses import check_loss
+from xpnet.initializers import RNG, member_seeds
 from xpnet.layers import base
 from xpnet.layers.base import Array, Backprop, Layer, Params, State
 from xpnet.layers.checked import (
@@ -28,8 +28,6 @@ from xpnet.layers.checked import (
 from xpnet.layers.flatten import Flatten
 from xpnet.losses import Loss, Share, evaluate, looks, prepare, without
 from xpnet.noise import Noise, Stream
-
-FLOATS = ("float32", "float64")
 
 
 class Sequential(Layer):
@@ -52,7 +50,7 @@ class Sequential(Layer):
         for i, layer in enumerate(layers):
             if isinstance(layer, (list, tuple)):
                 raise TypeError("the layers must be given one by one, as in Sequential(*layers).")
-            _checks.instance(f"layer {i}", layer, Layer, "a layer such as Linear(2, 4)")
+            checks.instance(f"layer {i}", layer, Layer, "a layer such as Linear(2, 4)")
         self.layers = layers
         self.in_features: int | None = None
         self.out_features: int | None = None
@@ -60,7 +58,7 @@ class Sequential(Layer):
             if layer.in_features is not None:
                 if self.out_features not in (None, layer.in_features):
                     raise ValueError(
-                        f"layer {i}, {_checks.shown(layer)}, wants {layer.in_features} features, "
+                        f"layer {i}, {checks.shown(layer)}, wants {layer.in_features} features, "
                         f"but the layers before it give {self.out_features}."
                     )
                 if self.out_features is None:
@@ -157,7 +155,7 @@ class Sequential(Layer):
         return len(self.layers)
 
     def __getitem__(self, i: int) -> Layer:
-        return self.layers[_checks.index(i, len(self.layers))]
+        return self.layers[checks.index(i, len(self.layers))]
 
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers)
@@ -217,7 +215,7 @@ class Sequential(Layer):
         if not isinstance(parameters, dict):
             raise TypeError(
                 "parameters must be a dict such as unflatten makes, not "
-                f"{_checks.shown(parameters)}."
+                f"{checks.shown(parameters)}."
             )
         if set(parameters) != set(self._shapes):
             raise ValueError(
@@ -225,7 +223,7 @@ class Sequential(Layer):
                 f"not {', '.join(map(str, parameters)) or 'none'}."
             )
         arrays = [parameters[name] for name in self._shapes]
-        _checks.given(**parameters)
+        checks.given(**parameters)
         backend = backends.of(*arrays, names=tuple(self._shapes))
         lead = tuple(arrays[0].shape)[:-2]
         for array, (name, shape) in zip(arrays, self._shapes.items(), strict=True):
@@ -233,8 +231,8 @@ class Sequential(Layer):
                 raise ValueError(
                     f"{name} must have the shape {(*lead, *shape)}, not {tuple(array.shape)}."
                 )
-            check_floats(backend, array, name)
-            check_dtype(backend, array, name, arrays[0], next(iter(self._shapes)))
+            checks.floats(backend, array, name)
+            checks.same_dtype(backend, array, name, arrays[0], next(iter(self._shapes)))
         xp = backend.xp
         with backend.context():
             return xp.concat([xp.reshape(a, (*lead, -1)) for a in arrays], axis=-1)
@@ -275,10 +273,10 @@ class Sequential(Layer):
         Raises:
             TypeError, ValueError: if an argument is none of these.
         """
-        _checks.given(like=like)
+        checks.given(like=like)
         backend = backends.of(like, names=("like",))
-        dtype = check_floats(backend, like, "like")
-        lead = () if members is None else (_checks.whole("members", members),)
+        dtype = checks.floats(backend, like, "like")
+        lead = () if members is None else (checks.whole("members", members),)
         with backend.context():
             return {
                 name: backend.asarray(np.broadcast_to(values, (*lead, *values.shape)), dtype)
@@ -301,7 +299,7 @@ class Sequential(Layer):
             if state:
                 raise ValueError(
                     f"{name} must be None for a network whose layers have none, "
-                    f"not {_checks.shown(state)}."
+                    f"not {checks.shown(state)}."
                 )
             return ()
         if state is None:
@@ -312,7 +310,7 @@ class Sequential(Layer):
                 "makes, value_and_grad returned last, or model.layer_state holds."
             )
         if not isinstance(state, dict) or set(state) != set(shapes):
-            found = ", ".join(map(str, state)) if isinstance(state, dict) else _checks.shown(state)
+            found = ", ".join(map(str, state)) if isinstance(state, dict) else checks.shown(state)
             raise ValueError(
                 f"{name} must be a dict of {', '.join(shapes)}, such as init_state makes, "
                 f"not {found or 'empty'}."
@@ -321,7 +319,7 @@ class Sequential(Layer):
         for key, shape in shapes.items():
             array, called = state[key], f"{name}[{key!r}]"
             backends.of(theta, array, names=("theta", called))
-            check_dtype(backend, array, called, theta, "theta")
+            checks.same_dtype(backend, array, called, theta, "theta")
             if tuple(array.shape) != (*lead, *shape):
                 raise ValueError(
                     f"{called} must have the shape {(*lead, *shape)}, not {tuple(array.shape)}."
@@ -350,20 +348,20 @@ class Sequential(Layer):
         Raises:
             TypeError, ValueError: if an argument is none of these.
         """
-        _checks.given(like=like)
+        checks.given(like=like)
         backend = backends.of(like, names=("like",))
-        dtype = check_floats(backend, like, "like")
+        dtype = checks.floats(backend, like, "like")
         self._check_size()
         draws = [
             np.concatenate([values.ravel() for values in self.draw(rng)])
-            for rng in _member_seeds(seed, members)
+            for rng in member_seeds(seed, members)
         ]
         with backend.context():
             return backend.asarray(draws[0] if members is None else np.stack(draws), dtype)
 
     def _check_size(self) -> None:
         if self.size == 0:
-            raise ValueError(f"{_checks.shown(self)} has no parameters to train.")
+            raise ValueError(f"{checks.shown(self)} has no parameters to train.")
 
     # ---- forward
 
@@ -377,7 +375,7 @@ class Sequential(Layer):
     ) -> Any:
         if self._random and noise is None:
             raise TypeError(
-                f"forward of {_checks.shown(self)} must be given state and noise, since a layer "
+                f"forward of {checks.shown(self)} must be given state and noise, since a layer "
                 "within it draws random numbers."
             )
         backprops: list[Backprop] = []
@@ -519,10 +517,10 @@ class Sequential(Layer):
         Raises:
             TypeError, ValueError: if shapes, dtypes, libraries, devices or values do not fit.
         """
-        _checks.given(y=y)
+        checks.given(y=y)
         backend = self.check(theta, x, y, sample_weight)
         check_loss(loss)
-        _checks.switch("input_grad", input_grad)
+        checks.switch("input_grad", input_grad)
         given, x = x, self.flat(backend.xp, x)
         with self._context(backend, theta, x):
             self.check_input(backend, x, looks(backend, check))
@@ -550,8 +548,8 @@ class Sequential(Layer):
             )
         if noise is None:
             return None
-        _checks.instance("noise", noise, Noise, "a Noise(seed, step)")
-        if _checks.is_array(noise.step):
+        checks.instance("noise", noise, Noise, "a Noise(seed, step)")
+        if checks.is_array(noise.step):
             backends.of(theta, noise.step, names=("theta", "step"))
         members = int(theta.shape[0]) if len(theta.shape) == 2 else None
         stream: Stream = noise.stream(backend, members)
@@ -598,9 +596,9 @@ class Sequential(Layer):
     def check_theta(self, theta: Array, *more: Array, names: Sequence[str] = ()) -> Any:
         """Return the backend of ``theta`` and what goes with it, or raise if it does not fit."""
         self._check_size()
-        _checks.given(theta=theta)
+        checks.given(theta=theta)
         backend = backends.of(theta, *more, names=("theta", *names))
-        check_floats(backend, theta, "theta")
+        checks.floats(backend, theta, "theta")
         if len(theta.shape) not in (1, 2) or theta.shape[-1] != self.size or 0 in theta.shape:
             raise ValueError(
                 f"theta must have the shape ({self.size},) or (members, {self.size}), "
@@ -619,7 +617,7 @@ class Sequential(Layer):
         Raises:
             TypeError, ValueError: if it is not.
         """
-        check_floats(backend, x, "x")
+        checks.floats(backend, x, "x")
         x, features = self.flat(backend.xp, x), self.in_features
         shape = tuple(x.shape)
         if len(shape) not in (2, 3) or (features is not None and shape[-1] != features):
@@ -648,13 +646,13 @@ class Sequential(Layer):
         self, theta: Array, x: Array, y: Array | None = None, weight: Array | None = None
     ) -> backends.Backend:
         """Return the backend of these, or raise if one of them does not fit."""
-        _checks.given(x=x)
+        checks.given(x=x)
         backend: backends.Backend = self.check_theta(
             theta, x, y, weight, names=("x", "y", "sample_weight")
         )
         x = self.check_samples(backend, x)
-        check_dtype(backend, x, "x", theta, "theta")
-        check_members(x, int(theta.shape[0]) if len(theta.shape) == 2 else None)
+        checks.same_dtype(backend, x, "x", theta, "theta")
+        checks.same_members(x, int(theta.shape[0]) if len(theta.shape) == 2 else None)
         return backend
 
 
@@ -671,70 +669,3 @@ def _spans(counts: Sequence[int]) -> tuple[slice, ...]:
     """Where each of several has its own among those of all."""
     ends = list(itertools.accumulate(counts))
     return tuple(slice(end - n, end) for end, n in zip(ends, counts, strict=True))
-
-
-def check_loss(loss: Any) -> None:
-    """Raise unless ``loss`` is a loss."""
-    _checks.instance("loss", loss, Loss, "a loss such as BCEWithLogits()")
-    if not is_own(loss) and "weight" in inspect.signature(loss.forward).parameters:
-        raise TypeError(
-            f"{named(loss)}: forward is given a share in place of weight; return "
-            "share.mean(xp, losses), and gradients times share.each(outputs)."
-        )
-
-
-def check_floats(backend: backends.Backend, array: Array, name: str) -> str:
-    """Return the dtype's name if it is one that networks train in, or raise."""
-    dtype = backend.dtype_name(array)
-    if dtype not in FLOATS:
-        raise TypeError(
-            f"{name} must have the dtype {' or '.join(FLOATS)}, not {_checks.cut(dtype)}; "
-            f"use {backend.cast(name, array)}."
-        )
-    return dtype
-
-
-def check_dtype(
-    backend: backends.Backend, array: Array, name: str, model: Array, whose: str
-) -> None:
-    """Raise unless ``array`` has the dtype of ``model``, which is called ``whose``."""
-    if array.dtype != model.dtype:
-        wanted, found = backend.dtype_name(model), backend.dtype_name(array)
-        raise TypeError(
-            f"{name} must have the dtype {wanted} of {whose}, not {found}; "
-            f"use {backend.cast(name, array, wanted)}."
-        )
-
-
-def check_members(x: Array, members: int | None, hint: str = "") -> None:
-    """Raise if ``x`` is one array a member, and of other members; ``hint`` for one network."""
-    shape = tuple(int(n) for n in x.shape)
-    if len(shape) == 3 and shape[0] != members:
-        shared = f"x must have the shape {shape[1:]}"
-        if members is None:
-            raise ValueError(f"{shared} for a network alone, not {shape}{hint}.")
-        raise ValueError(
-            f"{shared}, or {(members, *shape[1:])} for {members} members, not {shape}."
-        )
-
-
-def _member_seeds(seed: Any, members: int | None) -> Iterator[RNG]:
-    many = isinstance(seed, Sequence) and not isinstance(seed, (str, bytes))
-    if members is None:
-        if many:
-            raise TypeError(
-                f"seed must be one for a network alone (members=None), not a list of {len(seed)}."
-            )
-        return iter([generator(seed)])
-    members = _checks.whole("members", members)
-    if many:
-        if len(seed) != members:
-            raise ValueError(
-                f"seed must hold one seed for each of the {members} members, not {len(seed)}."
-            )
-        return (generator(s, f"seed[{i}]") for i, s in enumerate(seed))
-    if seed is None or isinstance(seed, (np.random.Generator, np.random.RandomState)):
-        rng = generator(seed)
-        return (rng for _ in range(members))
-    generator(seed, also=", or a sequence of them")  # says what is wrong with it
-    return (generator(seed + i) for i in range(members))

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
-from xpnet import _checks
-from xpnet._checks import shown
+from xpnet import checks
+from xpnet.checks import shown
 from xpnet.types import Array
 
 Words = tuple[Any, Any]
@@ -169,7 +169,7 @@ class Stream:
                 are made of 16 bits each.
             x: an array ``(..., samples, features)``.
         """
-        below = round(_checks.number("p", p, least=0, most=1) * RATES)
+        below = round(checks.number("p", p, least=0, most=1) * RATES)
         return self._draw(xp, x, bits=LANE, below=below)
 
     def uniform(self, xp: Any, x: Array) -> Array:
@@ -213,8 +213,8 @@ class Noise:
 
     def __post_init__(self) -> None:
         check_seed("seed", self.seed)
-        if not _checks.is_array(self.step) or isinstance(self.step, Integral):
-            object.__setattr__(self, "step", _checks.whole("step", self.step, least=0))
+        if not checks.is_array(self.step) or isinstance(self.step, Integral):
+            object.__setattr__(self, "step", checks.whole("step", self.step, least=0))
 
     def stream(self, backend: Any, members: int | None) -> Stream:
         """The stream of a network on a backend.
@@ -224,7 +224,7 @@ class Noise:
         """
         key = backend.asarray(keys(self.seed, members, "seed"), backend.words)
         step = self.step
-        if not _checks.is_array(step):
+        if not checks.is_array(step):
             return Stream(key, backend.asarray(step & WORD, backend.words))
         shape = tuple(step.shape)
         if "int" not in backend.dtype_name(step) or shape not in ((), (members, 1)):
@@ -243,7 +243,7 @@ def check_seed(name: str, seed: Any) -> None:
     many = isinstance(seed, Sequence) and not isinstance(seed, (str, bytes))
     for i, one in enumerate(seed if many else [seed]):
         which = f"{name}[{i}]" if many else name
-        if _checks.whole(which, one, least=0) >= SEEDS:
+        if checks.whole(which, one, least=0) >= SEEDS:
             raise ValueError(f"{which} must be below 2**64, not {shown(one)}.")
 
 

@@ -11,7 +11,7 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
-from xpnet import _checks
+from xpnet import checks
 from xpnet.backends.base import Backend, BackendUnavailable
 
 __all__ = [
@@ -80,7 +80,7 @@ def get(name: str, device: str | None = None) -> Backend:
         ValueError: if there is no such backend or device; ``BackendUnavailable``, which is one,
             if the library is not installed or its driver finds no device.
     """
-    _checks.one_of("backend", name, NAMES)
+    checks.one_of("backend", name, NAMES)
     return _class(name)(device)
 
 
@@ -125,7 +125,7 @@ def of(*arrays: Any, names: tuple[str, ...] = ()) -> Backend:
 
 
 def _library_of(array: Any, name: str) -> Backend:
-    if _checks.is_array(array):
+    if checks.is_array(array):
         for kind in type(array).__mro__:  # a subclass is for its library to take or to refuse
             root = kind.__module__.partition(".")[0]
             if root in _ROOTS:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from xpnet import _checks
+from xpnet import checks
 from xpnet.compiler.plain import Plain, Runner, Step, never
 from xpnet.types import Array, Carry, Data, Metrics
 
@@ -68,7 +68,7 @@ class Backend(ABC):
         self.xp = self._namespace()
         if device is not None and not isinstance(device, str):
             raise TypeError(
-                f"device must be a name such as {self.devices()[0]!r}, not {_checks.shown(device)}."
+                f"device must be a name such as {self.devices()[0]!r}, not {checks.shown(device)}."
             )
         self.device = self._find_device(device)
 
@@ -242,12 +242,12 @@ class Backend(ABC):
             host = np.asarray(values)
         except Exception as error:  # rows of different lengths, arrays of another device
             raise TypeError(
-                f"{name} must be an array of real numbers, not {_checks.shown(values)}."
+                f"{name} must be an array of real numbers, not {checks.shown(values)}."
             ) from error
         if host.dtype.kind not in "biuf":
             raise TypeError(
                 f"{name} must be an array of real numbers, not of {host.dtype}, as "
-                f"{_checks.shown(values)} is."
+                f"{checks.shown(values)} is."
             )
         with np.errstate(over="ignore"):  # what becomes infinite is not finite
             return self.asarray(host, dtype)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xpnet import _checks, backends
+from xpnet import backends, checks
 from xpnet.cli.parts import OPTIMIZERS, SEEDS
 from xpnet.cli.program import Mistake, Parser, no_flag
 from xpnet.datasets import DATASETS
@@ -18,14 +18,14 @@ Parse = Callable[[str, str], Any]
 
 def _number(**bounds: float) -> Parse:
     def parse(flag: str, text: str) -> float:
-        return _checks.number(flag, _converted(float, text), **bounds)
+        return checks.number(flag, _converted(float, text), **bounds)
 
     return parse
 
 
 def _whole(least: int, most: int = 10**9) -> Parse:
     def parse(flag: str, text: str) -> int:
-        value = _checks.whole(flag, _converted(int, text), least=least)
+        value = checks.whole(flag, _converted(int, text), least=least)
         if value > most:
             raise ValueError(f"{flag} must be a whole number of at most {most}, not {value}.")
         return value
@@ -34,12 +34,12 @@ def _whole(least: int, most: int = 10**9) -> Parse:
 
 
 def _one_of(choices: Callable[[], Sequence[str]], alike: bool = True) -> Parse:
-    return lambda flag, text: _checks.one_of(flag, text, choices(), alike)
+    return lambda flag, text: checks.one_of(flag, text, choices(), alike)
 
 
 def _switch(flag: str, text: str) -> bool:
     known = {"true": "True", "false": "False"}
-    return _checks.one_of(flag, known.get(text.lower(), text), known.values()) == "True"
+    return checks.one_of(flag, known.get(text.lower(), text), known.values()) == "True"
 
 
 def _text(flag: str, text: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from xpnet import _checks
+from xpnet import checks
 from xpnet.layers.base import Array, Backprop, Layer, Params
 
 
@@ -61,7 +61,7 @@ class LeakyReLU(Activation):
     hyperparameters: ClassVar[tuple[str, ...]] = ("negative_slope",)
 
     def __post_init__(self) -> None:
-        slope = _checks.number("negative_slope", self.negative_slope, least=0, most=1)
+        slope = checks.number("negative_slope", self.negative_slope, least=0, most=1)
         object.__setattr__(self, "negative_slope", slope)
 
     def value(self, xp: Any, x: Array) -> Array:
@@ -135,9 +135,9 @@ class HardTanh(Activation):
     hyperparameters: ClassVar[tuple[str, ...]] = ("min_val", "max_val")
 
     def __post_init__(self) -> None:
-        low = _checks.number("min_val", self.min_val)
+        low = checks.number("min_val", self.min_val)
         object.__setattr__(self, "min_val", low)
-        object.__setattr__(self, "max_val", _checks.number("max_val", self.max_val, above=low))
+        object.__setattr__(self, "max_val", checks.number("max_val", self.max_val, above=low))
 
     def value(self, xp: Any, x: Array) -> Array:
         return xp.minimum(xp.maximum(x, self.min_val), self.max_val)
@@ -163,7 +163,7 @@ class Softplus(Activation):
     hyperparameters: ClassVar[tuple[str, ...]] = ("beta",)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "beta", _checks.number("beta", self.beta, above=0))
+        object.__setattr__(self, "beta", checks.number("beta", self.beta, above=0))
 
     def value(self, xp: Any, x: Array) -> Array:
         scaled = x * self.beta
@@ -217,7 +217,7 @@ class ELU(_Exponential):
     hyperparameters: ClassVar[tuple[str, ...]] = ("alpha",)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "alpha", _checks.number("alpha", self.alpha, least=0))
+        object.__setattr__(self, "alpha", checks.number("alpha", self.alpha, least=0))
 
     @property
     def numbers(self) -> tuple[float, float]:
@@ -276,7 +276,7 @@ class GELU(Activation):
     def __post_init__(self) -> None:
         if self.approximate != "tanh":
             raise ValueError(
-                f"approximate must be 'tanh', not {_checks.shown(self.approximate)}, since the "
+                f"approximate must be 'tanh', not {checks.shown(self.approximate)}, since the "
                 "error function is not in the array API standard."
             )
 

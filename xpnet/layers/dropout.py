@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from xpnet import _checks
+from xpnet import checks
 from xpnet.layers.base import Array, Backprop, Layer, Params, State
 from xpnet.noise import LANE, Stream, rate
 
@@ -34,7 +34,7 @@ class Dropout(Layer):
     draws: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "p", _checks.number("p", self.p, least=0, below=1))
+        object.__setattr__(self, "p", checks.number("p", self.p, least=0, below=1))
 
     @property
     def kept(self) -> float:

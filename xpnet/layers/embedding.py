@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from xpnet import _checks
+from xpnet import checks
 from xpnet.initializers import RNG
 from xpnet.layers.base import Array, Backprop, Layer, Params
 
@@ -44,7 +44,7 @@ class Embedding(Layer):
 
     def __post_init__(self) -> None:
         for name in ("num_embeddings", "embedding_dim", "in_features"):
-            object.__setattr__(self, name, _checks.whole(name, getattr(self, name)))
+            object.__setattr__(self, name, checks.whole(name, getattr(self, name)))
         object.__setattr__(self, "out_features", self.in_features * self.embedding_dim)
 
     def parameters(self) -> dict[str, tuple[int, ...]]:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from xpnet import _checks
+from xpnet import checks
 from xpnet.layers.base import Array, Backprop, Layer, Params
 
 
@@ -33,7 +33,7 @@ class Flatten(Layer):
     def __init__(self, *shape: int) -> None:
         if not shape:
             raise TypeError("Flatten needs the sizes of a sample, as in Flatten(28, 28), not none.")
-        sizes = tuple(_checks.whole("each size, as in Flatten(28, 28),", size) for size in shape)
+        sizes = tuple(checks.whole("each size, as in Flatten(28, 28),", size) for size in shape)
         object.__setattr__(self, "shape", sizes)
         object.__setattr__(self, "in_features", math.prod(sizes))
         object.__setattr__(self, "out_features", math.prod(sizes))

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from xpnet import _checks
+from xpnet import checks
 from xpnet.initializers import RNG, HeNormal, Initializer
 from xpnet.layers.base import Array, Backprop, Layer, Params
 
@@ -40,10 +40,10 @@ class Linear(Layer):
                 raise TypeError(
                     f"Linear needs {name}, a whole number of at least 1, as in Linear(2, 4)."
                 )
-            object.__setattr__(self, name, _checks.whole(name, getattr(self, name)))
+            object.__setattr__(self, name, checks.whole(name, getattr(self, name)))
         for name in ("weight_init", "bias_init"):
             wanted = "an initializer such as HeNormal()"
-            _checks.instance(name, getattr(self, name), Initializer, wanted)
+            checks.instance(name, getattr(self, name), Initializer, wanted)
 
     def __repr__(self) -> str:
         shapes = self.parameters()

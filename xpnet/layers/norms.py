@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from xpnet import _checks
+from xpnet import checks
 from xpnet.initializers import RNG
 from xpnet.layers.base import Array, Backprop, Layer, Params
 
@@ -19,10 +19,10 @@ class _SampleNorm(Layer):
     eps: float
 
     def __post_init__(self) -> None:
-        features = _checks.whole("features", self.features)
+        features = checks.whole("features", self.features)
         for name in ("features", "in_features", "out_features"):
             object.__setattr__(self, name, features)
-        object.__setattr__(self, "eps", _checks.number("eps", self.eps, least=0))
+        object.__setattr__(self, "eps", checks.number("eps", self.eps, least=0))
 
     def parameters(self) -> dict[str, tuple[int, ...]]:
         return {"weight": (1, self.features)}

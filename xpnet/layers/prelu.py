@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from xpnet import _checks
+from xpnet import checks
 from xpnet.initializers import RNG
 from xpnet.layers.base import Array, Backprop, Layer, Params
 
@@ -34,9 +34,9 @@ class PReLU(Layer):
     samplewise: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        count = _checks.whole("num_parameters", self.num_parameters)
+        count = checks.whole("num_parameters", self.num_parameters)
         object.__setattr__(self, "num_parameters", count)
-        object.__setattr__(self, "init", _checks.number("init", self.init))
+        object.__setattr__(self, "init", checks.number("init", self.init))
         if count > 1:
             object.__setattr__(self, "in_features", count)
             object.__setattr__(self, "out_features", count)

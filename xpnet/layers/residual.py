@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpnet import _checks
+from xpnet import checks
 from xpnet.layers.base import Array, Layer, Params, State
 from xpnet.network import Sequential
 from xpnet.noise import Stream
@@ -31,14 +31,14 @@ class Residual(Sequential):
         super().__init__(*layers)
         if self.leaves[0].first:
             raise ValueError(
-                f"{_checks.shown(self.leaves[0])} must be before Residual, not within it: it reads "
+                f"{checks.shown(self.leaves[0])} must be before Residual, not within it: it reads "
                 "the samples as they are given."
             )
         if self.in_features is None:
             self.in_features = self.out_features
         if self.out_features != self.in_features:
             raise ValueError(
-                f"{_checks.shown(self)} must give as many features as it wants, for their sum: "
+                f"{checks.shown(self)} must give as many features as it wants, for their sum: "
                 f"{self.in_features}, not {self.out_features}."
             )
 

@@ -14,7 +14,7 @@ no arguments that gives ``dL/d output``.
 
 from __future__ import annotations
 
-from xpnet.losses.base import Loss, check_parts, evaluate, looks, prepare, without
+from xpnet.losses.base import Loss, evaluate, looks, prepare, without
 from xpnet.losses.binary import BCE, BCEWithLogits
 from xpnet.losses.categorical import CrossEntropy
 from xpnet.losses.regression import MSE, Huber
@@ -28,7 +28,6 @@ __all__ = [
     "Huber",
     "Loss",
     "Share",
-    "check_parts",
     "evaluate",
     "looks",
     "prepare",

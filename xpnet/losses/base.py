@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from xpnet import _checks, backends
-from xpnet.layers.checked import is_own, named, note
+from xpnet import backends, checks
 from xpnet.losses.share import Share
 
 Array = Any
@@ -41,7 +40,7 @@ class Loss(ABC):
         Raises:
             TypeError, ValueError: if shapes, dtypes, libraries, devices or values do not fit.
         """
-        _checks.given(output=output, y=y)
+        checks.given(output=output, y=y)
         backend = backends.of(output, y, sample_weight, names=("output", "y", "sample_weight"))
         if len(output.shape) < 2:
             raise ValueError(
@@ -133,7 +132,7 @@ class Loss(ABC):
             )
         if y.dtype == dtype:
             return y
-        check_real(backend, y)
+        checks.real(backend, y)
         return backend.xp.astype(y, dtype)
 
     def check_output(self, backend: backends.Backend, compute: Callable[[], Array]) -> None:
@@ -156,7 +155,7 @@ class Loss(ABC):
 
 def looks(backend: backends.Backend, check: bool | None) -> bool:
     """Whether values are looked at: as ``check`` says, or where nothing is waited for."""
-    return backend.on_host if check is None else _checks.switch("check", check)
+    return backend.on_host if check is None else checks.switch("check", check)
 
 
 def prepare(
@@ -180,7 +179,7 @@ def prepare(
         if loss.check_values(backend, shape, y) and target.dtype != backend.xp.bool:
             target = target == 1
         if sample_weight is not None:
-            _check_weight(backend, sample_weight)
+            checks.weights(backend, sample_weight)
     return target, weight
 
 
@@ -215,21 +214,6 @@ def prepare_weight(
     return xp.astype(weight, dtype)[..., None]
 
 
-def _check_weight(backend: backends.Backend, weight: Array) -> None:
-    xp = backend.xp
-    if xp.isdtype(weight.dtype, "bool"):
-        weight = xp.astype(weight, xp.int8)
-    least = xp.min(weight)
-    if not bool(least >= 0):  # NaN is neither
-        raise ValueError(
-            f"sample_weight must be at least 0 everywhere, not {float(backend.to_host(least)):.6g}."
-        )
-    if xp.isdtype(weight.dtype, "real floating") and not bool(xp.all(xp.isfinite(weight))):
-        raise ValueError("sample_weight must hold finite numbers, but one is infinite.")
-    if not bool(xp.all(xp.max(weight, axis=-1) > 0)):
-        raise ValueError("sample_weight must be above 0 for at least one sample.")
-
-
 def without(backend: backends.Backend, x: Array, weight: Array | None) -> Array:
     """``x`` with zeros for samples of weight 0: 0 times what overflows there would be NaN.
 
@@ -251,43 +235,6 @@ def evaluate(
     return loss.forward(xp, output, target, share)
 
 
-def check_parts(
-    backend: backends.Backend, loss: Loss, compute: Callable[[], Array], target: Array
-) -> None:
-    """Raise unless a loss on two parts of some samples adds up to that on all of them.
-
-    Asked of somebody's own loss that declares itself samplewise, which threads then rely on.
-
-    Args:
-        backend: where it is.
-        loss: the loss.
-        compute: gives the output for some samples.
-        target: theirs, as `prepare` made it.
-    """
-    samples = int(target.shape[-2])
-    if is_own(loss) or not loss.is_samplewise or samples < 2:
-        return
-    output, share, xp = compute(), Share(samples), backend.xp
-
-    def value(rows: slice) -> np.ndarray:
-        part, y = backend.copy((output[..., rows, :], target[..., rows, :]))
-        try:
-            return backend.to_host(loss.forward(xp, part, y, share)[0])
-        except Exception as error:
-            note(error, f"in the loss, {named(loss)}")
-            raise
-
-    half = samples // 2
-    whole, parts = value(slice(None)), value(slice(0, half)) + value(slice(half, None))
-    # To half of the digits: that it was forgotten is told by the first.
-    most = float(np.sqrt(np.finfo(whole.dtype).eps)) * max(1.0, float(np.abs(whole).max()))
-    if np.isfinite(whole).all() and not np.all(np.abs(parts - whole) <= most):
-        raise ValueError(
-            f"{named(loss)}: forward must count each sample by its share, since it is samplewise: "
-            "return share.mean(xp, losses), and gradients times share.each(outputs)."
-        )
-
-
 # ---- what several losses ask
 
 
@@ -304,12 +251,6 @@ def shapes(shape: tuple[int, ...], own: int = 2) -> tuple[tuple[int, ...], ...]:
 def either(fitting: tuple[tuple[int, ...], ...]) -> str:
     """The shapes of `shapes`, the shared one first; once, if they are one."""
     return " or ".join(map(str, dict.fromkeys(reversed(fitting))))
-
-
-def check_real(backend: backends.Backend, y: Array) -> None:
-    """Raise ``TypeError`` unless ``y`` holds real numbers."""
-    if not backend.xp.isdtype(y.dtype, ("bool", "integral", "real floating")):
-        raise TypeError(f"y must hold real numbers, not {y.dtype}; use {backend.coded('y', y)}.")
 
 
 def integers(xp: Any) -> Any:

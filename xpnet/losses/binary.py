@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from xpnet import _checks, backends
+from xpnet import backends, checks
 from xpnet.losses.base import Array, Loss, first_but, integers, truth, where_any
 from xpnet.losses.share import Share
 
@@ -81,7 +81,7 @@ class BCE(_Binary):
     threshold = 0.5
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "eps", _checks.number("eps", self.eps, least=0))
+        object.__setattr__(self, "eps", checks.number("eps", self.eps, least=0))
 
     def forward(
         self, xp: Any, output: Array, target: Array, share: Share

@@ -8,11 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from xpnet import _checks, backends
+from xpnet import backends, checks
 from xpnet.losses.base import (
     Array,
     Loss,
-    check_real,
     either,
     integers,
     plain,
@@ -87,7 +86,7 @@ class CrossEntropy(Loss):
                 f"loss CrossEntropy() needs an output a class, at least 2, not {outputs}; for two "
                 "classes and one output, use BCEWithLogits()."
             )
-        check_real(backend, y)
+        checks.real(backend, y)
         if self._holds_classes(backend, shape, y):
             if outputs > xp.iinfo(y.dtype).max:
                 y = xp.astype(y, integers(xp))
@@ -136,7 +135,7 @@ class CrossEntropy(Loss):
             wrong = np.reshape(backend.to_host(y), (-1, outputs))[row].tolist()
             raise ValueError(
                 "y must be one-hot, a single 1 in every row and 0 elsewhere, or hold probabilities "
-                f"that add up to 1 in every row, not {_checks.shown(wrong)}."
+                f"that add up to 1 in every row, not {checks.shown(wrong)}."
             )
         return labels
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from xpnet import _checks
+from xpnet import checks
 from xpnet.losses.base import Array, Loss
 from xpnet.losses.share import Share
 
@@ -40,7 +40,7 @@ class Huber(Loss):
     delta: float = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "delta", _checks.number("delta", self.delta, above=0))
+        object.__setattr__(self, "delta", checks.number("delta", self.delta, above=0))
 
     def forward(
         self, xp: Any, output: Array, target: Array, share: Share

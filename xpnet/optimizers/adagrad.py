@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from xpnet import _checks
+from xpnet import checks
 from xpnet.optimizers.base import Optimizer, signed
 from xpnet.optimizers.hyperparameters import Number, State
 from xpnet.types import Array
@@ -35,7 +35,7 @@ class AdaGrad(Optimizer):
 
     def __post_init__(self) -> None:
         self._require("lr", "lr_decay", "weight_decay", "eps", least=0)
-        start = _checks.number("initial_accumulator_value", self.initial_accumulator_value, least=0)
+        start = checks.number("initial_accumulator_value", self.initial_accumulator_value, least=0)
         object.__setattr__(self, "initial_accumulator_value", start)
         self._require_switches("maximize")
 

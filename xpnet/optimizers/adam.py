@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xpnet._checks import shown
+from xpnet.checks import shown
 from xpnet.optimizers.base import Optimizer, signed, zeros
 from xpnet.optimizers.hyperparameters import Number, State, check_number
 from xpnet.optimizers.transforms import Transform

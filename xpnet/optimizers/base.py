@@ -18,10 +18,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
-from xpnet import _checks, backends
-from xpnet._checks import shown
+from xpnet import backends, checks
+from xpnet.checks import shown
 from xpnet.layers.checked import is_own
-from xpnet.network import check_dtype, check_floats
 from xpnet.optimizers.hyperparameters import (
     Hyperparameters,
     Number,
@@ -60,7 +59,7 @@ class Optimizer(ABC):
 
     def _require_switches(self, *names: str) -> None:
         for name in names:
-            _checks.switch(name, getattr(self, name))
+            checks.switch(name, getattr(self, name))
 
     def hyperparameters(self) -> dict[str, Number]:
         """The numbers that may differ from member to member, by name."""
@@ -81,7 +80,7 @@ class Optimizer(ABC):
             TypeError, ValueError: if ``theta`` is no array of floats, ``(size,)`` or ``(members,
                 size)``, or a number's members are not its.
         """
-        _checks.given(theta=theta)
+        checks.given(theta=theta)
         backend = backends.of(theta, names=("theta",))
         _check_theta(backend, theta)
         hosts = {}
@@ -158,12 +157,12 @@ class Optimizer(ABC):
             TypeError, ValueError: if ``theta`` and ``grad`` differ in shape, dtype, library or
                 device, or ``state`` is not of the form that ``init(theta)`` makes.
         """
-        _checks.given(theta=theta, grad=grad)
+        checks.given(theta=theta, grad=grad)
         backend = backends.of(theta, grad, names=("theta", "grad"))
         if not isinstance(state, dict):
             raise TypeError(f"state must be a dict such as init makes, not {shown(state)}.")
         _check_theta(backend, theta)
-        check_dtype(backend, grad, "grad", theta, "theta")
+        checks.same_dtype(backend, grad, "grad", theta, "theta")
         if theta.shape != grad.shape:
             raise ValueError(
                 f"grad must have the shape {tuple(theta.shape)} of theta, not {tuple(grad.shape)}."
@@ -275,7 +274,7 @@ def _transforms(given: Any) -> tuple[Transform, ...]:
         raise TypeError(f"transforms must be a sequence of transforms, not {shown(given)}.")
     for i, transform in enumerate(given):
         wanted = "a transform such as ClipNorm(1.0)"
-        _checks.instance(f"transforms[{i}]", transform, Transform, wanted)
+        checks.instance(f"transforms[{i}]", transform, Transform, wanted)
     return tuple(given)
 
 
@@ -291,7 +290,7 @@ def _require_form(name: str, found: Any, shape: Any, dtype: Any) -> None:
     """Raise if an entry of a state has not this shape and dtype."""
     if getattr(found, "shape", None) == shape and getattr(found, "dtype", None) == dtype:
         return
-    given = f"{tuple(found.shape)} and {found.dtype}" if _checks.is_array(found) else shown(found)
+    given = f"{tuple(found.shape)} and {found.dtype}" if checks.is_array(found) else shown(found)
     raise ValueError(
         f"state[{name!r}] must have the shape {tuple(shape)} and the dtype {dtype}, not {given}."
     )
@@ -299,7 +298,7 @@ def _require_form(name: str, found: Any, shape: Any, dtype: Any) -> None:
 
 def _check_theta(backend: backends.Backend, theta: Array) -> None:
     if theta.dtype not in (backend.xp.float32, backend.xp.float64):
-        check_floats(backend, theta, "theta")
+        checks.floats(backend, theta, "theta")
     if len(theta.shape) not in (1, 2):
         raise ValueError(
             f"theta must have the shape (size,) or (members, size), not {tuple(theta.shape)}."
@@ -346,7 +345,7 @@ def signed(grad: Array, theta: Array, weight_decay: Number, maximize: bool) -> A
     """The gradient to descend: turned around to maximize, with the L2 term ``λ θ``."""
     if maximize:
         grad = -grad
-    if _checks.is_array(weight_decay) or weight_decay != 0:
+    if checks.is_array(weight_decay) or weight_decay != 0:
         grad = grad + weight_decay * theta
     return grad
 

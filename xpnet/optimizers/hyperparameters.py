@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from xpnet import _checks, backends
+from xpnet import backends, checks
 from xpnet.optimizers.schedules import SCHEDULED, Schedule
 from xpnet.types import Array
 
@@ -26,10 +26,10 @@ def check_number(name: str, value: Number, **bounds: float) -> Number:
         if name not in SCHEDULED:
             raise TypeError(
                 f"{name} must be a number, or one a member, not the schedule "
-                f"{_checks.shown(value)}, such as {' and '.join(SCHEDULED)} may be."
+                f"{checks.shown(value)}, such as {' and '.join(SCHEDULED)} may be."
             )
         return value
-    if _checks.is_array(value) and _checks.shape_of(value):
+    if checks.is_array(value) and checks.shape_of(value):
         if len(value.shape) != 2 or value.shape[1] != 1:
             raise ValueError(
                 f"{name} must be a number or an array of shape (members, 1), "
@@ -37,10 +37,10 @@ def check_number(name: str, value: Number, **bounds: float) -> Number:
             )
         backend = backends.of(value, names=(name,))
         for member in backend.to_host(value).ravel().tolist():
-            _checks.number(name, member, **bounds)
+            checks.number(name, member, **bounds)
         return value
     try:
-        return _checks.number(name, value, **bounds)
+        return checks.number(name, value, **bounds)
     except TypeError as error:
         if not isinstance(value, (list, tuple)):
             raise
@@ -50,7 +50,7 @@ def check_number(name: str, value: Number, **bounds: float) -> Number:
 
 def is_per_member(value: Any) -> bool:
     """Whether this is an array of numbers, one a member."""
-    return _checks.is_array(value) and len(value.shape) > 0
+    return checks.is_array(value) and len(value.shape) > 0
 
 
 class Hyperparameters:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from xpnet import _checks
+from xpnet import checks
 from xpnet.optimizers.base import Optimizer, signed, zeros
 from xpnet.optimizers.hyperparameters import Number, State
 from xpnet.types import Array
@@ -45,7 +45,7 @@ class RMSprop(Optimizer):
 
     @property
     def _has_momentum(self) -> bool:
-        return _checks.is_array(self.momentum) or self.momentum != 0
+        return checks.is_array(self.momentum) or self.momentum != 0
 
     def init_state(self, xp: Any, theta: Array) -> State:
         names = ["s", *["mean"] * self.centered, *["v"] * self._has_momentum]

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-from xpnet import _checks
+from xpnet import checks
 from xpnet.types import Array
 
 SCHEDULED = ("lr", "weight_decay")
@@ -37,7 +37,7 @@ class Schedule(ABC):
 
 def _at_least_0(schedule: Any, *names: str) -> None:
     for name in names:
-        number = _checks.number(name, getattr(schedule, name), least=0)
+        number = checks.number(name, getattr(schedule, name), least=0)
         object.__setattr__(schedule, name, number)
 
 
@@ -55,7 +55,7 @@ class ExponentialDecay(Schedule):
 
     def __post_init__(self) -> None:
         _at_least_0(self, "start")
-        gamma = _checks.number("gamma", self.gamma, above=0, most=1)
+        gamma = checks.number("gamma", self.gamma, above=0, most=1)
         object.__setattr__(self, "gamma", gamma)
 
     def __call__(self, xp: Any, done: Array) -> Array:
@@ -82,7 +82,7 @@ class CosineDecay(Schedule):
 
     def __post_init__(self) -> None:
         _at_least_0(self, "start", "end")
-        object.__setattr__(self, "steps", _checks.whole("steps", self.steps))
+        object.__setattr__(self, "steps", checks.whole("steps", self.steps))
 
     def __call__(self, xp: Any, done: Array) -> Array:
         part = xp.minimum(done * (1 / self.steps), xp.ones_like(done))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xpnet import _checks
+from xpnet import checks
 from xpnet.optimizers.base import Optimizer, signed, zeros
 from xpnet.optimizers.hyperparameters import Number, State
 from xpnet.optimizers.transforms import Transform
@@ -41,17 +41,17 @@ class SGD(Optimizer):
 
     def __post_init__(self) -> None:
         self._require("lr", "momentum", "weight_decay", least=0)
-        object.__setattr__(self, "dampening", _checks.number("dampening", self.dampening))
+        object.__setattr__(self, "dampening", checks.number("dampening", self.dampening))
         self._require_switches("nesterov", "maximize")
         if self.nesterov and (not self._has_momentum or self.dampening != 0):
             raise ValueError(
                 "nesterov=True needs a momentum above 0 and no dampening, "
-                f"not momentum={_checks.shown(self.momentum)} and dampening={self.dampening!r}."
+                f"not momentum={checks.shown(self.momentum)} and dampening={self.dampening!r}."
             )
 
     @property
     def _has_momentum(self) -> bool:
-        return _checks.is_array(self.momentum) or self.momentum != 0
+        return checks.is_array(self.momentum) or self.momentum != 0
 
     def init_state(self, xp: Any, theta: Array) -> State:
         if not self._has_momentum:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-from xpnet import _checks
+from xpnet import checks
 from xpnet.types import Array
 
 
@@ -36,7 +36,7 @@ class ClipNorm(Transform):
     most: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "most", _checks.number("most", self.most, above=0))
+        object.__setattr__(self, "most", checks.number("most", self.most, above=0))
 
     def __call__(self, xp: Any, grad: Array) -> Array:
         # Of numbers up to 1, whose squares are finite: ‖g‖ = s ‖g / s‖.
@@ -58,7 +58,7 @@ class ClipValue(Transform):
     most: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "most", _checks.number("most", self.most, above=0))
+        object.__setattr__(self, "most", checks.number("most", self.most, above=0))
 
     def __call__(self, xp: Any, grad: Array) -> Array:
         return xp.minimum(xp.maximum(grad, -self.most), self.most)

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from xpnet import _checks, backends
+from xpnet import backends, checks
+from xpnet.checks.losses import check_loss
 from xpnet.initializers import RNG
 from xpnet.layers.base import Array
 from xpnet.losses import Loss
-from xpnet.network import Sequential, check_loss, check_members
+from xpnet.network import Sequential
 from xpnet.optimizers import Optimizer
 
 
@@ -49,19 +50,19 @@ class Asked:
         Raises:
             TypeError, ValueError: if one of them is not as `fit` wants it.
         """
-        _checks.instance("network", self.network, Sequential, "a Sequential")
+        checks.instance("network", self.network, Sequential, "a Sequential")
         check_loss(self.loss)
-        _checks.instance("optimizer", self.optimizer, Optimizer, "an optimizer such as Adam()")
+        checks.instance("optimizer", self.optimizer, Optimizer, "an optimizer such as Adam()")
         acc_goal = self._goal()
         members = self._members()
-        _checks.given(x=self.x, y=self.y)
+        checks.given(x=self.x, y=self.y)
         backend = self._backend()
-        _checks.switch("shuffle", self.shuffle)
-        _checks.switch("every_epoch", self.every_epoch)
+        checks.switch("shuffle", self.shuffle)
+        checks.switch("every_epoch", self.every_epoch)
         x = self.network.check_samples(backend, self.x)
         alone = self.theta is None
         several = f"; members={x.shape[0]} trains one on each" if alone else ""
-        check_members(x, members, several)
+        checks.same_members(x, members, several)
         if self.state is not None and self.theta is None:
             raise ValueError("state must come with the theta that it belongs to, not without.")
         if self.layer_state and self.theta is None:
@@ -75,18 +76,18 @@ class Asked:
     def _goal(self) -> float | None:
         if self.acc_goal is None:
             return None
-        goal = _checks.number("acc_goal", self.acc_goal, above=0, most=1)
+        goal = checks.number("acc_goal", self.acc_goal, above=0, most=1)
         if not self.loss.classifies:
             raise ValueError(
-                f"acc_goal must be None for {_checks.shown(self.loss)}, which has no accuracy, "
+                f"acc_goal must be None for {checks.shown(self.loss)}, which has no accuracy, "
                 f"not {goal!r}."
             )
         return goal
 
     def _members(self) -> int | None:
         """How many networks are asked for; raises if ``theta`` is of others."""
-        given = None if self.members is None else _checks.whole("members", self.members)
-        shape = tuple(int(n) for n in _checks.shape_of(self.theta))
+        given = None if self.members is None else checks.whole("members", self.members)
+        shape = tuple(int(n) for n in checks.shape_of(self.theta))
         if len(shape) not in (1, 2):  # none, or one that is refused for itself
             return given
         found = shape[0] if len(shape) == 2 else None

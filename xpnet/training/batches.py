@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet import _checks, backends
+from xpnet import backends, checks
 from xpnet.initializers import RNG, generator
 from xpnet.layers.base import Array
 
@@ -27,7 +27,7 @@ class Batches:
         shuffle: bool,
         seed: int | RNG,
     ) -> None:
-        if batch_size is not None and _checks.whole("batch_size", batch_size) > samples:
+        if batch_size is not None and checks.whole("batch_size", batch_size) > samples:
             raise ValueError(
                 f"batch_size must be at most the {samples} samples of x, not {batch_size}."
             )

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet import _checks
+from xpnet import checks
 from xpnet.initializers import RNG
 from xpnet.layers.base import Array
 from xpnet.losses import Loss
@@ -107,24 +107,24 @@ def fit(
     Raises:
         TypeError, ValueError: if an argument is not as described; before anything is trained.
     """
-    epochs = _checks.whole("epochs", epochs)
-    check_every = _checks.whole("check_every", check_every)
+    epochs = checks.whole("epochs", epochs)
+    check_every = checks.whole("check_every", check_every)
     if epoch_checking is not None:
         if check_every != 100:
             raise ValueError(
                 "epoch_checking must be left out where check_every is given, of which it is the "
-                f"old name, not {_checks.shown(epoch_checking)}."
+                f"old name, not {checks.shown(epoch_checking)}."
             )
-        check_every = _checks.whole("epoch_checking", epoch_checking)
+        check_every = checks.whole("epoch_checking", epoch_checking)
     if _no_sequence(callbacks):
         hint = "; write [callback]" if isinstance(callbacks, Callback) else ""
         raise TypeError(
             "callbacks must be a sequence of Callback objects, "
-            f"not {_checks.shown(callbacks)}{hint}."
+            f"not {checks.shown(callbacks)}{hint}."
         )
     listeners = list(callbacks)
     for i, callback in enumerate(listeners):
-        _checks.instance(f"callbacks[{i}]", callback, Callback, "a Callback")
+        checks.instance(f"callbacks[{i}]", callback, Callback, "a Callback")
     asked = Asked(
         network, x, y, loss, optimizer, seed=seed, theta=theta, state=state, members=members,
         batch_size=batch_size, shuffle=shuffle, shuffle_seed=shuffle_seed,
@@ -141,7 +141,7 @@ def fit(
 
 def _no_sequence(callbacks: Any) -> bool:
     """Whether this is nothing that holds callbacks, though some of it could be iterated over."""
-    if isinstance(callbacks, (str, bytes, Callback)) or _checks.is_array(callbacks):
+    if isinstance(callbacks, (str, bytes, Callback)) or checks.is_array(callbacks):
         return True
     return not isinstance(callbacks, Iterable)
 

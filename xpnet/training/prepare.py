@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from xpnet import _checks, backends
+from xpnet import backends, checks
+from xpnet.checks.losses import check_parts
 from xpnet.layers.base import Array, State, apply
-from xpnet.losses import check_parts, prepare, without
-from xpnet.network import Sequential, check_dtype
+from xpnet.losses import prepare, without
+from xpnet.network import Sequential
 from xpnet.noise import Stream, keys
 from xpnet.training.asked import Asked
 from xpnet.training.batches import Batches
@@ -43,7 +44,7 @@ def _placed(asked: Asked) -> tuple[TrainingLoop, Any]:
     with backend.context(network.extent(members, min(64, int(x.shape[-2])))):
         fresh = network.init(asked.seed, like=x, members=members) if theta is None else theta
         if theta is not None:
-            check_dtype(backend, theta, "theta", x, "x")
+            checks.same_dtype(backend, theta, "theta", x, "x")
         network.check(fresh, x, None, None)
         batches = Batches(
             backend, int(x.shape[-2]), asked.batch_size, asked.shuffle, asked.shuffle_seed
@@ -66,9 +67,9 @@ def _placed(asked: Asked) -> tuple[TrainingLoop, Any]:
         if members is not None and block is None:
             block = _block(backend, network, x, batches)
         elif block is not None:
-            block = _checks.whole("block", block)
+            block = checks.whole("block", block)
         if threads is not None:
-            threads = _checks.whole("threads", threads)
+            threads = checks.whole("threads", threads)
         blocks = Blocks(backend, step, block or members or 1, threads)
         kept = backend.kept(step, data, members, block, threads)
         if kept is not None:

@@ -1,4 +1,4 @@
-"""What every boundary asks of its arguments, and the one sentence it answers with."""
+"""Numbers, switches, names and objects: what is asked of them, and the sentence of a mistake."""
 
 from __future__ import annotations
 
@@ -80,13 +80,6 @@ def _unlike(parameter: inspect.Parameter) -> bool:
     if parameter.default is not None or parameter.annotation is parameter.empty:
         return False
     return "None" not in str(parameter.annotation)
-
-
-def given(**arrays: Any) -> None:
-    """Raise if one of the arrays is ``None``."""
-    for name, array in arrays.items():
-        if array is None:
-            raise TypeError(f"{name} must be an array, not None.")
 
 
 def index(i: Any, count: int) -> int:

@@ -1,0 +1,39 @@
+"""What every boundary asks of its arguments, and the one sentence that answers a mistake."""
+
+from __future__ import annotations
+
+from xpnet.checks.arrays import FLOATS, floats, given, real, same_dtype, same_members, weights
+from xpnet.checks.scalars import (
+    SHOWN,
+    cut,
+    index,
+    instance,
+    is_array,
+    number,
+    one_of,
+    shape_of,
+    shown,
+    switch,
+    whole,
+)
+
+__all__ = [
+    "FLOATS",
+    "SHOWN",
+    "cut",
+    "floats",
+    "given",
+    "index",
+    "instance",
+    "is_array",
+    "number",
+    "one_of",
+    "real",
+    "same_dtype",
+    "same_members",
+    "shape_of",
+    "shown",
+    "switch",
+    "weights",
+    "whole",
+]
