@@ -331,6 +331,7 @@ except ImportError as error:
 # ---- copies
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lines", "bar", "bar in a file", "board", "picture"])
 @pytest.mark.parametrize("when", ["before a run", "after a run", "during a run"])
 def test_a_callback_can_be_pickled_and_copied_and_then_does_its_work(kind, when, tmp_path):

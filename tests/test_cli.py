@@ -19,6 +19,8 @@ from xpnet.cli.flags import options_of
 from xpnet.cli.parts import optimizer_of
 from xpnet.cli.program import BROKEN_PIPE, FAILED, INTERRUPTED, MISTAKE
 
+pytestmark = pytest.mark.program
+
 ROOT = Path(__file__).resolve().parent.parent
 QUIET = ["--is_writer_logging", "False", "--is_image_saving", "False"]
 BASE = ["--dataset", "xor", "--optim", "adam", "--activation", "leaky_relu"]

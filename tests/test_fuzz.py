@@ -16,6 +16,7 @@ REPEAT = {"jax": 50}
 """How many cases share a shape: on JAX each is compiled."""
 
 
+@pytest.mark.slow_on("strict", "strict:device1")
 @pytest.mark.parametrize(
     "first",
     [0, pytest.param(100, marks=pytest.mark.slow), pytest.param(200, marks=pytest.mark.slow)],

@@ -228,6 +228,7 @@ def test_gradients_that_torch_optim_survives_are_survived(backend, name, options
     assert (difference <= atol[finite]).all(), difference / atol[finite]
 
 
+@pytest.mark.slow_on("strict", "strict:device1")
 @pytest.mark.parametrize("optimizer", ["Adam", "AdamW", "AMSGrad"])
 def test_adam_goes_on_for_1000_steps_along_gradients_near_the_root_of_the_largest_float(
     backend, optimizer

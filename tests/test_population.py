@@ -41,6 +41,7 @@ def bound(epochs: int) -> float:
     return 10 * 2 * 3 * 21 * epochs * 4 * 2.0**-52
 
 
+@pytest.mark.slow_on("strict", "strict:device1")
 @pytest.mark.parametrize("options", [{}, {"batch_size": 8}], ids=["full", "batches"])
 @pytest.mark.parametrize("block", [1, 3, 4])
 def test_blocks_change_nothing(backend: Any, block: int, options: dict[str, Any]) -> None:
@@ -80,6 +81,7 @@ def test_threads_do_not_change_a_digit() -> None:
     np.testing.assert_array_equal(one.history.loss, three.history.loss)
 
 
+@pytest.mark.slow_on("strict", "strict:device1")
 def test_members_that_arrive_leave_their_blocks_and_keep_their_place(backend: Any) -> None:
     x, y = xor(backend)
     seeds = [3, 1, 4, 1, 5]

@@ -47,6 +47,7 @@ def without(block: str) -> str | None:
     return None
 
 
+@pytest.mark.program
 def test_snippets_run_in_the_order_of_the_page(capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, object] = {}
     ran = 0
@@ -90,6 +91,7 @@ def test_only_the_snippet_of_a_missing_library_is_left_out() -> None:
     assert all("import cupy" in block for block in left_out)
 
 
+@pytest.mark.program
 @pytest.mark.slow
 @pytest.mark.parametrize("command", commands())
 def test_commands_run_as_printed(command: str, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import xpnet as xn
-from tests.helpers import EPS
+from tests.helpers import EPS, library
 from tests.steps import assert_agree, both, problem
 from xpnet.training.step import TrainingStep
 
@@ -36,7 +36,7 @@ STEPS = 40
 
 def torchs(name: str, lr: Any, transforms: Any, grads: np.ndarray, theta: np.ndarray) -> np.ndarray:
     """What PyTorch makes of theta in float64."""
-    torch = pytest.importorskip("torch", reason="it is what is compared with")
+    torch = library("torch")
     parameter = torch.nn.Parameter(torch.tensor(theta))
     kind = {"Momentum": "SGD", "AdaGrad": "Adagrad"}.get(name, name)
     more = {"momentum": 0.9} if name == "Momentum" else {}

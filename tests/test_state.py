@@ -152,6 +152,7 @@ def test_every_runner_agrees_with_the_plain_loop(backend, name, members, batch_s
         assert all(program for _, program in runner.programs.values())
 
 
+@pytest.mark.slow_on("strict", "strict:device1")
 @pytest.mark.parametrize("name", NAMES)
 def test_blocks_change_nothing_and_members_are_what_they_are_alone(backend, name):
     net, (x, y) = NETWORKS[name], data(backend)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import xpnet as xn
-from tests.helpers import LAYERS
+from tests.helpers import LAYERS, library
 from xpnet.testing import check_layer, check_loss, check_optimizer
 from xpnet.testing.layers import FEATURES
 
@@ -293,7 +293,7 @@ def test_a_layer_that_is_right_passes():
 
 
 def test_a_layer_that_is_another_on_another_library_is_found():
-    pytest.importorskip("array_api_strict", reason="two libraries are compared")
+    library("array_api_strict")
     with pytest.raises(
         AssertionError, match=r"ByLibrary: in float64 strict gives, as its output\["
     ):

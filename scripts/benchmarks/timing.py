@@ -19,7 +19,7 @@ from benchmarks.works import CONTESTANTS, Pair, Work
 SETTLE = 0.25
 """Seconds for the thread pools of the one before to fall asleep.
 
-They turn in circles when they have run: OpenBLAS's for about 0.1 s, in which two threads of whoever
+They busy-wait when they have run: OpenBLAS's for about 0.1 s, in which two threads of whoever
 came next shared a core.
 """
 
@@ -114,7 +114,7 @@ def measure(work: Work, rounds: int, quick: bool, say: Callable[[str], None]) ->
             result.failed[name] = f"{type(error).__name__}: {error}"
             say(f"  FAILED: {name}: {type(error).__name__}: {error}")
     for number in range(rounds):
-        # Nobody always runs behind the same one, whose threads may still turn in circles.
+        # Nobody always runs behind the same one, whose threads may still busy-wait.
         for name in random.Random(number).sample(list(ready), len(ready)):
             result.costs.setdefault(name, []).append(ready[name]())
         say(f"  round {number + 1} of {rounds}")
