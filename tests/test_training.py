@@ -994,7 +994,7 @@ def test_data_that_were_changed_in_place_are_seen_by_the_next_training(backend):
         net = fresh()
         arrays = [backend.xp.asarray(a.copy()) for a in (*numbers, weights)]
         for value in (0.0, 1.0, 0.0, -0.0, 1.0):
-            arrays[which][0] = value
+            arrays[which][0, ...] = value
             x, y, w = arrays
             for _ in range(2):
                 found = again_and_again(backend, net, x, y, fits=1, epochs=5, sample_weight=w)
