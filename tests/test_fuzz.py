@@ -16,11 +16,8 @@ REPEAT = {"jax": 50}
 """How many cases share a shape: on JAX each is compiled."""
 
 
-@pytest.mark.slow_on("strict", "strict:device1")
-@pytest.mark.parametrize(
-    "first",
-    [0, pytest.param(100, marks=pytest.mark.slow), pytest.param(200, marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("first", [0, 100, 200])
 def test_300_random_trainings_lie_within_the_radii(backend: Any, first: int) -> None:
     repeat = REPEAT.get(backend.name, 1)
     total = compare.Tally()

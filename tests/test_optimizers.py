@@ -178,6 +178,7 @@ def test_the_reference_is_what_torch_optim_computes(name, options):
             )
 
 
+@pytest.mark.slow_on("strict", "strict:device1")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("name", "options"), OPTIONS, ids=IDS)
 def test_an_optimizer_equals_torch_optims_of_the_same_name_for_200_steps(

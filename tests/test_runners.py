@@ -68,6 +68,7 @@ def test_every_layer_runs_as_in_the_plain_loop(
     assert_agree(both(backend, step, theta, (x, y, None), 6, orders), "float64", 6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("members", [None, 1, 3])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("loss", ["CrossEntropy", "BCEWithLogits"])

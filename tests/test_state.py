@@ -167,6 +167,7 @@ def test_blocks_change_nothing_and_members_are_what_they_are_alone(backend, name
         close(backend, whole.layer_state[key][2, ...], array, steps=24)
 
 
+@pytest.mark.slow_on("strict", "strict:device1")
 @pytest.mark.parametrize("batch_size", [None, 5])
 @pytest.mark.parametrize("members", [None, MEMBERS])
 @pytest.mark.parametrize("name", NAMES)

@@ -126,6 +126,7 @@ def test_a_weight_of_2_is_the_sample_twice_in_batches_too(backend):
     )
 
 
+@pytest.mark.slow_on("strict", "strict:device1")
 @pytest.mark.parametrize("batch_size", [None, 5, 7])
 @pytest.mark.parametrize("members", [None, 3])
 def test_a_contradicting_sample_of_weight_0_keeps_no_goal_from_being_reached(
@@ -600,6 +601,7 @@ def own_data(rng):
     )
 
 
+@pytest.mark.slow_on("strict", "strict:device1")
 @pytest.mark.parametrize(("data", "block"), [("shared", None), ("own", None), ("own", 2)])
 def test_member_i_trains_as_network_i_alone_and_leaves_at_its_own_goal(backend, data, block):
     x, y, weight = *xn.datasets.xor(), None
@@ -1019,6 +1021,7 @@ def test_what_differs_from_the_training_before_is_never_taken_from_it(backend):
         np.testing.assert_array_equal(found, again_and_again(backend, fresh(), *data, **options))
 
 
+@pytest.mark.slow_on("strict", "strict:device1")
 def test_a_network_that_several_threads_train_at_once_is_trained_as_alone(backend):
     x, y = xor(backend)
     net = fresh()
