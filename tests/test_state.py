@@ -72,6 +72,11 @@ NETWORKS = {
     "somebody's own": S(L(4, 6), Centered(6), xn.Tanh(), Jitter(0.5), L(6, 2)),
 }
 NAMES = list(NETWORKS)
+CASES = [  # network, members, batch size
+    *[(name, *case) for name in NAMES for case in ((None, None), (MEMBERS, 5))],
+    ("both, nested", MEMBERS, None),
+    ("both, nested", None, 5),
+]
 
 
 def data(backend, members=False, dtype="float64"):
@@ -123,9 +128,7 @@ def test_training_by_hand_is_what_fit_does(backend, name, members):
     close(backend, model(x), net(theta, x, own or None))
 
 
-@pytest.mark.parametrize("batch_size", [None, 5])
-@pytest.mark.parametrize("members", [None, MEMBERS])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "members", "batch_size"), CASES)
 def test_every_runner_agrees_with_the_plain_loop(backend, name, members, batch_size):
     net, (x, y) = NETWORKS[name], data(backend, members is not None)
     step = TrainingStep(backend.xp, net, xn.MSE(), xn.Momentum(lr=0.05))
@@ -168,9 +171,7 @@ def test_blocks_change_nothing_and_members_are_what_they_are_alone(backend, name
 
 
 @pytest.mark.slow_on("strict", "strict:device1")
-@pytest.mark.parametrize("batch_size", [None, 5])
-@pytest.mark.parametrize("members", [None, MEMBERS])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "members", "batch_size"), CASES)
 def test_a_run_that_goes_on_gives_the_very_digits_of_one_that_ran_through(
     backend, name, members, batch_size
 ):
