@@ -5,6 +5,7 @@ Kinks are where xpnet's documentation has them: the slope of ReLU at 0 is 1.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ def _embedded(x: Any, left: Any, count: int, length: int, ids: int) -> Any:
     return torch.stack(each).flatten(-2)
 
 
+GELU = math.sqrt(8 / math.pi)
+
 LAYERS: dict[str, Any] = {
     "linear": lambda x, left, *_: x @ next(left).mT + next(left),
     "leaky": lambda x, left, slope: torch.where(x >= 0, x, slope * x),
@@ -33,7 +36,8 @@ LAYERS: dict[str, Any] = {
     "elu": lambda x, left, alpha: functional.elu(x, alpha),
     "selu": lambda x, left: functional.selu(x),
     "silu": lambda x, left: functional.silu(x),
-    "gelu": lambda x, left: functional.gelu(x, approximate="tanh"),
+    # torch's own, ½ x (1 + tanh u), has lost digits where u is far below 0; this is the same.
+    "gelu": lambda x, left: x * torch.sigmoid(GELU * (x + 0.044715 * x**3)),
     "softmax": lambda x, left: functional.softmax(x, -1),
     "prelu": lambda x, left, *_: torch.where(x >= 0, x, next(left) * x),
     "layernorm": lambda x, left, n, eps: (
