@@ -44,6 +44,20 @@ class Layout:
         """How many elements there are."""
         return math.prod(self.shape)
 
+    @property
+    def steps(self) -> Shape:
+        """The strides to give to a library: axes of one element have those of an array in order.
+
+        Some kernels divide by them, and BLAS takes no matrix whose rows lie at one place.
+        """
+        steps, wanted = list(self.strides), 1
+        for axis in reversed(range(len(steps))):
+            n = self.shape[axis]
+            if n == 1:
+                steps[axis] = wanted
+            wanted = max(wanted, abs(steps[axis]) * n)
+        return tuple(steps)
+
     @cached_property
     def is_in_order(self) -> bool:
         """Whether the elements lie one after the other, in C order."""

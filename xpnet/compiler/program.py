@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from threading import Lock
 from types import CodeType
@@ -122,7 +123,8 @@ class Program(ABC):
         if isinstance(value, Ref):
             return self._array(value)
         if isinstance(value, Scalar):
-            return self._sources[value.source][()]
+            number = self._sources[value.source][()]
+            return number.item() if value.plain else number
         if isinstance(value, Drawing):
             refs = [ref for ref in (value.out, value.key, value.step) if ref is not None]
             out, key, *step = (self.library.on_host(self._array(ref)) for ref in refs)
@@ -182,13 +184,10 @@ class Program(ABC):
             name: self.library.empty((n, *shape), dtype)
             for name, (shape, dtype) in self.text.metrics.items()
         }
-        done, counters = self._run(
-            n,
-            batch_rows,
-            interrupted,
-            *self.numbers(carry),
-            *(self.rows(history) for history in metrics.values()),
-        )
+        numbers = self.numbers(carry)
+        histories = [self.rows(history) for history in metrics.values()]
+        with self.running():
+            done, counters = self._run(n, batch_rows, interrupted, *numbers, *histories)
         after = dict(self.carry)
         for name, value in zip(self.text.counters, counters, strict=True):
             after[name] = self.library.full((), value, self.text.dtypes[name])
@@ -196,6 +195,10 @@ class Program(ABC):
             {name: after[name] for name in carry},
             {name: history[:done] for name, history in metrics.items()},
         )
+
+    def running(self) -> AbstractContextManager[Any]:
+        """What is entered while steps run."""
+        return nullcontext()
 
     @property
     def counters(self) -> list[str]:
@@ -210,7 +213,8 @@ class Program(ABC):
         """Do one step of a recording without rows and metrics, where the carry lies; the counters
         are taken and returned.
         """
-        return list(self._run(1, None, never, *counters)[1])
+        with self.running():
+            return list(self._run(1, None, never, *counters)[1])
 
     def rows(self, history: Array) -> Any:
         """What the program writes row ``k`` of a history into."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.compiler.ir import OPERATIONS, Node, Recording, Untraceable, needed
+from xpnet.compiler.ir import OPERATIONS, Node, Operation, Recording, Untraceable, needed
 from xpnet.compiler.pure import CHANGES, Kept, is_ours, look, require_unchanged
 from xpnet.types import Array
 
@@ -93,10 +94,22 @@ class Tape:
             sample = _sample(self.xp, samples[0], len(shape))
         else:
             sample = (operation.sample or operation.compute)(self.xp, samples, static)
-        host = shape == () and operation.host is not None
+        host = shape == () and operation.host is not None and self._is_exact(operation, nodes)
         host = host and all(n.host or (n.op == "const" and n.shape == ()) for n in nodes)
         node = Node(op, operands, static, shape, sample.dtype, host=host)
         return self._keep(node, sample, memory)
+
+    def _is_exact(self, operation: Operation, nodes: list[Node]) -> bool:
+        """Whether Python's numbers, which have more digits and go round nowhere, do for these.
+
+        They do for floats, which are more exact then, but not where they are compared: 0.1 is not
+        what float32 has of it. They do for the integers of 64 bits that count.
+        """
+        xp = self.xp
+        if operation.compares and any(node.dtype == xp.float32 for node in nodes):
+            return False
+        whole = [node for node in nodes if xp.isdtype(node.dtype, "integral")]
+        return all(node.dtype == xp.int64 for node in whole)
 
     def _keep(self, node: Node, sample: Array, memory: Memory | None = None) -> Traced:
         self.nodes.append(node)
@@ -235,7 +248,8 @@ class Traced:
 
     def __getitem__(self, key: Any) -> Traced:
         for part in key if isinstance(key, tuple) else (key,):
-            if not (part is None or part is ... or isinstance(part, (int, slice))):
+            plain = part is None or part is ... or isinstance(part, (int, slice))
+            if not plain or isinstance(part, bool):
                 raise Untraceable(f"indexing with {part!r}")
         return self.tape.apply("getitem", (self,), key=key)
 
@@ -305,7 +319,7 @@ class TracingNamespace:
             return partial(self._reduce, name)
         if name in NEW:
             return lambda *args, **kwargs: tape.constant(getattr(tape.xp, name)(*args, **kwargs))
-        raise Untraceable(f"xp.{name} is not recorded")
+        raise _Missing(f"xp.{name} is not recorded")
 
     def astype(self, x: Any, dtype: Any) -> Any:
         if x.dtype != dtype:
@@ -363,6 +377,10 @@ class TracingNamespace:
         return self._tape.apply("flip", (x,), axis=_axes(x, axis))
 
     def roll(self, x: Any, shift: Any, *, axis: Any) -> Any:
+        if isinstance(shift, tuple):
+            shift = tuple(map(operator.index, shift))
+        else:
+            shift = operator.index(shift)
         return self._tape.apply("roll", (x,), shift=shift, axis=axis)
 
     # ---- functions of other functions
@@ -393,6 +411,8 @@ class TracingNamespace:
         if op in ("argmax", "argmin"):
             return self._tape.apply(op, (x,), axis=axis, keepdims=keepdims)
         axes = _axes(x, axis)
+        if not axes:
+            raise Untraceable(f"the {op} over no axes")
         return self._tape.apply(
             op, (x,), axis=axes[0] if len(axes) == 1 else axes, keepdims=keepdims
         )

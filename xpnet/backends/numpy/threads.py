@@ -12,6 +12,7 @@ import ctypes
 import importlib
 import importlib.util
 import itertools
+import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -43,9 +44,11 @@ threads that find it taken sleep for longer than the cache saves.
 
 def threads_for(carry: Carry, batch: int, wanted: int | None) -> int:
     """How many threads a step is split over; 1 for an ensemble, which has its own way."""
-    theta = carry["theta"]
+    theta = carry.get("theta")
+    if theta is None:
+        return 1
     small = wanted is None and batch * theta.size < WORTH
-    if theta.ndim > 1 or small or not can_hold_blas():
+    if small or theta.ndim > 1 or not can_hold_blas():
         return 1
     return min(wanted or cores(), batch)
 
@@ -209,6 +212,9 @@ class ThreadedProgram:
         self.updates = []
         parts = tuple(p.carry["grad"] for p in self.gradients)
         whole = record(_Update(step, np), np, carry, parts, constant=False)
+        found = [arg for node in whole.nodes for arg in node.nodes if arg.op == "const"]
+        if any(math.prod(arg.shape) > 1 for arg in found):
+            raise Untraceable("an update with an array of its own")  # of which each had a part
         for a, b in itertools.pairwise(cuts):
             piece = {k: v[a:b] if v.ndim else v for k, v in carry.items()}
             parts = tuple(p.carry["grad"][a:b] for p in self.gradients)

@@ -36,6 +36,7 @@ class Text:
         counters: the variables of the rest of it, which are Python numbers, by their names there.
         dtypes: their dtypes.
         metrics: shape and dtype of each metric of a step.
+        histories: the variables of their histories, by their names.
         rows: whether it is of the rows of a batch.
         largest: how many elements the largest array has that is computed.
         product: how many multiplications the largest matrix product takes, of one member.
@@ -47,6 +48,7 @@ class Text:
     counters: dict[str, str]
     dtypes: dict[str, Any]
     metrics: dict[str, tuple[Shape, Any]]
+    histories: dict[str, str]
     rows: bool
     largest: int
     product: int
@@ -55,7 +57,7 @@ class Text:
     def source(self) -> str:
         """The program: ``n`` steps."""
         counters = self.counters.values()
-        histories = [f"history_{name}" for name in self.metrics]
+        histories = self.histories.values()
         rows = ["rows = batch_rows[k]"] if self.rows else []
         return "\n".join(
             [
@@ -84,6 +86,7 @@ class Writer(ABC):
         self.plan, self.library, self.recording = plan, plan.library, plan.recording
         self.lines: list[str] = []
         self.counters: dict[str, str] = {}
+        self.histories: dict[str, str] = {}
         self.variables: dict[Node, str] = {}
         self.names = Names(plan.carry)
         self._put: set[Node] = set()
@@ -91,9 +94,11 @@ class Writer(ABC):
     def write(self) -> Text:
         """Write all."""
         for name in self.plan.counters:
-            variable = self.names.stem(name)
+            variable = self.names.variable(name)
             self.variables[self.recording.carry[name]] = variable
             self.counters[name] = variable
+        for name in self.recording.metrics:
+            self.histories[name] = self.names.variable(f"history_{name}")
         for unit in self.plan.units:
             if isinstance(unit, Chain):
                 _write_chain(self, unit)
@@ -113,8 +118,9 @@ class Writer(ABC):
             self.counters,
             {name: node.dtype for name, node in recording.carry.items() if node.host},
             {name: (node.shape, node.dtype) for name, node in recording.metrics.items()},
+            self.histories,
             recording.rows is not None,
-            max(math.prod(node.shape) for node in order),
+            max((math.prod(node.shape) for node in order), default=0),
             max(map(_multiplications, products), default=0),
         )
 
@@ -215,17 +221,17 @@ class Writer(ABC):
 
     def variable(self, node: Node, text: str) -> None:
         """Write ``variable = text`` and remember the variable."""
-        self.variables[node] = f"s{len(self.variables)}"
+        self.variables[node] = self.names.next("s")
         self.lines.append(f"{self.variables[node]} = {text}")
 
-    def number(self, arg: Any) -> str:
-        """An operand of no axes as it stands in an expression."""
+    def number(self, arg: Any, plain: bool = False) -> str:
+        """An operand of no axes as it stands in an expression; a constant is ``plain`` Python's."""
         if not isinstance(arg, Node):
             return f"({literal(arg)})"
         if arg in self.variables:
             return self.variables[arg]
         if arg.op == "const":
-            return self.names.new("number_", Scalar(self.plan.sources[arg]))
+            return self.names.new("number_", Scalar(self.plan.sources[arg], plain))
         return self.array(arg)
 
     def infix(self, node: Node, args: list[str]) -> str:
@@ -258,6 +264,8 @@ def concatenate(w: Writer, node: Node) -> list[str]:
 def random_bits(w: Writer, node: Node) -> list[str]:
     """The call that draws, for this step and, if they are few, for those to come."""
     (key, step), out = node.args, w.plan.ref(node)
+    if not out.layout.size:
+        return []
     if not out.layout.is_in_order:
         raise Untraceable("random bits that do not lie in order")
     number = w.number(step) if step.host or w.plan.is_variable(step) else None
@@ -274,14 +282,14 @@ def lone(ref: Ref) -> Ref:
 
 def _write_chain(w: Writer, chain: Chain) -> None:
     """Write a loop over blocks."""
-    columns: dict[str, tuple[Ref, bool]] = {}
+    columns: dict[tuple[Ref, bool], str] = {}
 
     def column(ref: Ref, is_block: bool) -> str:
         if not is_block and not chain.in_blocks(ref):
             return w.name(lone(ref) if chain.flat else ref)
-        name = f"b{w.name(ref)}"
-        columns[name] = ref, is_block
-        return name
+        if (ref, is_block) not in columns:
+            columns[ref, is_block] = w.names.variable(f"b{w.name(ref)}")
+        return columns[ref, is_block]
 
     def operand(arg: Any, node: Node, dtype: Any) -> str:
         if isinstance(arg, Node) and arg in chain.within:
@@ -299,14 +307,14 @@ def _write_chain(w: Writer, chain: Chain) -> None:
         inner = node in chain.within
         out = column(chain.within[node] if inner else w.plan.ref(node), inner)
         calls.append(w.elementwise(node, args, out))
-    blocks = w.names.new("blocks", Blocks(chain.blocks, chain.flat, list(columns.values())))
-    w.lines.append(f"for {', '.join(columns)}, in {blocks}:")
+    blocks = w.names.new("blocks", Blocks(chain.blocks, chain.flat, list(columns)))
+    w.lines.append(f"for {', '.join(columns.values())}, in {blocks}:")
     w.lines += [f"    {call}" for call in calls]
 
 
 def _write_host(w: Writer, node: Node) -> None:
     """Write arithmetic on counters, as Python does it."""
-    args = [w.number(arg) for arg in node.args]
+    args = [w.number(arg, plain=True) for arg in node.args]
     is_whole, is_floating = w.library.is_whole, w.library.is_floating
     if any(isinstance(arg, float) and abs(arg) >= 1 << 53 for arg in node.args) and any(
         is_whole(arg.dtype) for arg in node.nodes
@@ -326,6 +334,29 @@ def _write_host(w: Writer, node: Node) -> None:
         w.variable(node, f"{name}({', '.join(args)})")
 
 
+def _next_number(w: Writer, node: Node) -> str:
+    """A counter of the next step as a Python number, read before a copy overwrites it."""
+    if not node.host:
+        text = f"{w.number(node)}.item()"
+    elif w.library.is_whole(node.dtype) and not _counts(node):
+        # They go round, as they do in an array: integers of 64 bits are the only ones here.
+        text = f"({w.number(node)} + {1 << 63}) % {1 << 64} - {1 << 63}"
+    else:
+        return w.number(node)
+    name = w.names.next("s")
+    w.lines.append(f"{name} = {text}")
+    return name
+
+
+def _counts(node: Node) -> bool:
+    """Whether this is an input, or one more or less than one: which goes round nowhere."""
+    ends = node.op == "input" or (
+        node.op in ("add", "subtract")
+        and all(not isinstance(arg, Node) or arg.op == "input" for arg in node.args)
+    )
+    return ends and len(node.nodes) < 2
+
+
 def _write_ends(w: Writer) -> None:
     for name, node in w.recording.metrics.items():
         w.lines.append(w.metric(name, node))
@@ -333,10 +364,7 @@ def _write_ends(w: Writer) -> None:
     for name, node in w.recording.results.items():
         before = w.recording.carry[name]
         if before.host:
-            text = w.number(node)
-            if not node.host and node not in w.variables:
-                text += ".item()"  # no buffer, which the next step would overwrite
-            counters.append((w.counters[name], text))
+            counters.append((w.counters[name], _next_number(w, node)))
             continue
         ref, place = w.ref(node), w.plan.carry[name]
         if ref == place:

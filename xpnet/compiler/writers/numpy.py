@@ -61,7 +61,7 @@ class _Address:
         start, read_only = said["data"]
         said["data"] = start + layout.offset * array.itemsize, read_only
         said["shape"] = layout.shape
-        said["strides"] = tuple(stride * array.itemsize for stride in layout.strides)
+        said["strides"] = tuple(step * array.itemsize for step in layout.steps)
         self.__array_interface__, self.array = said, array
 
 
@@ -113,7 +113,7 @@ class NumPyWriter(Writer):
 
     def metric(self, name: str, node: Node) -> str:
         text = self.number(node) if node.shape == () else self.array(node)
-        return f"history_{name}[k] = {text}"
+        return f"{self.histories[name]}[k] = {text}"
 
     # ---- numbers that follow from arrays
 
@@ -146,16 +146,21 @@ class NumPyWriter(Writer):
         return self.names.function(np.dtype(dtype).type)
 
     def _strong(self, arg: Any, node: Node) -> str:
-        """A 0-d operand; a number of another dtype than the rest as NumPy's, whose dtype counts."""
+        """A 0-d operand; a number as NumPy's where its dtype counts.
+
+        That is beside others of another, and where it has fewer digits than Python's numbers.
+        """
         text = self.number(arg)
-        if isinstance(arg, Node) and arg.host and any(n.dtype != arg.dtype for n in node.nodes):
-            return f"{self.kind(arg.dtype)}({text})"
-        return text
+        if not isinstance(arg, Node) or not arg.host:
+            return text
+        wide = arg.dtype in (np.float64, np.int64)
+        if wide and all(other.dtype == arg.dtype for other in node.nodes):
+            return text
+        return f"{self.kind(arg.dtype)}({text})"
 
     def _expression(self, node: Node, args: list[str]) -> str:
         if node.op == "astype":
-            counted = isinstance(node.args[0], Node) and node.args[0].op == "count_nonzero"
-            return f"{'float' if counted else self.kind(node.dtype)}({args[0]})"
+            return f"{self.kind(node.dtype)}({args[0]})"
         if node.op == "divide":
             return f"{args[0]} / {args[1]}"
         if node.op == "where":
@@ -314,6 +319,5 @@ class NumPyProgram(Program):
     def writer(self, plan: Placement) -> Writer:
         return NumPyWriter(plan)
 
-    def run(self, *args: Any) -> Any:
-        with self.around():
-            return super().run(*args)
+    def running(self) -> AbstractContextManager[Any]:
+        return self.around()

@@ -7,8 +7,8 @@ where the same expression with operators costs two to four.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -66,7 +66,9 @@ class Torch(Library):
 
     def view(self, array: Any, layout: Layout) -> Any:
         offset = array.storage_offset() + layout.offset
-        return torch.as_strided(array, layout.shape, layout.strides, offset)
+        # No view in PyTorch's sense, which is slower to write into.
+        empty = torch.empty(0, dtype=array.dtype, device=array.device)
+        return empty.set_(array.untyped_storage(), offset, layout.shape, layout.steps)
 
     def layout(self, array: Any) -> Layout:
         return Layout(tuple(array.shape), tuple(array.stride()))
@@ -95,7 +97,7 @@ class TorchWriter(Writer):
         return f"{self.name(number)}.fill_({self._narrow(value, number.dtype)})"
 
     def metric(self, name: str, node: Node) -> str:
-        return f"history_{name}[k].copy_({self.array(node)})"
+        return f"{self.histories[name]}[k].copy_({self.array(node)})"
 
     # ---- numbers
 
@@ -117,6 +119,13 @@ class TorchWriter(Writer):
     def torch(self, name: str) -> str:
         """A function of PyTorch."""
         return self.names.function(getattr(torch, name), name)
+
+    def call(self, node: Node) -> list[str]:
+        floats = [arg for arg in node.nodes if self.library.is_floating(arg.dtype)]
+        mixed = len({arg.dtype for arg in floats}) > 1 and any(arg.shape == () for arg in floats)
+        if node.elementwise and mixed:  # PyTorch takes no notice of the dtype of what has no axes
+            raise Untraceable(f"{node.op} of floats of two dtypes, one of them without axes")
+        return super().call(node)
 
     def elementwise(self, node: Node, args: list[str], out: str) -> str:
         return f"{self.torch(_NAMES.get(node.op, node.op))}({', '.join(args)}, out={out})"
@@ -310,10 +319,11 @@ class TorchProgram(Program):
     def rows(self, history: Any) -> Any:
         return history.unbind(0)
 
-    def run(self, *args: Any) -> Any:
+    @contextmanager
+    def running(self) -> Iterator[None]:
         # The buffers are plain tensors, made outside; within, nothing counts their versions.
         with self.one_thread() if self.small else nullcontext(), torch.inference_mode():
-            return super().run(*args)
+            yield
 
     @property
     def small(self) -> bool:
