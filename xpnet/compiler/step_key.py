@@ -212,5 +212,6 @@ def remember() -> None:
         for name, module in list(sys.modules.items())
         if name.startswith("xpnet.")
         and (name.split(".")[1] in _STEP or name.removeprefix("xpnet.") in _STEP)
-        and not hasattr(module, "__path__")  # a package: new names, but nothing of its own
+        # A package has new names, but nothing of its own; that of checks is asked by its name.
+        and (name == "xpnet.checks" or not hasattr(module, "__path__"))
     )
