@@ -151,6 +151,16 @@ class Recording:
         """All that a step gives."""
         return [*self.results.values(), *self.metrics.values()]
 
+    def sources(self) -> dict[Node, int]:
+        """The arrays that a step finds, numbered in the order in which it reads them."""
+        own = {*self.carry.values(), self.rows}
+        read = [arg for node in self.nodes for arg in node.nodes]
+        numbers: dict[Node, int] = {}
+        for node in [*read, *self.outputs]:
+            if node.value is not None and node not in own:
+                numbers.setdefault(node, len(numbers))
+        return numbers
+
     def says(self, of_given: Callable[[Node], Any]) -> Iterator[tuple[Any, ...]]:
         """What it does, operation by operation, to compare with another recording.
 

@@ -47,6 +47,6 @@ class Library(ABC):
     def on_host(self, array: Array) -> Any:
         """The same memory as an array of NumPy."""
 
-    def is_whole(self, dtype: Any) -> bool:
+    def is_integer(self, dtype: Any) -> bool:
         """Whether a dtype holds integers."""
         return "int" in str(dtype)

@@ -53,7 +53,7 @@ class Program(ABC):
 
     def __init__(self, recording: Recording, given: dict[str, Array] | None = None) -> None:
         self.library = self.made_for()
-        sources = _sources(recording)
+        sources = recording.sources()
         self._sources = [self.library.given(node.value) for node in sources]
         self.text, code = self._written(recording, sources)
         self._arrays: dict[Buffer, Array] = {}
@@ -231,15 +231,3 @@ def _said(value: Ref | Blocks) -> str:
     where = "" if value.is_whole else f", element {layout.offset} on, strides {layout.strides}"
     filled = "" if buffer.fill is None else f", of {buffer.fill}"
     return f"{kind} {layout.shape} in {buffer.size} elements{where}{filled}"
-
-
-def _sources(recording: Recording) -> dict[Node, int]:
-    """The arrays that a step finds, numbered in the order in which it reads them."""
-    own = {*recording.carry.values(), recording.rows}
-    read = [arg for node in recording.nodes for arg in node.nodes]
-    found = (node for node in [*read, *recording.outputs] if node.value is not None)
-    numbers: dict[Node, int] = {}
-    for node in found:
-        if node not in own:
-            numbers.setdefault(node, len(numbers))
-    return numbers

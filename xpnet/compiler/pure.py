@@ -83,7 +83,7 @@ def _named(item: Any, place: str) -> str:
     return f"{type(item).__name__}#{id(item)}" if own else f"{place}#{id(item)}"
 
 
-class Kept(TypeError):
+class KeptArray(TypeError):
     """A step uses an array that it has kept from the one before."""
 
 
@@ -101,7 +101,7 @@ def require_unchanged(
 ) -> bool:
     """Return whether a step has kept an array of its own where there was another.
 
-    That may be for its backprop; used in the next step it is `Kept`.
+    That may be for its backprop; used in the next step it is `KeptArray`.
 
     Args:
         step: the step, after it was called.

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.compiler.ir import OPERATIONS, Node, Operation, Recording, Untraceable, needed
-from xpnet.compiler.pure import CHANGES, Kept, is_ours, look, require_unchanged
+from xpnet.compiler.pure import CHANGES, KeptArray, is_ours, look, require_unchanged
 from xpnet.types import Array
 
 DTYPES = (
@@ -68,7 +68,7 @@ class Tape:
         """Write an operation down; do it, if it is of constants alone."""
         args, operation = list(args), OPERATIONS[op]
         if any(isinstance(arg, Traced) and arg.tape is not self for arg in args):
-            raise Kept(
+            raise KeptArray(
                 "A layer, loss or optimizer uses an array kept from the step before, such "
                 "as a running mean: a step must be pure; a layer declares it by state(), an "
                 "optimizer by init_state."
@@ -502,7 +502,7 @@ def record(
         if row_input is not None:
             batch = recorded.select(batch, row_input)
         results, metrics = recorded(dict(inputs), batch)
-    except Kept:
+    except KeptArray:
         raise
     except Exception as error:  # if it is no fault of the stand-ins, the plain loop raises it again
         what = "" if isinstance(error, Untraceable) else f"{type(error).__name__}: "

@@ -159,7 +159,7 @@ NETWORKS, PER_NETWORK = 8, 2
 
 
 @dataclass(eq=False)
-class Kept:
+class KeptPrograms:
     """What a training may leave to the next one of the same network that does the same.
 
     Attributes:
@@ -206,10 +206,10 @@ def _held() -> int:
 
 
 _LOCK = threading.RLock()
-_SHELF: dict[int, tuple[Any, list[Kept]]] = {}
+_SHELF: dict[int, tuple[Any, list[KeptPrograms]]] = {}
 
 
-def kept(backend: Any, step: Any, data: Data, *also: Any) -> Kept | None:
+def kept(backend: Any, step: Any, data: Data, *also: Any) -> KeptPrograms | None:
     """What an earlier training of this network has left, or room for what this one will leave.
 
     It is nobody else's as long as it is lent. What the step says is compared by value, and so are
@@ -250,7 +250,7 @@ def kept(backend: Any, step: Any, data: Data, *also: Any) -> Kept | None:
                 ):
                     entries.remove(entry)
                     return entry
-    return Kept(says, tuple(None if a is None else backend.copy(a) for a in data))
+    return KeptPrograms(says, tuple(None if a is None else backend.copy(a) for a in data))
 
 
 def _nbytes(backend: Any, array: Array) -> int:

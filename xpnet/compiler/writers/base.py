@@ -187,7 +187,7 @@ class Writer(ABC):
 
     def _joins(self, number: Any, dtype: Any) -> bool:
         """Whether a number can be an operand beside arrays of a dtype."""
-        whole = type(number) is int and self.library.is_whole(dtype)
+        whole = type(number) is int and self.library.is_integer(dtype)
         return isinstance(number, bool) or whole or self.library.is_floating(dtype)
 
     def operand_dtype(self, node: Node) -> Any:
@@ -315,14 +315,14 @@ def _write_chain(w: Writer, chain: Chain) -> None:
 def _write_host(w: Writer, node: Node) -> None:
     """Write arithmetic on counters, as Python does it."""
     args = [w.number(arg, plain=True) for arg in node.args]
-    is_whole, is_floating = w.library.is_whole, w.library.is_floating
+    is_integer, is_floating = w.library.is_integer, w.library.is_floating
     if any(isinstance(arg, float) and abs(arg) >= 1 << 53 for arg in node.args) and any(
-        is_whole(arg.dtype) for arg in node.nodes
+        is_integer(arg.dtype) for arg in node.nodes
     ):
         raise Untraceable("a number beyond those that floats tell apart, among integers")
     operation = node.operation
     whole = operation.whole and all(
-        is_whole(arg.dtype) if isinstance(arg, Node) else type(arg) is int for arg in node.args
+        is_integer(arg.dtype) if isinstance(arg, Node) else type(arg) is int for arg in node.args
     )
     if not whole and not is_floating(node.dtype) and not operation.compares:
         raise Untraceable(f"{node.op} to {node.dtype}, which Python's numbers do not know")
@@ -338,7 +338,7 @@ def _next_number(w: Writer, node: Node) -> str:
     """A counter of the next step as a Python number, read before a copy overwrites it."""
     if not node.host:
         text = f"{w.number(node)}.item()"
-    elif w.library.is_whole(node.dtype) and not _counts(node):
+    elif w.library.is_integer(node.dtype) and not _counts(node):
         # They go round, as they do in an array: integers of 64 bits are the only ones here.
         text = f"({w.number(node)} + {1 << 63}) % {1 << 64} - {1 << 63}"
     else:
