@@ -46,6 +46,8 @@ class BackendUnavailable(ValueError):
 class Backend(ABC):
     """One array library on one device.
 
+    Long, since it is the list of all that a library is asked, most of it in a line or two.
+
     Args:
         device: the library's own name of a device (``"cpu"``, ``"cuda:1"``, ``"device1"``), or
             ``None`` for the one that the library would choose.

@@ -14,6 +14,8 @@ Shape = tuple[int, ...]
 class Layout:
     """Element ``(i, j, …)`` lies at ``offset + i · strides[0] + j · strides[1] + …``.
 
+    Long, since each view of the standard is a method.
+
     Attributes:
         shape: how many elements each axis has.
         strides: how far apart its elements are, in elements; 0 where one stands for all, and along

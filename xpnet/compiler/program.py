@@ -37,6 +37,8 @@ def _code(source: str) -> CodeType:
 class Program(ABC):
     """A recorded step for one set of shapes; owns the buffers of all that it computes.
 
+    Long, since it is both what a text becomes and what is run.
+
     The text is kept: a step of the same form, on other arrays, is not written again.
     ``print(program)`` shows what it does, and what the names in it stand for.
 

@@ -303,7 +303,10 @@ Traced.__abs__ = _operator("abs")  # type: ignore[attr-defined]
 
 
 class TracingNamespace:
-    """An ``xp`` whose functions record. What it does not know cannot be recorded."""
+    """An ``xp`` whose functions record. What it does not know cannot be recorded.
+
+    Long, since each function of the standard that is not one operation is a method.
+    """
 
     def __init__(self, tape: Tape) -> None:
         self._tape = tape

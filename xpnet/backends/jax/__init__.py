@@ -17,7 +17,10 @@ from xpnet.types import Array, Carry, Data, Metrics
 
 
 class JaxBackend(Backend):
-    """JAX through ``jax.numpy``, with ``jit`` and ``scan`` as the runner."""
+    """JAX through ``jax.numpy``, with ``jit`` and ``scan`` as the runner.
+
+    Long, since JAX answers most that a library is asked in its own way.
+    """
 
     name = "jax"
     module = "jax"

@@ -78,6 +78,8 @@ Call = Callable[[Any, Node], list[str]]
 class Writer(ABC):
     """Writes a plan as text.
 
+    Long, since it is all that the tables of the libraries write with.
+
     Args:
         plan: what is done, and where everything lies.
     """
