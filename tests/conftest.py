@@ -44,7 +44,7 @@ if WORKER:  # two that compile the same at once would read what the other has ha
 LACKING = re.compile(
     r"[\w.]+ is not installed"
     r"|.*: \w+ is not installed \(.*"  # a contestant of the benchmark
-    r"|backend '\w+' needs the package .*"
+    r"|(.*: )?backend '\w+' needs the package .*"
     r"|(backend '\w+' is installed but|.*: torch) finds no GPU.*"
     r"|this (system|machine) .*",
     re.DOTALL,

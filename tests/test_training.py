@@ -994,7 +994,7 @@ def test_data_that_were_changed_in_place_are_seen_by_the_next_training(backend):
     weights = np.ones(21)
     for which in range(3):
         net = fresh()
-        arrays = [backend.xp.asarray(a.copy()) for a in (*numbers, weights)]
+        arrays = [backend.asarray(a, "float64") for a in (*numbers, weights)]
         for value in (0.0, 1.0, 0.0, -0.0, 1.0):
             arrays[which][0, ...] = value
             x, y, w = arrays
