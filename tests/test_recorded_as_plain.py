@@ -154,6 +154,29 @@ def test_a_stack_of_one_along_the_last_axis_is_computed(backend: Any, members: i
     assert_agree(both(backend, step, theta, data, 4), "float64", 4)
 
 
+class Keeping(xn.Layer):
+    """Keeps the namespace that it was given last."""
+
+    def forward(self, xp: Any, params: Any, x: Any) -> Any:
+        self.xp = xp
+        y = xp.tanh(x)
+        return y, lambda dy, need_dx=True: ((1 - y * y) * dy, ())
+
+    def apply(self, xp: Any, params: Any, x: Any) -> Any:
+        self.xp = xp
+        return xp.tanh(x)
+
+
+def test_a_layer_may_keep_the_namespace(backend: Any) -> None:
+    results = []
+    for layer in (Keeping(), xn.Tanh()):
+        net = xn.Sequential(xn.Linear(4, 4), layer, xn.Linear(4, 1))
+        _, _, _, (x, y, _) = problem(backend, "MSE", xn.Tanh(), None, "float64")
+        model = xn.fit(net, x, y, loss=xn.MSE(), optimizer=xn.Adam(), epochs=5, seed=1)
+        results.append((backend.to_host(model.theta), {}, {"loss": model.history.loss}))
+    assert_agree(results, "float64", 5)
+
+
 @dataclass(frozen=True, eq=False)
 class Graded(xn.Optimizer):
     """Another rate for each parameter, made of their number."""

@@ -52,7 +52,7 @@ def _walk(value: Any, place: str, found: dict[str, Any], seen: set[int]) -> None
         found[place] = pickle.dumps(value)
     elif isinstance(value, np.ndarray):
         found[place] = value.tobytes() if value.size <= LOOKED_AT else value
-    elif id(value) in seen:
+    elif id(value) in seen or hasattr(value, "_tape"):  # the namespace of a recording
         return
     elif isinstance(value, (tuple, list)):
         seen.add(id(value))
