@@ -145,6 +145,44 @@ def test_a_schedule_of_ones_own_is_trained_with(backend: Any) -> None:
     assert_agree(both(backend, step, theta, data, 6), "float64", 6)
 
 
+class Total(xn.Transform):
+    """What is no gradient any more."""
+
+    def __call__(self, xp: Any, grad: Any) -> Any:
+        return xp.sum(grad, axis=-1, keepdims=True)
+
+
+class Several(xn.Schedule):
+    """Several numbers for one."""
+
+    def __call__(self, xp: Any, done: Any) -> Any:
+        return xp.stack([done, done])
+
+
+class Python(xn.Schedule):
+    """A number that is no array of the library."""
+
+    def __call__(self, xp: Any, done: Any) -> Any:
+        return 0.1
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "message"),
+    [
+        (xn.SGD(transforms=(Total(),)), "must give a gradient of the shape"),
+        (xn.SGD(Several()), "must give an array of the shape"),
+        (xn.Adam(Python()), "must give an array of the shape"),
+    ],
+    ids=["transform", "shape", "number"],
+)
+def test_what_a_part_of_ones_own_gives_wrong_is_told(
+    backend: Any, optimizer: Any, message: str
+) -> None:
+    net, theta, loss, (x, y, _) = problem(backend, "MSE", xn.Tanh(), None, "float64")
+    with pytest.raises(ValueError, match=message):
+        xn.fit(net, x, y, loss=loss, optimizer=optimizer, epochs=2, theta=theta)
+
+
 MISTAKES = {
     "transforms must be a sequence of transforms, as (ClipNorm(most=1.0),).": lambda: xn.SGD(
         transforms=xn.ClipNorm(1.0)

@@ -7,13 +7,13 @@ from typing import Any
 
 from xpnet.compiler.plain import Plain
 from xpnet.compiler.replay import Replay
-from xpnet.layers.base import Array
 from xpnet.losses import Loss
 from xpnet.network import Sequential
 from xpnet.optimizers import Optimizer
 from xpnet.training.asked import Asked
 from xpnet.training.loop import TrainingLoop
 from xpnet.training.prepare import prepared
+from xpnet.types import Array
 
 __all__ = ["Explanation", "explain"]
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from xpnet import backends, checks
 from xpnet.history import History
-from xpnet.layers.base import Array, Layer
+from xpnet.layers.base import Layer
 from xpnet.losses import Loss
 from xpnet.network import Sequential
+from xpnet.types import Array
 
 
 class Model:

@@ -15,7 +15,7 @@ from xpnet.backends.base import Size
 from xpnet.checks.losses import check_loss
 from xpnet.initializers import RNG, member_seeds
 from xpnet.layers import base
-from xpnet.layers.base import Array, Backprop, Layer, Params, State
+from xpnet.layers.base import Backprop, Layer, Params, State
 from xpnet.layers.checked import (
     Checked,
     check_parameters,
@@ -28,6 +28,7 @@ from xpnet.layers.checked import (
 from xpnet.layers.flatten import Flatten
 from xpnet.losses import Loss, Share, evaluate, looks, prepare, without
 from xpnet.noise import Noise, Stream
+from xpnet.types import Array
 
 
 class Sequential(Layer):

@@ -8,7 +8,8 @@ Array = Any
 """An array of any library of the standard, or what stands for one while a step is recorded."""
 
 Carry = dict[str, Array]
-"""What goes from a step to the next, by name: ``theta``, the optimizer's state as ``optimizer.m`` …
+"""What goes from a step to the next, by name: ``theta``, the optimizer's state as ``optimizer.m``,
+that of the layers as ``layers.3.mean``, and ``noise.key`` if a layer draws random numbers.
 
 Of an ensemble, every entry has the members first, or no axes at all: then they share it.
 """

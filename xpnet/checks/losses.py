@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from xpnet import backends, checks
-from xpnet.layers.base import Array
 from xpnet.layers.checked import is_own, named, note
 from xpnet.losses.base import Loss
 from xpnet.losses.share import Share
+from xpnet.types import Array
 
 
 def check_loss(loss: Any) -> None:

@@ -416,12 +416,12 @@ OPERATIONS: dict[str, Operation] = {
 MADE: dict[str, Operation] = {
     "ones": Operation(_given, _first),
     "copy": Operation(lambda xp, args, _: xp.asarray(args[0], copy=True), _first, elementwise=True),
+    # Two calls, which no chain does block by block.
     "two_values": Operation(
         lambda xp, args, s: xp.where(
             args[0], xp.asarray(s["high"], dtype=s["dtype"]), xp.asarray(s["low"], dtype=s["dtype"])
         ),
         _first,
-        elementwise=True,
     ),
     "add_scaled": _elementwise(lambda a, b, factor: a + factor * b),
     "subtract_scaled": _elementwise(lambda a, b, factor: a - factor * b),

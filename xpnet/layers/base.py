@@ -10,8 +10,8 @@ import numpy as np
 
 from xpnet.initializers import RNG
 from xpnet.noise import Stream
+from xpnet.types import Array
 
-Array = Any
 Params = tuple[Array, ...]
 State = tuple[Array, ...]
 Backprop = Callable[..., tuple[Array | None, Params]]

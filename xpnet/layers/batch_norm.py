@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from xpnet import checks
-from xpnet.initializers import RNG
-from xpnet.layers.base import Array, Backprop, Layer, Params, State
+from xpnet.layers.base import Backprop, Params, State
+from xpnet.layers.norms import Norm
 from xpnet.noise import Stream
+from xpnet.types import Array
 
 
 @dataclass(frozen=True)
-class BatchNorm(Layer):
+class BatchNorm(Norm):
     """``y = x̂ · weight + bias`` with ``x̂ = (x − mean) / √(var + ε)``, a feature at a time.
 
     In training, mean and variance are those of the batch (Ioffe and Szegedy 2015), the variance the
@@ -43,18 +44,9 @@ class BatchNorm(Layer):
     hyperparameters: ClassVar[tuple[str, ...]] = ("momentum", "eps")
 
     def __post_init__(self) -> None:
-        features = checks.whole("features", self.features)
-        for name in ("features", "in_features", "out_features"):
-            object.__setattr__(self, name, features)
+        super().__post_init__()
         momentum = checks.number("momentum", self.momentum, above=0, most=1)
         object.__setattr__(self, "momentum", momentum)
-        object.__setattr__(self, "eps", checks.number("eps", self.eps, least=0))
-
-    def parameters(self) -> dict[str, tuple[int, ...]]:
-        return {"weight": (1, self.features), "bias": (1, self.features)}
-
-    def draw(self, rng: RNG) -> list[np.ndarray]:
-        return [np.ones((1, self.features)), np.zeros((1, self.features))]
 
     def state(self) -> dict[str, tuple[int, ...]]:
         return {"mean": (1, self.features), "var": (1, self.features)}

@@ -15,8 +15,9 @@ import numpy as np
 
 from xpnet.initializers import RNG
 from xpnet.layers import base
-from xpnet.layers.base import Array, Backprop, Layer, Params, State
+from xpnet.layers.base import Backprop, Layer, Params, State
 from xpnet.noise import Stream
+from xpnet.types import Array
 
 
 def is_own(value: Any) -> bool:

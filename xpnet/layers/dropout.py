@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from xpnet import checks
-from xpnet.layers.base import Array, Backprop, Layer, Params, State
+from xpnet.layers.base import Backprop, Layer, Params, State
 from xpnet.noise import LANE, Stream, rate
+from xpnet.types import Array
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from xpnet import checks
-from xpnet.layers.base import Array, Backprop, Layer, Params
+from xpnet.layers.base import Backprop, Layer, Params
+from xpnet.types import Array
 
 
 @dataclass(frozen=True, init=False)

@@ -9,7 +9,8 @@ import numpy as np
 
 from xpnet import checks
 from xpnet.initializers import RNG, HeNormal, Initializer
-from xpnet.layers.base import Array, Backprop, Layer, Params
+from xpnet.layers.base import Backprop, Layer, Params
+from xpnet.types import Array
 
 
 @dataclass(frozen=True, repr=False)

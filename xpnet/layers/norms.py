@@ -1,4 +1,4 @@
-"""Normalization of each sample over its features."""
+"""Normalization of each sample over its features, and what all norms have."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import numpy as np
 
 from xpnet import checks
 from xpnet.initializers import RNG
-from xpnet.layers.base import Array, Backprop, Layer, Params
+from xpnet.layers.base import Backprop, Layer, Params
+from xpnet.types import Array
 
 
-class _SampleNorm(Layer):
-    """What both have: features, an ``eps``, and a ``weight`` of ones to begin with."""
+class Norm(Layer):
+    """What all norms have: features, an ``eps``, and a ``weight`` and ``bias`` of each feature."""
 
     features: int
     eps: float
@@ -25,14 +26,14 @@ class _SampleNorm(Layer):
         object.__setattr__(self, "eps", checks.number("eps", self.eps, least=0))
 
     def parameters(self) -> dict[str, tuple[int, ...]]:
-        return {"weight": (1, self.features)}
+        return {"weight": (1, self.features), "bias": (1, self.features)}
 
     def draw(self, rng: RNG) -> list[np.ndarray]:
-        return [np.ones((1, self.features))]
+        return [np.ones((1, self.features)), np.zeros((1, self.features))]
 
 
 @dataclass(frozen=True)
-class LayerNorm(_SampleNorm):
+class LayerNorm(Norm):
     """``y = x̂ · weight + bias``, over the features ``x̂ = (x − mean x) / √(var x + ε)``.
 
     The variance is the mean of squares (Ba, Kiros and Hinton 2016). Back-propagated, with ``d = dy
@@ -51,12 +52,6 @@ class LayerNorm(_SampleNorm):
     eps: float = 1e-5
     samplewise: ClassVar[bool] = True
     hyperparameters: ClassVar[tuple[str, ...]] = ("eps",)
-
-    def parameters(self) -> dict[str, tuple[int, ...]]:
-        return {"weight": (1, self.features), "bias": (1, self.features)}
-
-    def draw(self, rng: RNG) -> list[np.ndarray]:
-        return [np.ones((1, self.features)), np.zeros((1, self.features))]
 
     def forward(self, xp: Any, params: Params, x: Array) -> tuple[Array, Backprop]:
         weight, bias = params
@@ -87,7 +82,7 @@ class LayerNorm(_SampleNorm):
 
 
 @dataclass(frozen=True)
-class RMSNorm(_SampleNorm):
+class RMSNorm(Norm):
     """``y = x̂ · weight``, over the features of each sample ``x̂ = x / √(mean x² + ε)``.
 
     (Zhang and Sennrich 2019.) Back-propagated, with ``d = dy · weight``:
@@ -105,6 +100,12 @@ class RMSNorm(_SampleNorm):
     eps: float = 1e-5
     samplewise: ClassVar[bool] = True
     hyperparameters: ClassVar[tuple[str, ...]] = ("eps",)
+
+    def parameters(self) -> dict[str, tuple[int, ...]]:
+        return {"weight": (1, self.features)}
+
+    def draw(self, rng: RNG) -> list[np.ndarray]:
+        return [np.ones((1, self.features))]
 
     def forward(self, xp: Any, params: Params, x: Array) -> tuple[Array, Backprop]:
         (weight,) = params

@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from xpnet import checks
-from xpnet.layers.base import Array, Layer, Params, State
+from xpnet.layers.base import Layer, Params, State
 from xpnet.network import Sequential
 from xpnet.noise import Stream
+from xpnet.types import Array
 
 
 class Residual(Sequential):

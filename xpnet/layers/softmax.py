@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from xpnet.layers.base import Array, Backprop, Layer, Params
+from xpnet.layers.base import Backprop, Layer, Params
+from xpnet.types import Array
 
 
 @dataclass(frozen=True)

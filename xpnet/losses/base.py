@@ -10,8 +10,7 @@ import numpy as np
 
 from xpnet import backends, checks
 from xpnet.losses.share import Share
-
-Array = Any
+from xpnet.types import Array
 
 
 class Loss(ABC):

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from xpnet import backends, checks
-from xpnet.losses.base import Array, Loss, first_but, integers, truth, where_any
+from xpnet.losses.base import Loss, first_but, integers, truth, where_any
 from xpnet.losses.share import Share
+from xpnet.types import Array
 
 
 class _Binary(Loss):

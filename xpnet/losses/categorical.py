@@ -10,7 +10,6 @@ import numpy as np
 
 from xpnet import backends, checks
 from xpnet.losses.base import (
-    Array,
     Loss,
     either,
     integers,
@@ -20,6 +19,7 @@ from xpnet.losses.base import (
     where_any,
 )
 from xpnet.losses.share import Share
+from xpnet.types import Array
 
 
 @dataclass(frozen=True)

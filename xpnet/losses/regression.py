@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from xpnet import checks
-from xpnet.losses.base import Array, Loss
+from xpnet.losses.base import Loss
 from xpnet.losses.share import Share
+from xpnet.types import Array
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-Array = Any
+from xpnet.types import Array
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from xpnet.optimizers.hyperparameters import (
     scheduled,
 )
 from xpnet.optimizers.schedules import Schedule
-from xpnet.optimizers.transforms import Transform
+from xpnet.optimizers.transforms import Transform, transformed
 from xpnet.types import Array
 
 
@@ -210,8 +210,7 @@ class Optimizer(ABC):
     def advance(self, xp: Any, theta: Array, grad: Array, state: State) -> tuple[Array, State]:
         """Count a step and do it: the inside of `update`, unchecked."""
         count = next_step(xp, state["step"])
-        for transform in self.transforms:
-            grad = transform(xp, grad)
+        grad = transformed(xp, self.transforms, grad)
         numbers = scheduled(xp, self.hyperparameters(), theta, count)
         theta, after = self.step(xp, theta, grad, {**state, **numbers, "step": count})
         kept = {name: array for name, array in after.items() if name not in numbers}

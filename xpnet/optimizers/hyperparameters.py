@@ -92,7 +92,16 @@ def scheduled(xp: Any, numbers: dict[str, Number], theta: Array, count: Array) -
     if not schedules:
         return {}
     done = xp.astype(count - 1, theta.dtype)
-    return {name: schedule(xp, done) for name, schedule in schedules.items()}
+    found = {name: schedule(xp, done) for name, schedule in schedules.items()}
+    for name, number in found.items():
+        form = getattr(number, "shape", None), getattr(number, "dtype", None)
+        if form != (done.shape, done.dtype):
+            raise ValueError(
+                f"{name}, {checks.shown(schedules[name])}, must give an array of the shape "
+                f"{tuple(done.shape)} and the dtype {done.dtype} of done, "
+                f"not {checks.shown(number)}."
+            )
+    return found
 
 
 def _log(number: float) -> float:

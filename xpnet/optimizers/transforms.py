@@ -23,8 +23,17 @@ class Transform(ABC):
         """
 
 
+class _Clip(Transform):
+    """What both have: the most that there may be."""
+
+    most: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "most", checks.number("most", self.most, above=0))
+
+
 @dataclass(frozen=True)
-class ClipNorm(Transform):
+class ClipNorm(_Clip):
     """``g · min(1, c / (‖g‖₂ + 1e-6))``, each member's by itself (Pascanu et al. 2013).
 
     As ``torch.nn.utils.clip_grad_norm_``, the 1e-6 too.
@@ -34,9 +43,6 @@ class ClipNorm(Transform):
     """
 
     most: float
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "most", checks.number("most", self.most, above=0))
 
     def __call__(self, xp: Any, grad: Array) -> Array:
         # Of numbers up to 1, whose squares are finite: ‖g‖ = s ‖g / s‖.
@@ -48,7 +54,7 @@ class ClipNorm(Transform):
 
 
 @dataclass(frozen=True)
-class ClipValue(Transform):
+class ClipValue(_Clip):
     """Each element of the gradient from ``−c`` to ``c``, as ``torch.nn.utils.clip_grad_value_``.
 
     Args:
@@ -57,8 +63,23 @@ class ClipValue(Transform):
 
     most: float
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "most", checks.number("most", self.most, above=0))
-
     def __call__(self, xp: Any, grad: Array) -> Array:
         return xp.minimum(xp.maximum(grad, -self.most), self.most)
+
+
+def transformed(xp: Any, transforms: tuple[Transform, ...], grad: Array) -> Array:
+    """The gradient after all of them.
+
+    Raises:
+        ValueError: if one gives something else than a gradient of the shape and dtype of its own.
+    """
+    for transform in transforms:
+        after = transform(xp, grad)
+        form = getattr(after, "shape", None), getattr(after, "dtype", None)
+        if form != (grad.shape, grad.dtype):
+            raise ValueError(
+                f"{checks.shown(transform)} must give a gradient of the shape {tuple(grad.shape)} "
+                f"and the dtype {grad.dtype}, not {checks.shown(after)}."
+            )
+        grad = after
+    return grad

@@ -9,10 +9,10 @@ from typing import Any
 from xpnet import backends, checks
 from xpnet.checks.losses import check_loss
 from xpnet.initializers import RNG
-from xpnet.layers.base import Array
 from xpnet.losses import Loss
 from xpnet.network import Sequential
 from xpnet.optimizers import Optimizer
+from xpnet.types import Array
 
 
 @dataclass(frozen=True, eq=False)

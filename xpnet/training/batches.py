@@ -10,7 +10,7 @@ import numpy as np
 
 from xpnet import backends, checks
 from xpnet.initializers import RNG, generator
-from xpnet.layers.base import Array
+from xpnet.types import Array
 
 
 class Batches:

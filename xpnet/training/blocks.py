@@ -12,9 +12,9 @@ import numpy as np
 
 from xpnet import backends
 from xpnet.compiler.plain import Runner
-from xpnet.layers.base import Array
 from xpnet.training.rows import data_rows, rows_of
-from xpnet.training.step import Carry, Data, TrainingStep
+from xpnet.training.step import Data, TrainingStep
+from xpnet.types import Array, Carry
 
 
 @dataclass

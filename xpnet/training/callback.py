@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from xpnet.history import History
-from xpnet.layers.base import Array
 from xpnet.model import Model
 from xpnet.training.loop import TrainingLoop
+from xpnet.types import Array
 
 
 class Callback:

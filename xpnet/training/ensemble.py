@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from xpnet.layers.base import Array
 from xpnet.training.blocks import Blocks
 from xpnet.training.finite import finite_in, losses_in
 from xpnet.training.recent import Interval, Recent
 from xpnet.training.rows import data_rows, rows_of
-from xpnet.training.step import Carry, Data
+from xpnet.training.step import Data
+from xpnet.types import Array, Carry
 
 
 class Population:

@@ -6,10 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from xpnet.layers.base import Array
 from xpnet.training.batches import Batches
-
-Metrics = dict[str, Array]
+from xpnet.types import Array, Metrics
 
 
 def train_epochs(

@@ -8,11 +8,12 @@ import numpy as np
 
 from xpnet import backends
 from xpnet.compiler.pure import is_ours
-from xpnet.layers.base import Array, apply
+from xpnet.layers.base import apply
 from xpnet.losses import Share, evaluate
 from xpnet.training.blocks import Blocks
 from xpnet.training.rows import data_rows, rows_of
-from xpnet.training.step import Carry, Data, TrainingStep, layer_state_in, trained
+from xpnet.training.step import Data, TrainingStep, layer_state_in, trained
+from xpnet.types import Array, Carry
 
 
 def finite(backend: backends.Backend, carry: Carry) -> np.ndarray:

@@ -16,7 +16,6 @@ import numpy as np
 
 from xpnet import checks
 from xpnet.initializers import RNG
-from xpnet.layers.base import Array
 from xpnet.losses import Loss
 from xpnet.model import Model
 from xpnet.network import Sequential
@@ -26,6 +25,7 @@ from xpnet.training.callback import Callback, Run
 from xpnet.training.interrupts import interrupts
 from xpnet.training.loop import TrainingLoop
 from xpnet.training.prepare import prepared
+from xpnet.types import Array
 
 
 def fit(

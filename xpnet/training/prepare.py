@@ -8,7 +8,7 @@ from typing import Any
 
 from xpnet import backends, checks
 from xpnet.checks.losses import check_parts
-from xpnet.layers.base import Array, State, apply
+from xpnet.layers.base import State, apply
 from xpnet.losses import prepare, without
 from xpnet.network import Sequential
 from xpnet.noise import Stream, keys
@@ -19,6 +19,7 @@ from xpnet.training.ensemble import Population
 from xpnet.training.loop import TrainingLoop
 from xpnet.training.recent import Recent
 from xpnet.training.step import Data, TrainingStep, carry_of
+from xpnet.types import Array
 
 
 @contextmanager

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from xpnet import backends
-from xpnet.layers.base import Array
 from xpnet.training.batches import Batches
 from xpnet.training.blocks import Block, Blocks
 from xpnet.training.finite import finite
 from xpnet.training.rows import rows_of
-from xpnet.training.step import Carry
+from xpnet.types import Array, Carry
 
 Found = tuple[np.ndarray, Carry, np.ndarray]
 """The numbers of members, a carry that they are in, and their rows in it."""

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from xpnet import backends
-from xpnet.layers.base import Array
-from xpnet.training.step import Carry, Data
+from xpnet.training.step import Data
+from xpnet.types import Array, Carry
 
 
 def rows_of(backend: backends.Backend, carries: list[Carry], rows: np.ndarray) -> Carry:

@@ -7,20 +7,14 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from xpnet.layers.base import Array
 from xpnet.layers.checked import is_own, named, note
 from xpnet.losses import Loss, Share
 from xpnet.network import Sequential
 from xpnet.noise import Stream
 from xpnet.optimizers import Optimizer
 from xpnet.optimizers.base import next_step
+from xpnet.types import Array, Carry
 
-Carry = dict[str, Array]
-"""What goes from a step to the next, by name: ``theta``, the optimizer's state as ``optimizer.m``,
-that of the layers as ``layers.3.mean``, and ``noise.key`` if a layer draws random numbers.
-
-Of an ensemble, every entry has the members first, or no axes at all: then they share it.
-"""
 Data = tuple[Array, Array, Array | None]
 """``x``, the prepared targets, and the prepared weights or ``None``."""
 
