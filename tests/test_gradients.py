@@ -98,7 +98,7 @@ def objective(backend, net, loss, theta, x, y, weight):
     target = loss.prepare(backend, shape, y, theta.dtype)
     prepared = prepare_weight(backend, weight, shape, theta.dtype)
     # The forward that value_and_grad runs, kept for a backprop that is not asked for.
-    output, _ = net.forward(xp, net.views(xp, theta), x)
+    output, _ = net.forward(xp, net.layout.views(xp, theta), x)
     return xp.sum(loss.forward(xp, output, target, Share(x.shape[-2], prepared))[0])
 
 

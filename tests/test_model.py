@@ -32,6 +32,17 @@ def test_layers_print_as_in_the_report_and_give_their_parameters(backend, model)
     assert list(model.named_parameters()) == list(NET.parameters())
 
 
+def test_the_state_of_a_layer_is_read_where_its_parameters_are(backend):
+    net = xn.Sequential(xn.Linear(2, 3), xn.Sequential(xn.BatchNorm(3), xn.Linear(3, 1)))
+    x, y = xor(backend)
+    model = xn.fit(net, x, y, loss=xn.MSE(), optimizer=xn.Adam(), epochs=3, seed=0)
+    norm = model[1][0]
+    assert_equal(backend, norm.mean, host(backend, model.layer_state["1.0.mean"]))
+    assert {"weight", "bias", "mean", "var"} <= set(dir(norm))
+    with pytest.raises(AttributeError, match="mean is no parameter of BatchNorm"):
+        norm.mean = 0.0
+
+
 def test_what_is_set_is_read_and_changes_theta_there_alone(backend, model):
     before = np.array(host(backend, model.theta))
     model[0].W = arr(backend, [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])

@@ -173,6 +173,17 @@ def test_the_summary_prints_layers_shapes_and_the_number_of_parameters():
     assert len({len(line) for line in lines}) == 1
 
 
+def test_the_summary_says_how_much_state_layers_have_where_one_has():
+    assert "state" not in NET.summary()
+    lines = xn.Sequential(xn.Linear(2, 3), xn.BatchNorm(3)).summary().splitlines()
+    assert lines[0].split() == ["layer", "output", "parameters", "state"]
+    assert [line.split()[-2:] for line in (*lines[2:4], lines[5])] == [
+        ["9", "0"],
+        ["6", "6"],
+        ["15", "6"],
+    ]
+
+
 def test_features_pass_through_activations_to_the_next_layer():
     net = xn.Sequential(xn.Tanh(), xn.Linear(2, 3), xn.ReLU())
     assert (net.in_features, net.out_features) == (2, 3)

@@ -13,7 +13,7 @@ import pytest
 
 import xpnet as xn
 from tests.helpers import EPS, arr, assert_close, assert_equal, host, library
-from xpnet.optimizers.base import next_step
+from xpnet.optimizers.states import next_step
 
 STEPS = (1, 10, 200)
 SIZE = 7

@@ -29,6 +29,7 @@ LIBRARIES = {
 }
 NUMPY_ALLOWED = {
     "callbacks.py": "what callbacks show is the history, which is on the host",
+    "checks/layers.py": "two outputs of a layer are compared on the host",
     "checks/losses.py": "two values of a loss are compared on the host",
     "cli/__init__.py": "what became of a run is read from the history, which is on the host",
     "cli/parts.py": "the report's seeds are those of NumPy's legacy generator",
@@ -46,7 +47,8 @@ NUMPY_ALLOWED = {
     "initializers.py": "the standard has no random numbers: values are drawn on the host",
     "layers/base.py": "the type of what a layer draws on the host",
     "layers/batch_norm.py": "what the layer begins with is made on the host",
-    "layers/checked.py": "what a layer draws, and two outputs to compare, are on the host",
+    "layers/chain.py": "the type of what layers draw on the host",
+    "layers/checked.py": "what a layer draws is on the host",
     "layers/embedding.py": "what a layer draws is on the host, and ids of which one is wrong",
     "layers/linear.py": "the type of what a layer draws on the host",
     "layers/norms.py": "what a layer begins with is made on the host",

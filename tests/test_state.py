@@ -325,7 +325,7 @@ def objective(backend, net, theta, x, y, own, key):
     """The sum of the members' losses by our own forward: what automatic differentiation sees."""
     xp = backend.xp
     noises = noise.Stream(key, backend.asarray(2, backend.words)) if net.is_random else None
-    output, *_ = net.forward(xp, net.views(xp, theta), x, own, noises)
+    output, *_ = net.forward(xp, net.layout.views(xp, theta), x, own, noises)
     target = y if len(theta.shape) == 1 else y[None, ...]
     return xp.sum(xn.MSE().forward(xp, output, target, Share(SAMPLES, None))[0])
 

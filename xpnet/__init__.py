@@ -34,6 +34,7 @@ from xpnet.layers import (
     Linear,
     PReLU,
     ReLU,
+    Residual,
     RMSNorm,
     Sigmoid,
     SiLU,
@@ -41,7 +42,6 @@ from xpnet.layers import (
     Softplus,
     Tanh,
 )
-from xpnet.layers.residual import Residual
 from xpnet.losses import BCE, MSE, BCEWithLogits, CrossEntropy, Huber, Loss
 from xpnet.model import Model
 from xpnet.network import Sequential

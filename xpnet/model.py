@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from xpnet import backends, checks
+from xpnet.checks.network import check_state, check_theta
 from xpnet.history import History
 from xpnet.layers.base import Layer
+from xpnet.layers.chain import Chain
 from xpnet.losses import Loss
 from xpnet.network import Sequential
 from xpnet.types import Array
@@ -36,8 +38,8 @@ class Model:
         layer_state: dict[str, Array] | None = None,
     ) -> None:
         checks.instance("network", network, Sequential, "a Sequential")
-        backend = network.check_theta(theta)  # raises if it does not fit
-        network.check_state(backend, theta, layer_state, "layer_state")
+        backend = check_theta(network, theta)  # raises if it does not fit
+        check_state(network, backend, theta, layer_state, "layer_state")
         self.network = network
         self._theta = theta
         self.loss = loss
@@ -149,7 +151,8 @@ class BoundLayer:
     """A layer of a `Model`, whose parameters can be read and set: ``model[0].W = …``.
 
     What is read is a copy, on NumPy one that cannot be written into (``model[0].W[0, 0] = 5`` is an
-    error); setting it as a whole, or by ``model[0].W += …``, changes ``model.theta``.
+    error); setting it as a whole, or by ``model[0].W += …``, changes ``model.theta``. State,
+    such as ``model[1].mean``, is read alone.
     """
 
     _model: Model
@@ -165,10 +168,10 @@ class BoundLayer:
         return repr(self._layer)
 
     def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self._layer.parameters()]
+        return [*super().__dir__(), *self._layer.parameters(), *self._layer.state()]
 
     def __getitem__(self, i: int) -> BoundLayer:
-        if not isinstance(self._layer, Sequential):
+        if not isinstance(self._layer, Chain):
             raise TypeError(f"{self._layer!r} has no layers within.")
         i = checks.index(i, len(self._layer))
         return BoundLayer(self._model, self._layer[i], f"{self._prefix}{i}.")
@@ -176,9 +179,12 @@ class BoundLayer:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name in BoundLayer.__annotations__:
             raise AttributeError(name)  # asked for by copy and pickle before there is a layer
-        if name not in self._layer.parameters():
+        if name in self._layer.parameters():
+            array = self._model.named_parameters()[self._prefix + name]
+        elif name in self._layer.state():
+            array = (self._model.layer_state or {})[self._prefix + name]
+        else:
             return getattr(self._layer, name)
-        array = self._model.named_parameters()[self._prefix + name]
         backend = backends.of(array)
         with backend.context():
             return backend.frozen(array)

@@ -1,7 +1,4 @@
-"""The layers: each one a short description, with forward and backward side by side.
-
-`Residual`, which holds others as `Sequential` does, is in ``xpnet.layers.residual``.
-"""
+"""The layers: each one a short description, with forward and backward side by side."""
 
 from xpnet.layers.activations import (
     ACTIVATIONS,
@@ -26,6 +23,7 @@ from xpnet.layers.flatten import Flatten
 from xpnet.layers.linear import Linear
 from xpnet.layers.norms import LayerNorm, RMSNorm
 from xpnet.layers.prelu import PReLU
+from xpnet.layers.residual import Residual
 from xpnet.layers.softmax import Softmax
 
 __all__ = [
@@ -47,6 +45,7 @@ __all__ = [
     "PReLU",
     "RMSNorm",
     "ReLU",
+    "Residual",
     "SiLU",
     "Sigmoid",
     "Softmax",

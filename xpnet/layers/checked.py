@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.initializers import RNG
-from xpnet.layers import base
-from xpnet.layers.base import Backprop, Layer, Params, State
+from xpnet.layers.base import Layer, Params, State
 from xpnet.noise import Stream
 from xpnet.types import Array
 
@@ -102,28 +101,11 @@ class Checked:
 
     def draw(self, rng: RNG) -> list[np.ndarray]:
         drawn = self._ask(self.layer.draw, rng)
-        return self._host_arrays("draw", drawn, self.layer.parameters(), "parameter")
+        return _host_arrays(self.name, "draw", drawn, self.layer.parameters(), "parameter")
 
     def initial_state(self) -> list[np.ndarray]:
         made = self._ask(self.layer.initial_state)
-        return self._host_arrays("initial_state", made, self.layer.state(), "state")
-
-    def _host_arrays(
-        self, method: str, given: Any, shapes: dict[str, tuple[int, ...]], what: str
-    ) -> list[np.ndarray]:
-        if not isinstance(given, (list, tuple)) or len(given) != len(shapes):
-            raise ValueError(
-                f"{self.name}: {method} must return a list of {len(shapes)} arrays, one a {what}, "
-                f"not {_kind(given)}."
-            )
-        arrays = [np.asarray(values) for values in given]
-        for values, (key, shape) in zip(arrays, shapes.items(), strict=True):
-            if values.shape != tuple(shape) or values.dtype.kind not in "fiub":
-                raise ValueError(
-                    f"{self.name}: {method} must return real numbers of the shape {tuple(shape)} "
-                    f"for {key!r}, not {values.dtype} of the shape {values.shape}."
-                )
-        return arrays
+        return _host_arrays(self.name, "initial_state", made, self.layer.state(), "state")
 
     def forward(
         self, xp: Any, params: Params, x: Array, state: State = (), noise: Stream | None = None
@@ -253,79 +235,23 @@ class Checked:
                 )
 
 
-def try_out(
-    layers: list[tuple[Checked | Layer, Params, State, Stream | None]],
-    xp: Any,
-    x: Array,
-    copy: Any,
-    host: Any,
-) -> None:
-    """Run layers on a few samples as training will, and compare what they do with what they say.
-
-    Args:
-        layers: with their parameters, state and noise.
-        xp: the namespace.
-        x: the samples.
-        copy: copies an array.
-        host: brings one to the host.
-
-    Raises:
-        TypeError, ValueError: naming the layer, if its answers are not as `Layer` says, ``apply``
-            gives another output than ``forward`` with neither state nor noise, or something is
-            written into that is not its own.
-    """
-    backprops: list[tuple[Checked | Layer, list[Any], Backprop]] = []
-    for layer, params, state, noise in layers:
-        if not isinstance(layer, Checked):
-            y, backprop, _ = base.forward(layer, xp, params, x, state, noise)
-            backprops.append((layer, [], backprop))
-            x = y
-            continue
-        named_state = [
-            (f"the state {k!r}", v) for k, v in zip(layer.layer.state(), state, strict=True)
-        ]
-        given = [("x", x), *zip(layer.layer.parameters(), params, strict=True), *named_state]
-        kept = [(name, array, copy(array)) for name, array in given]
-        short = host(copy(base.apply(layer, xp, params, x, state)))
-        _unwritten(layer, "apply", kept, host)
-        y, backprop, _ = base.forward(layer, xp, params, x, state, noise)
-        _unwritten(layer, "forward", kept, host)
-        if not layer.has_long_form:
-            _alike(layer, short, host(y))
-        kept.append(("its output", y, copy(y)))
-        backprops.append((layer, kept, backprop))
-        x = y
-    dy: Array = xp.ones_like(x)
-    for layer, kept, backprop in reversed(backprops):
-        if isinstance(layer, Checked):
-            kept = [*kept, ("dy", dy, copy(dy))]
-        dy = backprop(dy, True)[0]
-        if isinstance(layer, Checked):
-            _unwritten(layer, "backprop", kept, host)
-
-
-def _unwritten(layer: Checked, method: str, kept: Any, host: Any) -> None:
-    for name, array, before in kept:
-        if not np.array_equal(host(array), host(before), equal_nan=True):
-            raise ValueError(
-                f"{layer.name}: {method} must not write into {name}, which is not its own; "
-                "make a new array, such as y = x + b for x += b."
-            )
-
-
-def _alike(layer: Checked, short: np.ndarray, long: np.ndarray) -> None:
-    """Raise unless both are one but for rounding: to half of the digits, of the largest number."""
-    finite = np.abs(long[np.isfinite(long)])
-    scale = float(np.max(finite, initial=0.0))
-    most = float(np.sqrt(np.finfo(long.dtype).eps)) * scale
-    if not np.allclose(short, long, rtol=0, atol=most, equal_nan=True):
-        where = tuple(
-            np.argwhere(~np.isclose(short, long, rtol=0, atol=most, equal_nan=True))[0].tolist()
-        )
+def _host_arrays(
+    name: str, method: str, given: Any, shapes: dict[str, tuple[int, ...]], what: str
+) -> list[np.ndarray]:
+    """Initial values as arrays on the host, or raise; ``what`` each of them is."""
+    if not isinstance(given, (list, tuple)) or len(given) != len(shapes):
         raise ValueError(
-            f"{layer.name}: apply must return what forward does, but for one of the samples it "
-            f"gives {short[where]:.6g} where forward gives {long[where]:.6g}."
+            f"{name}: {method} must return a list of {len(shapes)} arrays, one a {what}, "
+            f"not {_kind(given)}."
         )
+    arrays = [np.asarray(values) for values in given]
+    for values, (key, shape) in zip(arrays, shapes.items(), strict=True):
+        if values.shape != tuple(shape) or values.dtype.kind not in "fiub":
+            raise ValueError(
+                f"{name}: {method} must return real numbers of the shape {tuple(shape)} "
+                f"for {key!r}, not {values.dtype} of the shape {values.shape}."
+            )
+    return arrays
 
 
 def _takes(function: Callable[..., Any], *arguments: Any) -> bool:

@@ -1,7 +1,4 @@
-"""Layers whose input is added to what they give.
-
-It is a network, and so it stands above `network.py`, which knows of layers only what all have.
-"""
+"""Layers whose input is added to what they give."""
 
 from __future__ import annotations
 
@@ -9,12 +6,12 @@ from typing import Any
 
 from xpnet import checks
 from xpnet.layers.base import Layer, Params, State
-from xpnet.network import Sequential
+from xpnet.layers.chain import Chain
 from xpnet.noise import Stream
 from xpnet.types import Array
 
 
-class Residual(Sequential):
+class Residual(Chain):
     """``y = x + f(x)``, with ``f`` one layer or several, one after another (He et al. 2016).
 
     Back-propagated: ``dx = dy + df(dy)``, and the gradients of the layers. It is one layer of the

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import copy
 import math
-import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
@@ -31,6 +30,7 @@ from xpnet.optimizers.hyperparameters import (
     scheduled,
 )
 from xpnet.optimizers.schedules import Schedule
+from xpnet.optimizers.states import check_state, check_theta, first_state, next_step, resumed
 from xpnet.optimizers.transforms import Transform, transformed
 from xpnet.types import Array
 
@@ -82,45 +82,8 @@ class Optimizer(ABC):
         """
         checks.given(theta=theta)
         backend = backends.of(theta, names=("theta",))
-        _check_theta(backend, theta)
-        hosts = {}
-        for name, value in self.hyperparameters().items():
-            if is_per_member(value):
-                if len(theta.shape) < 2 or value.shape[0] != theta.shape[0]:
-                    raise ValueError(
-                        f"{_TYPED.get(name, name)} must be {_one_a_member(theta)}, not an "
-                        f"array of shape {tuple(value.shape)}."
-                    )
-                hosts[name] = backends.of(value).to_host(value).tolist()
-        for key in self.derived:
-            derive, name = derivation(key)
-            if name in hosts:
-                hosts[key] = [[derive(number) for number in row] for row in hosts[name]]
-        dtype = backend.dtype_name(theta)
-        with backend.context():
-            state = {name: backend.asarray(values, dtype) for name, values in hosts.items()}
-            own = self.init_state(backend.xp, theta)
-            self._check_own(own, theta)
-            return {**state, **own, "step": _zero(backend.xp, theta)}
-
-    def _check_own(self, state: State, theta: Array) -> None:
-        """Raise unless what `init_state` made can be told apart by name and by member."""
-        if hasattr(self, "slots"):
-            raise TypeError(f"{shown(self)}: slots has another name now; call it init_state.")
-        for name in state:
-            if name == "step" or name in self.hyperparameters() or name in self.derived:
-                whose = "which every optimizer counts" if name == "step" else "a hyperparameter"
-                raise ValueError(
-                    f"{shown(self)}: init_state must not hold {name!r}, {whose}; give what the "
-                    "optimizer keeps another name."
-                )
-        for name, array in state.items():
-            lead = tuple(array.shape)[:1]
-            if len(theta.shape) > 1 and lead not in ((), (theta.shape[0],)):
-                raise ValueError(
-                    f"{shown(self)}: init_state must give {name!r} the {theta.shape[0]} members as "
-                    f"its first axis, or no axes at all, not the shape {tuple(array.shape)}."
-                )
+        check_theta(backend, theta)
+        return first_state(self, backend, theta)
 
     def resume(self, theta: Array, state: State) -> State:
         """Return the state to go on from ``state``, with the numbers of this optimizer.
@@ -128,27 +91,7 @@ class Optimizer(ABC):
         Raises:
             TypeError, ValueError: if it is not such a state as ``init(theta)`` makes.
         """
-        if not isinstance(state, dict):
-            raise TypeError(f"state must be a dict such as init makes, not {shown(state)}.")
-        fresh, given = self.init(theta), {*self.hyperparameters(), *self.derived}
-        self._refuse_unknown(set(state) - set(fresh) - given, "")
-        for name in [name for name in fresh if name not in given]:
-            if name not in state:
-                raise ValueError(
-                    f"state must hold {name!r} for {type(self).__name__}, "
-                    f"not {', '.join(map(repr, state)) or 'nothing'}."
-                )
-            backends.of(theta, state[name], names=("theta", f"state[{name!r}]"))
-            _require_form(name, state[name], fresh[name].shape, fresh[name].dtype)
-            fresh[name] = state[name]
-        return fresh
-
-    def _refuse_unknown(self, names: set[str], cure: str) -> None:
-        if names:
-            raise ValueError(
-                f"state must be one of {type(self).__name__}, which has no "
-                f"{', '.join(map(repr, sorted(names)))}{cure}."
-            )
+        return resumed(self, theta, state)
 
     def update(self, theta: Array, grad: Array, state: State) -> tuple[Array, State]:
         """Return ``theta`` after one step along ``grad``, and the next state.
@@ -159,39 +102,15 @@ class Optimizer(ABC):
         """
         checks.given(theta=theta, grad=grad)
         backend = backends.of(theta, grad, names=("theta", "grad"))
-        if not isinstance(state, dict):
-            raise TypeError(f"state must be a dict such as init makes, not {shown(state)}.")
-        _check_theta(backend, theta)
+        check_theta(backend, theta)
         checks.same_dtype(backend, grad, "grad", theta, "theta")
         if theta.shape != grad.shape:
             raise ValueError(
                 f"grad must have the shape {tuple(theta.shape)} of theta, not {tuple(grad.shape)}."
             )
-        form = self._form(backend.name, theta)
-        for name, (shape, dtype) in form.items():
-            if name not in state:
-                raise ValueError(
-                    f"state must hold {name!r} for {type(self).__name__}, as init makes it, "
-                    f"not {', '.join(map(repr, state)) or 'nothing'}."
-                )
-            _require_form(name, state[name], shape, dtype)
-        if len(state) > len(form):
-            self._refuse_unknown(set(state) - set(form), "; resume takes what it has of it")
+        check_state(self, backend.name, theta, state)
         with backend.context():
             return self.advance(backend.xp, theta, grad, state)
-
-    def _form(self, library: str, theta: Array) -> dict[str, tuple[Any, Any]]:
-        """The shapes and dtypes of the state that `init` makes: looked up, as it is once a step."""
-        found = _FORMS.get(id(self))
-        if found is None or found[0]() is not self:  # another one's, which had this id
-            if len(_FORMS) > 100:
-                _FORMS.clear()
-            found = _FORMS[id(self)] = weakref.ref(self), {}
-        kind = library, theta.shape, theta.dtype
-        if kind not in found[1]:
-            state = self.init(theta)
-            found[1][kind] = {name: (value.shape, value.dtype) for name, value in state.items()}
-        return found[1][kind]
 
     # ---- the mathematics, inside a step
 
@@ -277,40 +196,6 @@ def _transforms(given: Any) -> tuple[Transform, ...]:
     return tuple(given)
 
 
-_TYPED = {"beta1": "betas[0]", "beta2": "betas[1]"}
-"""How the numbers are named where they are given, of those that are named otherwise."""
-
-
-_FORMS: dict[int, tuple[weakref.ref[Optimizer], dict[Any, dict[str, tuple[Any, Any]]]]] = {}
-"""The forms of the states of optimizers, by their ids: for one shape and dtype of theta or more."""
-
-
-def _require_form(name: str, found: Any, shape: Any, dtype: Any) -> None:
-    """Raise if an entry of a state has not this shape and dtype."""
-    if getattr(found, "shape", None) == shape and getattr(found, "dtype", None) == dtype:
-        return
-    given = f"{tuple(found.shape)} and {found.dtype}" if checks.is_array(found) else shown(found)
-    raise ValueError(
-        f"state[{name!r}] must have the shape {tuple(shape)} and the dtype {dtype}, not {given}."
-    )
-
-
-def _check_theta(backend: backends.Backend, theta: Array) -> None:
-    if theta.dtype not in (backend.xp.float32, backend.xp.float64):
-        checks.floats(backend, theta, "theta")
-    if len(theta.shape) not in (1, 2):
-        raise ValueError(
-            f"theta must have the shape (size,) or (members, size), not {tuple(theta.shape)}."
-        )
-
-
-def _one_a_member(theta: Array) -> str:
-    if len(theta.shape) < 2:
-        return "a number for a network alone (members=None)"
-    members = int(theta.shape[0])
-    return f"a number, or an array of shape ({members}, 1) for {members} members"
-
-
 def _frozen(value: Any, per_member: set[int]) -> Any:
     """A value as it is compared.
 
@@ -322,19 +207,6 @@ def _frozen(value: Any, per_member: set[int]) -> Any:
     if is_per_member(value):
         return "array" if id(value) in per_member else id(value)
     return value
-
-
-def _zero(xp: Any, theta: Array) -> Array:
-    """A zero for counting steps, an integer on the device of ``theta``: 0-d, or one a member.
-
-    A float32 would stand still at 2²⁴.
-    """
-    return xp.count_nonzero(theta[..., :0], axis=-1, keepdims=len(theta.shape) > 1)
-
-
-def next_step(xp: Any, step: Array) -> Array:
-    """The count of the next step; 32 bits, which an hour of small steps exceeds, stand still."""
-    return step + 1 if step.dtype == xp.int64 else xp.minimum(step, 2**31 - 2) + 1
 
 
 # ---- what several optimizers do

@@ -11,8 +11,9 @@ import numpy as np
 
 import xpnet as xn
 from xpnet.backends.base import Backend
+from xpnet.checks.layers import try_out
 from xpnet.layers import base
-from xpnet.layers.checked import Checked, check_parameters, check_state, named, try_out
+from xpnet.layers.checked import Checked, check_parameters, check_state, named
 from xpnet.noise import Noise, keys
 from xpnet.testing import common
 from xpnet.testing.common import MEMBERS, SEED, alike, is_slope, pure, require, sentences

@@ -8,6 +8,7 @@ from typing import Any
 
 from xpnet import backends, checks
 from xpnet.checks.losses import check_loss
+from xpnet.checks.network import check_samples
 from xpnet.initializers import RNG
 from xpnet.losses import Loss
 from xpnet.network import Sequential
@@ -59,7 +60,7 @@ class Asked:
         backend = self._backend()
         checks.switch("shuffle", self.shuffle)
         checks.switch("every_epoch", self.every_epoch)
-        x = self.network.check_samples(backend, self.x)
+        x = check_samples(self.network, backend, self.x)
         alone = self.theta is None
         several = f"; members={x.shape[0]} trains one on each" if alone else ""
         checks.same_members(x, members, several)

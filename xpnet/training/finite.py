@@ -83,7 +83,7 @@ def _loss(
         carry = {name: to_host(array) for name, array in carry.items()}
         parts = tuple(a if a is None else to_host(a) for a in parts)
     theta, state = carry["theta"], tuple(layer_state_in(step.network, carry).values())
-    params, samples = step.network.views(xp, theta), parts[0].shape[-2]
+    params, samples = step.network.layout.views(xp, theta), parts[0].shape[-2]
 
     def loss(x: Array, target: Array, weight: Array | None) -> Any:
         with np.errstate(all="ignore"):

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from xpnet import backends, checks
+from xpnet.checks.layers import check_layers
 from xpnet.checks.losses import check_parts
+from xpnet.checks.network import check_arrays, check_input, check_state
 from xpnet.layers.base import State, apply
 from xpnet.losses import prepare, without
 from xpnet.network import Sequential
@@ -42,18 +44,18 @@ def _placed(asked: Asked) -> tuple[TrainingLoop, Any]:
     asked, backend = asked.checked()
     network, x, theta, members = asked.network, asked.x, asked.theta, asked.members
     key = keys(asked.noise_seed, members, "noise_seed")
-    with backend.context(network.extent(members, min(64, int(x.shape[-2])))):
+    with backend.context(network.layout.extent(members, min(64, int(x.shape[-2])))):
         fresh = network.init(asked.seed, like=x, members=members) if theta is None else theta
         if theta is not None:
             checks.same_dtype(backend, theta, "theta", x, "x")
-        network.check(fresh, x, None, None)
+        check_arrays(network, fresh, x)
         batches = Batches(
             backend, int(x.shape[-2]), asked.batch_size, asked.shuffle, asked.shuffle_seed
         )
         network.check_batch(batches.smallest)
         words = backend.asarray(key, backend.words) if network.is_random else None
         own = asked.layer_state or network.init_state(like=fresh, members=members)
-        layer_state = network.check_state(backend, fresh, own, "layer_state")
+        layer_state = check_state(network, backend, fresh, own, "layer_state")
         for name, array in own.items():
             backend.check_finite(f"layer_state[{name!r}]", array)
         state, optimizer = asked.state, asked.optimizer
@@ -116,13 +118,13 @@ def _prepare(
         if floating:
             backend.check_finite(name, array)
     backend.check_finite("theta", theta)
-    network.check_input(backend, x)
+    check_input(network, backend, x)
     target, weight = prepare(backend, loss, shape, y, sample_weight, theta.dtype, check=True)
     few = x[..., : min(int(x.shape[-2]), 64), :]
-    network.check_layers(backend, theta, few, state, noise)
+    check_layers(network, backend, theta, few, state, noise)
 
     def output() -> Array:
-        return apply(network, xp, network.views(xp, theta), few, state)
+        return apply(network, xp, network.layout.views(xp, theta), few, state)
 
     if not network.gives_probabilities:
         loss.check_output(backend, output)

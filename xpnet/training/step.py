@@ -12,7 +12,7 @@ from xpnet.losses import Loss, Share
 from xpnet.network import Sequential
 from xpnet.noise import Stream
 from xpnet.optimizers import Optimizer
-from xpnet.optimizers.base import next_step
+from xpnet.optimizers.states import next_step
 from xpnet.types import Array, Carry
 
 Data = tuple[Array, Array, Array | None]
@@ -97,10 +97,7 @@ class TrainingStep:
         """
         parts: list[tuple[str, Any]] = [
             ("loss", self.loss),
-            *(
-                (f"layers.{path}", leaf)
-                for path, leaf in zip(self.network.paths, self.network.leaves, strict=True)
-            ),
+            *((f"layers.{link.path}", link.layer) for link in self.network.links),
         ]
         found = {
             f"{of}.{name}": getattr(part, name)
@@ -127,8 +124,8 @@ class TrainingStep:
         network, loss = self.network, _with(self.loss, _of("loss", named))
         states = network.state()
         if layers := {k: v for k, v in _of("layers", named).items() if k not in states}:
-            own = [_of(path, layers) for path in network.paths]
-            network = network.with_leaves(list(map(_with, network.leaves, own)))
+            own = [_with(link.layer, _of(link.path, layers)) for link in network.links]
+            network = network.with_leaves(own)
         return network, loss
 
     def __call__(self, carry: Carry, batch: Data) -> tuple[Carry, dict[str, Array]]:
