@@ -296,6 +296,27 @@ def test_batch_norm_is_that_of_pytorch_in_training_and_inference(backend, dtype,
     assert_close(backend, y, wanted, atol=8 * ulps, dtype=dtype)
 
 
+@pytest.mark.parametrize("batch_size", [None, 4])
+def test_samples_of_weight_0_count_in_the_statistics_of_a_batch(backend, batch_size):
+    (x, y), net = data(backend), NETWORKS["batch norm"]
+    weight = np.random.default_rng(5).random((MEMBERS, SAMPLES)) * (np.arange(SAMPLES) % 3 > 0)
+    weight, one = arr(backend, weight), arr(backend, weight[0])
+    still = {"optimizer": xn.SGD(lr=0.0), "batch_size": batch_size}
+    whole, weighed = fit(net, x, y, **still), fit(net, x, y, **still, sample_weight=one)
+    for name, state in whole.layer_state.items():
+        close(backend, weighed.layer_state[name], state)
+    # Weights of a member's own say the same as one network's, also where x is shared.
+    together = fit(net, x, y, members=MEMBERS, sample_weight=weight, batch_size=batch_size)
+    alone = fit(net, x, y, sample_weight=one, batch_size=batch_size)
+    close(backend, alone.theta, together.theta[0, ...])
+    begun = net.init_state(like=x)
+    by_hand = [
+        net.value_and_grad(whole.theta, x, y, xn.MSE(), w, state=begun)[-1] for w in (None, one)
+    ]
+    for name, state in by_hand[0].items():
+        close(backend, by_hand[1][name], state)
+
+
 def test_batch_norm_in_float32_is_at_least_as_exact_as_pytorchs():
     torch, backend = library("torch"), xn.backends.get("numpy")
     x = np.random.default_rng(0).normal(100.0, 1.0, (4096, 8)).astype("float32")

@@ -141,6 +141,12 @@ class Sequential(Chain):
         first = self.leaves[0]
         return first.flat(xp, x) if isinstance(first, Flatten) else x
 
+    def counted(self, backend: backends.Backend, x: Array, weight: Array | None) -> Array:
+        """``x`` as it is computed with: `without` samples of weight 0, unless a layer may look
+        across the samples, to which they count as all others do.
+        """
+        return without(backend, x, weight) if self.is_samplewise else x
+
     def _context(self, backend: backends.Backend, theta: Array, x: Array) -> Any:
         members = theta.shape[0] if len(theta.shape) > 1 else None
         return backend.context(self.layout.extent(members, x.shape[-2]))
@@ -217,8 +223,8 @@ class Sequential(Chain):
             share = Share(x.shape[-2], weight)
             own = check_state(self, backend, theta, state)
             value, grad, _, dx, after = self.gradient(
-                backend.xp, theta, without(backend, x, weight), target, loss, share, input_grad,
-                own, self._stream(backend, theta, noise),
+                backend.xp, theta, self.counted(backend, x, weight), target, loss, share,
+                input_grad, own, self._stream(backend, theta, noise),
             )  # fmt: skip
             found: tuple[Any, ...] = (value, grad)
             if dx is not None:

@@ -53,7 +53,8 @@ class Layer(ABC):
     out_features: int | None = None
     """The number of features that it gives, or ``None`` for as many as it got."""
     samplewise: ClassVar[bool] = False
-    """Whether each sample is computed by itself, so that a batch may be split over threads."""
+    """Whether each sample is computed by itself, so that a batch may be split over threads, and
+    zeros stand for samples of weight 0."""
     probabilities: ClassVar[bool] = False
     """Whether all outputs lie from 0 to 1, so that nobody need look at them."""
     first: ClassVar[bool] = False

@@ -11,7 +11,7 @@ from xpnet.checks.layers import check_layers
 from xpnet.checks.losses import check_parts
 from xpnet.checks.network import check_arrays, check_input, check_state
 from xpnet.layers.base import State, apply
-from xpnet.losses import prepare, without
+from xpnet.losses import prepare
 from xpnet.network import Sequential
 from xpnet.noise import Stream, keys
 from xpnet.training.asked import Asked
@@ -129,4 +129,4 @@ def _prepare(
     if not network.gives_probabilities:
         loss.check_output(backend, output)
     check_parts(backend, loss, output, target[..., : few.shape[-2], :])
-    return without(backend, x, weight), target, weight
+    return network.counted(backend, x, weight), target, weight
