@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import xpnet as xn
+from tests.fuzz.masks import masks
 
 ACTIVATIONS = (
     *("leaky", "leaky", "tanh", "sigmoid", "identity", "hardtanh", "softplus", "elu", "selu"),
@@ -41,6 +42,8 @@ MADE: dict[str, Any] = {
     "residual": lambda layers: xn.Residual(*built(layers)),
     "flatten": xn.Flatten,
     "embedding": xn.Embedding,
+    "dropout": xn.Dropout,
+    "batchnorm": xn.BatchNorm,
 }
 
 
@@ -59,9 +62,25 @@ def shapes(layers: Layers) -> list[tuple[int, int]]:
             found.append((numbers[0], numbers[1]))
         elif kind == "residual":
             found += shapes(numbers[0])
-        elif kind in ("prelu", "layernorm", "rmsnorm"):
-            found += [(1, numbers[0])] * (2 if kind == "layernorm" else 1)
+        elif kind in ("prelu", "layernorm", "rmsnorm", "batchnorm"):
+            found += [(1, numbers[0])] * (2 if kind in ("layernorm", "batchnorm") else 1)
     return found
+
+
+def normed(layers: Layers) -> list[int]:
+    """The features of each `BatchNorm`, in their order: its state is a mean and a variance."""
+    found: list[int] = []
+    for kind, *numbers in layers:
+        if kind == "residual":
+            found += normed(numbers[0])
+        elif kind == "batchnorm":
+            found.append(numbers[0])
+    return found
+
+
+def draws(layers: Layers) -> bool:
+    """Whether one of them is a `Dropout`."""
+    return any(kind == "dropout" or (kind == "residual" and draws(n[0])) for kind, *n in layers)
 
 
 @dataclass
@@ -127,6 +146,20 @@ class Case:
 
     def theta64(self) -> np.ndarray:
         return np.atleast_2d(self.theta).astype(np.float64)
+
+    def state64(self) -> list[np.ndarray]:
+        """The state of the layers as training begins, ``(members, 1, features)`` each."""
+        shapes = [(len(self.theta64()), 1, features) for features in normed(self.layers)]
+        return [values(shape) for shape in shapes for values in (np.zeros, np.ones)]
+
+    def mask(self, step: int, path: tuple[int, ...], rows: int, features: int, p: float) -> Any:
+        """What a `Dropout` keeps in a step, ``(members, rows, features)``."""
+        seed, members = self.options.get("noise_seed", 0), len(self.theta64())
+        seeds = seed if isinstance(seed, list) else range(seed, seed + members)
+        samples = self.x.shape[-2]
+        size = self.options["batch_size"] or samples
+        steps = sum(self.epochs) * -(-samples // size)
+        return masks(tuple(seeds), path, steps, size, features, p)[step][:, :rows]
 
     def orders(self) -> list[list[np.ndarray]]:
         """The rows of every step of every epoch."""
@@ -203,6 +236,11 @@ def make(seed: int, number: int, repeat: int = 1, large: bool = True) -> Case:
     if shape.chance(0.5) and samples > 1:
         batch = shape.one_of(1, samples, *[int(shape.rng.integers(1, samples + 1))] * 4)
         batch = max(batch, -(-samples // 8))  # at most 8 steps an epoch
+    if normed(layers):  # which has no use for one sample, nor much for two, that are signs
+        least = 2 if shape.chance(0.1) else 3
+        samples = max(samples, least)
+        while batch is not None and batch < samples and (samples % batch or batch) < least:
+            batch += 1
     epochs = 2 if big else shape.whole(1, 6)
     more = shape.whole(1, 2) if shape.chance(0.3) else 0
     options = {
@@ -239,6 +277,8 @@ def make(seed: int, number: int, repeat: int = 1, large: bool = True) -> Case:
         x[..., idle, :] *= 1.0 if things else value.scale(0, 6)
         if kind in ("MSE", "Huber"):
             y[..., idle, :] = 1e30
+    if draws(layers) and value.chance(0.8):
+        options["noise_seed"] = _noise_seed(value, members)
     start = None if shape.chance(0.6) else int(value.rng.integers(1000))
     spread = value.one_of(1.0, 1.0, 0.3, 3.0, 0.0, value.scale(-4, 4))
     theta = value.rng.normal(size=(size,) if members is None else (members, size)) * spread
@@ -263,13 +303,16 @@ def _layers(dice: _Dice, big: bool, outputs: int, final: bool) -> Layers:
         ids, length = width, dice.whole(1, 4)
         layers.append(("embedding", dice.whole(1, 9), length, ids))
         width = ids * length
+    if not big:
+        layers += [*_dropout(dice, 0.05), *[_batchnorm(dice, width)] * dice.chance(0.05)]
     for _ in range(dice.one_of(0, 1, 1, 2, 2, 3) if not big else dice.one_of(1, 2)):
         after = dice.whole(60, 220) if big else dice.whole(1, 12 if dice.chance(0.9) else 40)
         layers.append(("linear", width, after))
-        layers += [*_norm(dice, after, 0.15), _activation(dice, after)]
+        layers += [*_norm(dice, after, 0.25), _activation(dice, after), *_dropout(dice, 0.15)]
         if dice.chance(0.15):
             within = dice.whole(1, 8)
-            body = [("linear", after, within), _activation(dice, within), ("linear", within, after)]
+            body = [("linear", after, within), *_norm(dice, within, 0.2)]
+            body += [_activation(dice, within), *_dropout(dice, 0.2), ("linear", within, after)]
             layers.append(("residual", [*_norm(dice, after, 0.5), *body]))
         width = after
     layers.append(("linear", width, outputs))
@@ -278,10 +321,37 @@ def _layers(dice: _Dice, big: bool, outputs: int, final: bool) -> Layers:
 
 
 def _norm(dice: _Dice, width: int, share: float) -> Layers:
-    # Of one or two features it leaves hardly more than signs, and of gradients hardly anything.
-    if width < 3 or not dice.chance(share):
+    if not dice.chance(share):
         return []
-    return [(dice.one_of("layernorm", "rmsnorm"), width, dice.one_of(1e-5, 1e-5, 0.1))]
+    kind = dice.one_of("layernorm", "rmsnorm", "batchnorm", "batchnorm")
+    if kind == "batchnorm":
+        return [_batchnorm(dice, width)]
+    # Of one or two features it leaves hardly more than signs, and of gradients hardly anything.
+    return [(kind, width, dice.one_of(1e-5, 1e-5, 0.1))] if width > 2 else []
+
+
+def _batchnorm(dice: _Dice, width: int) -> tuple[Any, ...]:
+    momentum = dice.one_of(0.1, 0.1, 0.01, 1.0, 0.01 + 0.99 * float(dice.rng.random()))
+    return "batchnorm", width, momentum, dice.one_of(1e-5, 1e-5, 1e-3, 0.1)
+
+
+def _dropout(dice: _Dice, share: float) -> Layers:
+    if not dice.chance(share):
+        return []
+    return [("dropout", dice.one_of(0.5, 0.5, 0.1, 0.0, float(dice.rng.random()), 1 - 1e-3, 1e-6))]
+
+
+def _noise_seed(dice: _Dice, members: int | None) -> Any:
+    def seed() -> int:
+        return int(
+            dice.rng.integers(0, 1 << dice.one_of(3, 32, 64), dtype=np.uint64, endpoint=False)
+        )
+
+    if members is None:
+        return seed()
+    return (
+        [seed() for _ in range(members)] if dice.chance(0.5) else min(seed(), (1 << 64) - members)
+    )
 
 
 def _activation(dice: _Dice, width: int) -> tuple[Any, ...]:

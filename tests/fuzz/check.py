@@ -67,27 +67,33 @@ def within(tally: Tally, what: str, found: np.ndarray, ball: Ball) -> None:
     tally.worst = max(tally.worst, float(np.max(gap / np.where(gap > 0, ball.r, 1), initial=0)))
 
 
-def _row(ball: Ball, i: int) -> Ball:
-    return ball[i : i + 1]
+def check_trained(tally: Tally, when: str, found: np.ndarray, ball: Ball, case: Case) -> None:
+    """Hold ``theta`` to its ball, and the state of the layers behind it."""
+    size = case.theta.shape[-1]
+    if found.shape != ball.shape:
+        raise Difference(f"theta and state have the shape {found.shape}, not {ball.shape}")
+    within(tally, f"theta {when}", found[:, :size], ball[:, :size])
+    if found.shape[-1] > size:
+        within(tally, f"layer_state {when}", found[:, size:], ball[:, size:])
 
 
 def check(case: Case, result: Any, true: Truth, tally: Tally) -> None:
     """Hold what `fit` gave to the truth, and its stops and divergences to its own rules."""
     done = 0
     parts = [epochs for epochs in case.epochs if epochs]
-    for epochs, history, theta in zip(parts, result.histories, result.thetas, strict=False):
-        if history.loss.dtype != case.dtype or theta.dtype != case.dtype:
-            raise Difference(f"loss is {history.loss.dtype}, theta {theta.dtype}")
+    for epochs, history, trained in zip(parts, result.histories, result.trained, strict=False):
+        if history.loss.dtype != case.dtype or trained.dtype != case.dtype:
+            raise Difference(f"loss is {history.loss.dtype}, theta or state {trained.dtype}")
         loss, rates = history.loss, history.accuracy
         if case.members is None:
-            theta, loss = theta[None], loss[:, None]
+            trained, loss = trained[None], loss[:, None]
             rates = None if rates is None else rates[:, None]
         stops, fails = np.atleast_1d(history.stop), np.atleast_1d(history.diverged)
         for i, (stop, fail) in enumerate(zip(stops.tolist(), fails.tolist(), strict=True)):
             one = _Member(case, true, tally, done, epochs, i, stop, fail)
             one.check_record(loss[:, i], None if rates is None else rates[:, i])
             one.check_goal()
-            one.check_theta(theta[i : i + 1])
+            one.check_end(trained[i : i + 1])
         done += epochs
 
 
@@ -142,13 +148,13 @@ class _Member:
                     raise Difference(f"accuracy{what} is {rates[k]!r}, not {low!r} to {high!r}")
         # A parameter that was infinite is seen at the check before, whatever the loss.
         ended = 0 < self.fail <= self.epochs and not self._spoilt(
-            self.true.theta[self.done + self.fail - 1]
+            self.true.trained[self.done + self.fail - 1]
         )
         if ended and np.isfinite(self._loss(self.fail).r).all():
             raise Difference(f"diverged{self.who} is {self.fail}, where the loss is finite")
 
-    def _spoilt(self, theta: Ball) -> bool:
-        return not np.isfinite(self._own(theta).r).all()
+    def _spoilt(self, trained: Ball) -> bool:
+        return not np.isfinite(self._own(trained).r).all()
 
     @property
     def _slack(self) -> float:
@@ -174,11 +180,10 @@ class _Member:
             if look < self.end and low >= goal + self._slack:
                 raise Difference(f"no stop{self.who} at {look}, with an accuracy of {low!r}")
 
-    def check_theta(self, theta: np.ndarray) -> None:
+    def check_end(self, trained: np.ndarray) -> None:
         """It is the last one, or the last whose loss is finite: before one that may not be."""
         if not self.fail:
-            what = f"theta{self.who} after epoch {self.end}"
-            within(self.tally, what, theta, self._own(self.true.theta[self.done + self.end]))
+            self._hold(trained, f"after epoch {self.end}", self.true.trained[self.done + self.end])
             return
         steps = self.true.steps
         each = len(steps) // sum(self.case.epochs)
@@ -190,21 +195,25 @@ class _Member:
             if not begins and (k == last or not self._bad(k + 1)):
                 continue
             try:
-                within(self.tally, f"theta{self.who} after step {k}", theta, self._own(steps[k][0]))
+                self._hold(trained, f"after step {k}", steps[k][0])
                 return
             except Difference as difference:
                 reasons.append(str(difference))
         raise Difference("; ".join(reasons) or f"diverged{self.who} is {self.fail} for no reason")
 
+    def _hold(self, trained: np.ndarray, when: str, ball: Ball) -> None:
+        when = f"{self.who} {when}".strip()
+        check_trained(self.tally, when, trained, self._own(ball), self.case)
+
     def _bad(self, k: int) -> bool:
-        """Whether the parameters before step ``k``, or the loss with them, may be infinite."""
-        theta, loss = self.true.steps[k]
+        """Whether what is trained is infinite before step ``k``, or the loss with it, or may be."""
+        trained, loss = self.true.steps[k]
         losses, checked = [loss], self.done + self.fail - 1
         if k * sum(self.case.epochs) == checked * (len(self.true.steps) - 1):
             if self.fail > self.epochs:  # no step follows
                 losses = []
             if self.fail > self.epochs or self.case.options["acc_goal"]:
                 losses.append(self.true.look(checked))
-        return self._spoilt(theta) or not all(
+        return self._spoilt(trained) or not all(
             loss is not None and np.isfinite(self._own(loss).r).all() for loss in losses
         )

@@ -13,7 +13,7 @@ import numpy as np
 
 import xpnet as xn
 from tests.fuzz.cases import Case
-from tests.fuzz.check import Difference, Tally, check, within
+from tests.fuzz.check import Difference, Tally, check, check_trained, within
 from tests.fuzz.truth import Truth, truth
 from xpnet.backends.base import Backend
 
@@ -62,10 +62,10 @@ def small_as_large(backend: Backend) -> Iterator[None]:
 
 @dataclass
 class Result:
-    """What `fit` gave, on the host; ``first`` before it was gone on with."""
+    """What each `fit` gave, on the host: ``theta``, and behind it the state of the layers."""
 
     histories: list[xn.History]
-    thetas: list[np.ndarray]
+    trained: list[np.ndarray]
 
 
 def train(case: Case, backend: Backend) -> Result:
@@ -90,8 +90,13 @@ def train(case: Case, backend: Backend) -> Result:
         for epochs in filter(None, case.epochs):
             model = xn.fit(case.network(), x, y, epochs=epochs, **fitted, **start)
             result.histories.append(model.history)
-            result.thetas.append(np.array(backend.to_host(model.theta)))
-            start = {"theta": model.theta, "state": model.state}
+            arrays = [model.theta, *(model.layer_state or {}).values()]
+            host = [backend.to_host(array) for array in arrays]
+            lead = host[0].shape[:-1]
+            result.trained.append(np.concatenate([a.reshape(*lead, -1) for a in host], axis=-1))
+            start = {
+                "theta": model.theta, "state": model.state, "layer_state": model.layer_state
+            }  # fmt: skip
             if np.any(model.history.stop) or np.any(model.history.diverged):
                 break
     return result
@@ -110,17 +115,17 @@ def check_peer(case: Case, true: Truth, tally: Tally) -> None:
     """Hold PyTorch's own training in float64 to the truth."""
     from tests.fuzz.peers import train as train_peer
 
-    thetas, losses = train_peer(case)
+    found, losses = train_peer(case)
     if case.optimizer[1].get("centered"):  # torch takes the root of a variance rounded below 0
-        last = next((k for k, theta in enumerate(thetas) if np.isnan(theta).any()), len(thetas))
-        true = replace(true, theta=true.theta[:last], loss=true.loss[: last - 1])
-        thetas, losses = thetas[:last], losses[: last - 1]
+        last = next((k for k, values in enumerate(found) if np.isnan(values).any()), len(found))
+        true = replace(true, trained=true.trained[:last], loss=true.loss[: last - 1])
+        found, losses = found[:last], losses[: last - 1]
     if case.optimizer[0] == "Adam" and case.dtype == "float64":
         true = truth(case, by_powers=True)
-    for epoch, (found, ball) in enumerate(zip(thetas, true.theta, strict=True)):
-        within(tally, f"torch.optim's theta after epoch {epoch}", found, ball)
-    for epoch, (found, ball) in enumerate(zip(losses, true.loss, strict=True)):
-        wide = np.broadcast_to(found, ball.c.shape)
+    for epoch, (values, ball) in enumerate(zip(found, true.trained, strict=True)):
+        check_trained(tally, f"by torch.optim after epoch {epoch}", values, ball, case)
+    for epoch, (loss, ball) in enumerate(zip(losses, true.loss, strict=True)):
+        wide = np.broadcast_to(loss, ball.c.shape)
         within(tally, f"torch's loss of epoch {epoch + 1}", wide, ball)
 
 

@@ -18,14 +18,16 @@ from tests.fuzz.cases import Layers, shapes
 from tests.fuzz.layers import sigmoid, softmax
 
 
-def forward(layers: Layers, theta: Ball, x: Ball) -> tuple[Ball, Callable[..., Any]]:
+def forward(
+    layers: Layers, theta: Ball, x: Ball, kept: own.Kept
+) -> tuple[Ball, Callable[..., Any]]:
     """The output, and a function from its gradient to that of ``theta``."""
     params, start = [], 0
     for n, m in shapes(layers):
         piece = theta[:, start : start + n * m]
         params.append(piece.map(lambda a, n=n, m=m: a.reshape(-1, n, m)))
         start += n * m
-    y, back = own.forward(layers, iter(params), x)
+    y, back = own.forward(layers, iter(params), x, kept)
 
     def backward(dy: Ball) -> Ball:
         grads = back(dy)[1]
@@ -147,10 +149,10 @@ def accuracy(kind: str, output: Ball, t: np.ndarray, w: np.ndarray | None) -> np
 
 def step(
     layers: Layers, loss: tuple[Any, ...], theta: Ball, x: Ball, t: np.ndarray,
-    weight: Ball | None,
-) -> tuple[Ball, np.ndarray | None, Ball]:  # fmt: skip
+    weight: Ball | None, kept: own.Kept,
+) -> tuple[Ball, np.ndarray | None, Callable[[], Ball]]:  # fmt: skip
     """The loss ``(members,)``, the accuracy as `accuracy` gives it, the gradient of ``theta``."""
-    output, backward = forward(layers, theta, x)
+    output, backward = forward(layers, theta, x, kept)
     each, slope = elementwise(loss, output, t)
     count = output.shape[-2] * (1 if loss[0] == "CrossEntropy" else output.shape[-1])
     if weight is None:
@@ -164,4 +166,4 @@ def step(
     if loss[0] in ("BCE", "BCEWithLogits", "CrossEntropy"):
         w = None if weight is None else weight.c
         rate = accuracy(loss[0], output, t, w)
-    return value.map(lambda a: a[:, 0, 0]), rate, backward(slope * share)
+    return value.map(lambda a: a[:, 0, 0]), rate, lambda: backward(slope * share)

@@ -7,22 +7,56 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from tests.fuzz.balls import ULPS, Ball, exact
+from tests.fuzz.balls import ULPS, Ball, constant, exact
+from tests.fuzz.masks import kept_rate
 
 Back = Callable[[Ball], tuple[Ball, list[Ball]]]
 """From the gradient of the output to that of the input, and those of the parameters."""
 
 
-def forward(layers: list[tuple[Any, ...]], params: Iterator[Ball], x: Ball) -> tuple[Ball, Back]:
+Path = tuple[int, ...]
+
+
+@dataclass
+class Kept:
+    """What a pass has besides samples and parameters, and what it hands on.
+
+    Attributes:
+        state: that of the layers, in their order, ``(members, 1, features)`` each.
+        mask: gives what `Dropout` keeps, by its path, the rows, the features and ``p``; ``None`` in
+            inference.
+        after: the state after it, filled as the layers are passed.
+        common: how much of the radius of the last output all samples have in common.
+    """
+
+    state: Iterator[Ball]
+    mask: Callable[[Path, int, int, float], np.ndarray] | None
+    after: list[Ball] = field(default_factory=list)
+    common: Any = 0.0
+
+
+def forward(
+    layers: list[tuple[Any, ...]], params: Iterator[Ball], x: Ball, kept: Kept, path: Path = ()
+) -> tuple[Ball, Back]:
     """Several layers; each takes its parameters, ``(members, n, m)``, from those that are left."""
     backs: list[Back] = []
-    for kind, *numbers in layers:
+    for i, (kind, *numbers) in enumerate(layers, 1):
+        common, kept.common = kept.common, 0.0
         if kind in ACTIVATIONS:
             x, back = _elementwise(x, *ACTIVATIONS[kind](x, *numbers))
+        elif kind == "linear":
+            x, back, kept.common = _linear(x, params)
+        elif kind == "dropout":
+            x, back = _dropout(x, kept, (*path, i, 1), *numbers)
+        elif kind == "batchnorm":
+            x, back = _batchnorm(x, params, kept, common, *numbers)
+        elif kind == "residual":
+            x, back = _residual(x, params, kept, (*path, i), *numbers)
         else:
             x, back = LAYERS[kind](x, params, *numbers)
         backs.append(back)
@@ -143,9 +177,11 @@ def turned(a: np.ndarray) -> np.ndarray:
     return np.swapaxes(a, -1, -2)
 
 
-def _linear(x: Ball, params: Iterator[Ball], n_in: int, n_out: int) -> tuple[Ball, Back]:
+def _linear(x: Ball, params: Iterator[Ball]) -> tuple[Ball, Back, np.ndarray]:
+    """With the radius that all samples have from the bias: whatever it is, it is theirs alike."""
     W, b = next(params), next(params)
-    return x @ W.map(turned) + b, lambda dy: (dy @ W, [dy.map(turned) @ x, dy.sum(-2)])
+    y = x @ W.map(turned) + b
+    return y, lambda dy: (dy @ W, [dy.map(turned) @ x, dy.sum(-2)]), b.r
 
 
 def _prelu(x: Ball, params: Iterator[Ball], count: int, init: float) -> tuple[Ball, Back]:
@@ -183,21 +219,26 @@ def _softmax(x: Ball, params: Iterator[Ball]) -> tuple[Ball, Back]:
     return y, lambda dy: ((dy - (dy * y).sum(-1)) * y, [])
 
 
-def _mean(x: Ball) -> Ball:
-    return x.sum(-1) / x.shape[-1]
+def _mean(x: Ball, axis: int = -1) -> Ball:
+    return x.sum(axis) / x.shape[axis]
 
 
-def _normal(distance: Ball, eps: float) -> tuple[Ball, Ball]:
-    """``x̂``, which is at most the root of the number of features, and what it was divided by."""
-    root = (_mean(distance * distance) + eps).sqrt()
-    least = math.sqrt(eps) * (1 - 8 * distance.format.u)
-    scale = exact(distance.format, 1.0).over(root, least)
-    return (distance * scale).within(1.001 * math.sqrt(distance.shape[-1])), scale
+def _inverse_root(var: Ball, eps: float) -> Ball:
+    """``1 / √(var + ε)`` of what is no less than 0."""
+    least = math.sqrt(eps) * (1 - 8 * var.format.u)
+    return exact(var.format, 1.0).over((var + eps).sqrt(), least)
+
+
+def _normal(distance: Ball, var: Ball, eps: float, axis: int = -1) -> tuple[Ball, Ball]:
+    """``x̂``, which is at most the root of how many it is of, and what it was multiplied by."""
+    scale = _inverse_root(var, eps)
+    return (distance * scale).within(1.001 * math.sqrt(distance.shape[axis])), scale
 
 
 def _layernorm(x: Ball, params: Iterator[Ball], features: int, eps: float) -> tuple[Ball, Back]:
     weight, bias = next(params), next(params)
-    normal, scale = _normal(x - _mean(x), eps)
+    distance = x - _mean(x)
+    normal, scale = _normal(distance, _mean(distance * distance), eps)
 
     def back(dy: Ball) -> tuple[Ball, list[Ball]]:
         d = dy * weight
@@ -209,7 +250,7 @@ def _layernorm(x: Ball, params: Iterator[Ball], features: int, eps: float) -> tu
 
 def _rmsnorm(x: Ball, params: Iterator[Ball], features: int, eps: float) -> tuple[Ball, Back]:
     weight = next(params)
-    normal, scale = _normal(x, eps)
+    normal, scale = _normal(x, _mean(x * x), eps)
 
     def back(dy: Ball) -> tuple[Ball, list[Ball]]:
         d = dy * weight
@@ -218,13 +259,79 @@ def _rmsnorm(x: Ball, params: Iterator[Ball], features: int, eps: float) -> tupl
     return normal * weight, back
 
 
-def _residual(x: Ball, params: Iterator[Ball], layers: Any) -> tuple[Ball, Back]:
-    y, within = forward(layers, params, x)
+def _dropout(x: Ball, had: Kept, path: Path, p: float) -> tuple[Ball, Back]:
+    if had.mask is None:
+        return x, lambda dy: (dy, [])
+    scale = constant(x.format, had.mask(path, *x.shape[-2:], p) / kept_rate(p))
+    return x * scale, lambda dy: (dy * scale, [])
+
+
+def _centred(x: Ball, common: Any) -> tuple[Ball, Ball]:
+    """Mean and distance over the samples, of features however far from 0.
+
+    What is off in all samples alike (``common``), the first mean among it, is gone from a distance
+    of which the mean is taken off once more; left are the roundings of two differences, and those
+    of a mean of the distances.
+    """
+    f, n = x.format, x.shape[-2]
+    first = _mean(x, -2)
+    distance = x.c - first.c
+    rest = np.mean(distance, axis=-2, keepdims=True)
+    size = abs(distance) + x.r + first.r
+    size = np.where(np.isfinite(size), size, np.inf)
+    own, mean_size = x.r - common, np.mean(size, axis=-2, keepdims=True)
+    own = own + np.mean(own, axis=-2, keepdims=True)
+    mean = Ball(f, first.c + rest, np.mean(x.r, axis=-2, keepdims=True))
+    mean = mean.rounded(2.0, abs(first.c) + first.r).rounded(n + 2.0, mean_size)
+    return mean, Ball(f, distance - rest, own).rounded(3.0, size).rounded(n + 2.0, mean_size)
+
+
+def _followed(before: Ball, now: Ball, momentum: float) -> Ball:
+    """``before + a (now − before)``, in whatever order: half a dozen roundings of both."""
+    size = abs(before.c) + before.r + abs(now.c) + now.r
+    c = before.c + momentum * (now.c - before.c)
+    return Ball(before.format, c, (1 - momentum) * before.r + momentum * now.r).rounded(6.0, size)
+
+
+def _batchnorm(
+    x: Ball, params: Iterator[Ball], had: Kept, common: Any,
+    features: int, momentum: float, eps: float,
+) -> tuple[Ball, Back]:  # fmt: skip
+    weight, bias = next(params), next(params)
+    running_mean, running_var = next(had.state), next(had.state)
+    if had.mask is None:
+        y = (x - running_mean) * (weight * _inverse_root(running_var, eps)) + bias
+        return y, lambda dy: (dy, [])
+    n = x.shape[-2]
+    mean, distance = _centred(x, common)
+    var = _mean(distance * distance, -2)
+    normal, scale = _normal(distance, var, eps, -2)
+    unbiased = var * constant(x.format, n / (n - 1))
+    had.after += [
+        _followed(running_mean, mean, momentum), _followed(running_var, unbiased, momentum)
+    ]  # fmt: skip
+
+    def back(dy: Ball) -> tuple[Ball, list[Ball]]:
+        d = dy * weight
+        parts = d, _mean(d, -2), normal * _mean(d * normal, -2)
+        # The weight may be multiplied by last: as many roundings of each part again.
+        size = sum(abs(part.c) + part.r for part in parts)
+        dx = (parts[0] - parts[1] - parts[2]).rounded(4.0, size) * scale
+        return dx, [(dy * normal).sum(-2), dy.sum(-2)]
+
+    return normal * weight + bias, back
+
+
+def _residual(
+    x: Ball, params: Iterator[Ball], kept: Kept, path: Path, layers: Any
+) -> tuple[Ball, Back]:
+    y, within = forward(layers, params, x, kept, path)
 
     def back(dy: Ball) -> tuple[Ball, list[Ball]]:
         dx, grads = within(dy)
         return dx + dy, grads
 
+    kept.common = 0.0  # of the sum, x has its own
     return x + y, back
 
 
@@ -241,12 +348,10 @@ def _embedding(x: Ball, params: Iterator[Ball], count: int, length: int, ids: in
 
 
 LAYERS: dict[str, Any] = {
-    "linear": _linear,
     "prelu": _prelu,
     "softmax": _softmax,
     "layernorm": _layernorm,
     "rmsnorm": _rmsnorm,
-    "residual": _residual,
     "embedding": _embedding,
     "flatten": lambda x, params, *sizes: (x, lambda dy: (dy, [])),
 }

@@ -6,6 +6,8 @@ Kinks are where xpnet's documentation has them: the slope of ReLU at 0 is 1.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ import torch
 from torch.nn import functional
 
 from tests.fuzz.cases import Layers, shapes
+from tests.fuzz.masks import kept_rate
 
 
 def _embedded(x: Any, left: Any, count: int, length: int, ids: int) -> Any:
@@ -44,15 +47,43 @@ LAYERS: dict[str, Any] = {
         functional.layer_norm(x, (n,), eps=eps) * next(left) + next(left)
     ),
     "rmsnorm": lambda x, left, n, eps: functional.rms_norm(x, (n,), eps=eps) * next(left),
-    "residual": lambda x, left, layers: x + _output(layers, left, x),
     "embedding": _embedded,
 }
 
 
-def _output(layers: Layers, left: Any, x: Any) -> Any:
-    for kind, *numbers in layers:
-        x = LAYERS[kind](x, left, *numbers)
+@dataclass
+class _Kept:
+    """What a pass has besides: the masks of its step, and the state, which it changes."""
+
+    mask: Callable[..., np.ndarray]
+    state: Iterator[Any]
+
+
+def _output(layers: Layers, left: Any, x: Any, kept: _Kept, path: tuple[int, ...] = ()) -> Any:
+    for i, (kind, *numbers) in enumerate(layers, 1):
+        if kind == "residual":
+            x = x + _output(numbers[0], left, x, kept, (*path, i))
+        elif kind == "dropout":
+            mask = kept.mask((*path, i, 1), *x.shape[-2:], *numbers)
+            x = x * torch.from_numpy(mask / kept_rate(*numbers))
+        elif kind == "batchnorm":
+            x = _batchnorm(x, left, kept.state, *numbers)
+        else:
+            x = LAYERS[kind](x, left, *numbers)
     return x
+
+
+def _batchnorm(x: Any, left: Any, state: Any, n: int, momentum: float, eps: float) -> Any:
+    """By torch's own, of what lies around 0: far from it, it loses digits."""
+    weight, bias, mean, var = next(left), next(left), next(state), next(state)
+    x = x.expand(len(weight), *x.shape[1:])
+    middle = x.detach().mean(-2, keepdim=True)
+    # The features of all members are features of one network.
+    flat = (x - middle).transpose(0, 1).flatten(1)
+    shifted, own = (mean - middle).view(-1), (weight.reshape(-1), bias.reshape(-1))
+    y = functional.batch_norm(flat, shifted, var.view(-1), *own, True, momentum, eps)
+    mean.copy_(shifted.view_as(mean) + middle)
+    return y.unflatten(1, (len(weight), n)).transpose(0, 1)
 
 
 def _xlogy(t: Any, log: Any) -> Any:
@@ -99,7 +130,7 @@ def _own(array: np.ndarray | None, i: slice) -> Any:
 
 
 def _train(case: Any, part: slice, options: dict[str, Any]) -> tuple[list[Any], list[Any]]:
-    """``theta`` before each epoch and after the last, and the loss of each epoch."""
+    """What is trained before each epoch and after the last, and the loss of each epoch."""
     x, t, w = (_own(array, part) for array in case.prepared())
     theta = torch.from_numpy(np.array(case.theta64()[part]))
     params, start = [], 0
@@ -112,12 +143,15 @@ def _train(case: Any, part: slice, options: dict[str, Any]) -> tuple[list[Any], 
     if w is not None:
         w = (w / w.amax(-1, keepdim=True))[..., None]
         w = w / w.mean(-2, keepdim=True)
-    thetas, losses = [], []
+    state = [torch.from_numpy(values[part]) for values in case.state64()]
+    trained, losses, steps = [], [], 0
     for orders in case.orders():
-        thetas.append(_flat(params))
+        trained.append(_flat([*params, *state]))
         total = torch.zeros(len(theta), dtype=torch.float64)
         for rows in orders:
-            out = _output(case.layers, iter(params), x[:, rows])
+            kept = _Kept(_masks(case, steps, part), iter(state))
+            out = _output(case.layers, iter(params), x[:, rows], kept)
+            steps += 1
             weight = torch.ones(1, len(rows), 1, dtype=torch.float64) if w is None else w[:, rows]
             each = _each(case.loss, out, t[:, rows], weight > 0) * weight
             value = each.mean((-2, -1))
@@ -126,7 +160,11 @@ def _train(case: Any, part: slice, options: dict[str, Any]) -> tuple[list[Any], 
             optimizer.step()
             total = total + value.detach() * (len(rows) / x.shape[-2])
         losses.append(total.numpy())
-    return [*thetas, _flat(params)], losses
+    return [*trained, _flat([*params, *state])], losses
+
+
+def _masks(case: Any, step: int, part: slice) -> Callable[..., np.ndarray]:
+    return lambda *draw: case.mask(step, *draw)[part]
 
 
 def _flat(params: list[Any]) -> np.ndarray:
@@ -134,7 +172,7 @@ def _flat(params: list[Any]) -> np.ndarray:
 
 
 def train(case: Any) -> tuple[np.ndarray, np.ndarray]:
-    """``theta`` ``(epochs + 1, members, size)`` and losses ``(epochs, members)``."""
+    """``theta`` and state, ``(epochs + 1, members, size)``, and losses ``(epochs, members)``."""
     name, options = case.optimizer
     alone = any(np.ndim(v) for o in options.values() for v in (o if isinstance(o, tuple) else [o]))
     members = len(case.theta64())
@@ -142,5 +180,5 @@ def train(case: Any) -> tuple[np.ndarray, np.ndarray]:
     found = [
         _train(case, p, {k: _of_member(v, p.start or 0) for k, v in options.items()}) for p in parts
     ]
-    thetas = np.concatenate([np.stack(thetas) for thetas, _ in found], axis=1)
-    return thetas, np.concatenate([np.stack(losses) for _, losses in found], axis=1)
+    trained = np.concatenate([np.stack(trained) for trained, _ in found], axis=1)
+    return trained, np.concatenate([np.stack(losses) for _, losses in found], axis=1)

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from tests.fuzz import expected
-from tests.fuzz.balls import FORMATS, Ball, exact
-from tests.fuzz.cases import Case
+from tests.fuzz.balls import FORMATS, Ball, concat, exact
+from tests.fuzz.cases import Case, normed
+from tests.fuzz.layers import Kept
 from tests.fuzz.updates import UPDATES
 
 
 @dataclass
 class Truth:
-    """``theta`` before each epoch and after the last, the loss and accuracy of each epoch.
+    """What is trained before each epoch and after the last, the loss and accuracy of each epoch.
 
-    ``steps`` is ``theta`` before each step with the loss of its batch, and that after the last;
-    ``first_loss`` gives the loss of the first batch of the data with a ``theta``.
+    What is trained is ``theta`` and behind it the state of the layers, ``(members, …)``. ``steps``
+    has it before each step with the loss of its batch, and that after the last; ``first_loss``
+    gives the loss in inference of the first batch of the data.
     """
 
     first_loss: Callable[[Ball], Ball]
 
-    theta: list[Ball] = field(default_factory=list)
+    trained: list[Ball] = field(default_factory=list)
     loss: list[Ball] = field(default_factory=list)
     accuracy: list[np.ndarray | None] = field(default_factory=list)
     steps: list[tuple[Ball, Ball | None]] = field(default_factory=list)
@@ -32,7 +35,7 @@ class Truth:
     def look(self, epochs: int) -> Ball:
         """What the last look finds after so many epochs: the loss of the first batch."""
         with np.errstate(all="ignore"):
-            return self.first_loss(self.theta[epochs])
+            return self.first_loss(self.trained[epochs])
 
 
 def truth(case: Case, **more: Any) -> Truth:
@@ -40,24 +43,36 @@ def truth(case: Case, **more: Any) -> Truth:
     format = FORMATS[case.dtype]
     x, t, w = case.prepared()
     theta, data = exact(format, case.theta64()), exact(format, x)
+    layers = [exact(format, values) for values in case.state64()]
     weight = None if w is None else expected.relative(format, w)
     name, options = case.optimizer[0], {**case.optimizer[1], **more}
     state: dict[str, Any] = {}
 
-    def step(theta: Ball, rows: Any) -> tuple[Ball, np.ndarray | None, Ball]:
+    def step(theta: Ball, rows: Any, kept: Kept) -> Any:
         chosen = data[:, rows], t[:, rows], None if weight is None else weight[:, rows]
-        return expected.step(case.layers, case.loss, theta, *chosen)
+        return expected.step(case.layers, case.loss, theta, *chosen, kept)
 
-    found = Truth(lambda theta: step(theta, slice(case.options["batch_size"]))[0])
+    def first_loss(trained: Ball) -> Ball:
+        layers, start = [], theta.shape[-1]
+        for n in normed(case.layers):
+            layers += [trained[:, None, start : start + n], trained[:, None, start + n :][..., :n]]
+            start += 2 * n
+        kept = Kept(iter(layers), None)
+        loss: Ball = step(trained[:, : theta.shape[-1]], slice(case.options["batch_size"]), kept)[0]
+        return loss
+
+    found = Truth(first_loss)
     with np.errstate(all="ignore"):
         for orders in case.orders():
-            found.theta.append(theta)
+            found.trained.append(_joined(theta, layers))
             total: Any = None
             rate: Any = None
             for rows in orders:
-                value, accuracy, grad = step(theta, rows)
-                found.steps.append((theta, value))
-                theta, state = UPDATES[name](theta, grad, state, **options)
+                kept = Kept(iter(layers), partial(case.mask, len(found.steps)))
+                value, accuracy, grad = step(theta, rows, kept)
+                found.steps.append((_joined(theta, layers), value))
+                theta, state = UPDATES[name](theta, grad(), state, **options)
+                layers = kept.after
                 share = len(rows) / x.shape[-2]
                 part = value * share if len(orders) > 1 else value
                 total = part if total is None else total + part
@@ -65,6 +80,10 @@ def truth(case: Case, **more: Any) -> Truth:
                     rate = accuracy * share + (0 if rate is None else rate)
             found.loss.append(total)
             found.accuracy.append(rate)
-        found.theta.append(theta)
-        found.steps.append((theta, None))
+        found.trained.append(_joined(theta, layers))
+        found.steps.append((found.trained[-1], None))
     return found
+
+
+def _joined(theta: Ball, layers: list[Ball]) -> Ball:
+    return concat([theta, *(state[:, 0] for state in layers)], -1) if layers else theta
