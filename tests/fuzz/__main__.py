@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             done[name] += 1
             try:
                 if name == "torch.optim":
-                    compare.check_peer(case, true, tally)
+                    tally.add(compare.check_peer(case, true))
                 else:
                     plain = number % args.repeat == 0
                     tally.add(compare.fits(case, libraries[name], true, plain))

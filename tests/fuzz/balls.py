@@ -63,11 +63,15 @@ class Ball:
 
     def _rounded(self, ulps: float = 1.0, size: Any = None) -> Ball:
         """Add the rounding of ``ulps`` operations on numbers up to ``size`` (the result's own)."""
-        f, c, r = self.format, self.c, self.r
-        size = abs(c) + r if size is None else size
-        r = r + ulps * (f.u * size + f.tiny * (size > 0))
-        unknown = ~(size <= f.largest) | ~(abs(c) + r <= f.largest)
-        return Ball(f, np.where(unknown, 0.0, c), np.where(unknown, np.inf, r))
+        f, c, own = self.format, self.c, abs(self.c)
+        size = own + self.r if size is None else size
+        r = size * (ulps * f.u)
+        r += (size > 0) * (ulps * f.tiny)
+        r = r + self.r
+        known = (size <= f.largest) & (own + r <= f.largest)
+        if known.all() and c.shape == r.shape:  # as nearly always
+            return Ball(f, c, r)
+        return Ball(f, np.where(known, c, 0.0), np.where(known, r, np.inf))
 
     rounded = _rounded
 
@@ -127,9 +131,10 @@ class Ball:
         return Ball(self.format, quotient, r)._rounded()
 
     def __matmul__(self, other: Ball) -> Ball:
-        size = (abs(self.c) + self.r) @ (abs(other.c) + other.r)
-        r = abs(self.c) @ other.r + self.r @ (abs(other.c) + other.r)
-        n = self.shape[-1] + 1
+        a, b = abs(self.c), abs(other.c) + other.r
+        size, r, n = (a + self.r) @ b, self.r @ b, self.shape[-1] + 1
+        if other.r.any():
+            r += a @ other.r
         return Ball(self.format, self.c @ other.c, r)._rounded(n, size)
 
     def sum(self, axis: Any) -> Ball:

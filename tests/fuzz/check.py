@@ -25,24 +25,32 @@ class Tally:
         known: how many of them had a radius at all (the rest may overflow).
         sharp: how many to a thousandth of the largest of their kind, or better.
         worst: the greatest difference, in radii.
+        cases, sharp_cases: how many trainings were added to it, and how many of them were sharp in
+            every number.
     """
 
     numbers: int = 0
     known: int = 0
     sharp: int = 0
     worst: float = 0.0
+    cases: int = 0
+    sharp_cases: int = 0
 
     def add(self, other: Tally) -> None:
+        """Add one training."""
+        self.cases += 1
+        self.sharp_cases += other.sharp == other.numbers
         self.numbers += other.numbers
         self.known += other.known
         self.sharp += other.sharp
         self.worst = max(self.worst, other.worst)
 
     def __str__(self) -> str:
-        share = 100 / max(1, self.numbers)
+        share, cases = 100 / max(1, self.numbers), 100 / max(1, self.cases)
         return (
             f"{self.numbers} numbers, {self.known * share:.1f} % with a radius, "
-            f"{self.sharp * share:.1f} % to a thousandth or better; the worst at "
+            f"{self.sharp * share:.1f} % to a thousandth or better, of "
+            f"{self.sharp_cases * cases:.0f} % of the trainings all; the worst at "
             f"{self.worst:.2g} radii"
         )
 

@@ -111,10 +111,11 @@ def _on(backend: Backend, options: dict[str, Any], dtype: str) -> dict[str, Any]
     return {name: brought(value) for name, value in options.items()}
 
 
-def check_peer(case: Case, true: Truth, tally: Tally) -> None:
-    """Hold PyTorch's own training in float64 to the truth."""
+def check_peer(case: Case, true: Truth) -> Tally:
+    """Hold PyTorch's own training in float64 to the truth; raises `Difference`."""
     from tests.fuzz.peers import train as train_peer
 
+    tally = Tally()
     found, losses = train_peer(case)
     if case.optimizer[1].get("centered"):  # torch takes the root of a variance rounded below 0
         last = next((k for k, values in enumerate(found) if np.isnan(values).any()), len(found))
@@ -127,6 +128,7 @@ def check_peer(case: Case, true: Truth, tally: Tally) -> None:
     for epoch, (loss, ball) in enumerate(zip(losses, true.loss, strict=True)):
         wide = np.broadcast_to(loss, ball.c.shape)
         within(tally, f"torch's loss of epoch {epoch + 1}", wide, ball)
+    return tally
 
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
