@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from xpnet import checks
@@ -62,6 +63,7 @@ class Availability:
         return self.reason is None
 
 
+@cache
 def _class(name: str) -> type[Backend]:
     module = importlib.import_module(f"xpnet.backends.{name}")
     found: type[Backend] = getattr(module, _CLASSES[name])

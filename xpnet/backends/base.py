@@ -77,6 +77,7 @@ class Backend(ABC):
     # ---- the library and its devices
 
     @classmethod
+    @cache  # asked for dozens of times before a training; a failed import is tried again
     def _import(cls) -> ModuleType:
         try:
             return importlib.import_module(cls.module)
@@ -87,6 +88,7 @@ class Backend(ABC):
             ) from error
 
     @classmethod
+    @cache
     def _compat(cls) -> ModuleType:
         """The library as the standard wants it, where it needs array-api-compat for that."""
         cls._import()

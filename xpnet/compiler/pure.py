@@ -22,7 +22,7 @@ def is_ours(step: Any) -> bool:
     """Whether all that a step is made of is xpnet's own, and known to be pure."""
     step = getattr(step, "step", step)  # of half a step
     try:
-        parts = [*step.network.leaves, step.network, step.loss, *step.optimizer.parts]
+        parts = [step.network, step.loss, *step.optimizer.parts]
     except AttributeError:
         return False
     return all(map(is_own, parts))

@@ -228,7 +228,6 @@ def kept(backend: Any, step: Any, data: Data, *also: Any) -> KeptPrograms | None
         whether the step is the same, or the data are large.
     """
     arrays = [a for a in data if a is not None]
-    parts = [*step.network.leaves, step.network, step.loss, *step.optimizer.parts]
     large = sum(_nbytes(backend, a) for a in arrays) > DATA_BYTES
     if large or 16 * step.network.size > PROGRAM_BYTES or not is_ours(step):
         return None  # 16 bytes: a parameter, its gradient and two moments in float32
@@ -236,10 +235,8 @@ def kept(backend: Any, step: Any, data: Data, *also: Any) -> KeptPrograms | None
         said = snapshot(step, {id(array) for array in step.per_member})
     except ByIdentity:
         return None
-    # What is defined in a class may be replaced, too, as a patch does.
-    classes = [tuple(vars(c).items()) for part in parts for c in type(part).__mro__]
     shapes = [None if a is None else _form(backend, a) for a in data]
-    says = (said, classes, backend.name, str(backend.device), shapes, also)
+    says = (said, backend.name, str(backend.device), shapes, also)
     with _LOCK:
         ref, entries = _SHELF.get(id(step.network), (None, []))
         if ref is not None and ref() is step.network:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Collection, Hashable, Iterable, Iterator
+from itertools import chain
 from operator import attrgetter, is_
 from types import FunctionType, ModuleType
 from typing import Any
@@ -78,12 +79,14 @@ class _Saying:
 
     def of(self, value: Any) -> Hashable:
         kind: Any = type(value)
-        if value is None or kind in (bool, int, str, bytes):
+        if kind in _PLAIN:
+            return value  # type: ignore[no-any-return]
+        if kind is bool:
             return kind, value
         if kind in (float, complex):
             return kind, repr(value)  # NaN is itself, and -0.0 is not 0.0
         if id(value) in self.per_member:
-            return "per member"
+            return ("per member",)
         if id(value) not in self.said:
             self.said[id(value)] = None  # until it is known: what comes back to it holds itself
             self.said[id(value)] = self._inside(kind, value)
@@ -99,13 +102,13 @@ class _Saying:
             self.held.append(state)
             return kind, self.of(state)
         if kind in (list, tuple):
-            return kind, tuple([self.of(part) for part in value])
+            return kind, self._each(value)
         if kind is dict:
-            return kind, self._named(value)
+            return kind, self._each(value), self._each(value.values())
         if kind in (set, frozenset):
-            return kind, frozenset([self.of(part) for part in value])
+            return kind, frozenset(self._each(value))
         if kind is slice:
-            return kind, tuple([self.of(part) for part in (value.start, value.stop, value.step)])
+            return kind, self._each((value.start, value.stop, value.step))
         if (
             kind is ModuleType and value.__name__.partition(".")[0] in LIBRARIES
         ):  # which stay as they are
@@ -114,8 +117,12 @@ class _Saying:
             return kind, value.tobytes()
         raise ByIdentity(f"{kind.__module__}.{kind.__qualname__}")
 
-    def _named(self, parts: dict[Any, Any]) -> Hashable:
-        return tuple([(self.of(name), self.of(part)) for name, part in parts.items()])
+    def _each(self, parts: Iterable[Any]) -> tuple[Hashable, ...]:
+        return tuple([part if type(part) in _PLAIN else self.of(part) for part in parts])
+
+
+_PLAIN = frozenset((type(None), int, str, bytes))
+"""What says itself: none of these is equal to one of another kind."""
 
 
 class _Own:
@@ -128,10 +135,12 @@ class _Own:
     def __init__(self) -> None:
         self.classes: set[type] = set()
         self._bases: list[tuple[type, Any]] = []
-        self._spaces: list[tuple[Any, list[str], list[Any]]] = []
+        self._spaces: list[tuple[Any, dict[str, Any]]] = []
+        self._views: list[Iterable[Any]] = []
+        self._values: list[Any] = []
         self._functions: list[FunctionType] = []
         self._named: list[FunctionType] = []  # with defaults that are named
-        self._code: list[list[Any]] = []
+        self._code: list[Any] = []
 
     def remember(self, modules: Iterable[ModuleType]) -> None:
         """Take the code of these modules for what it should be."""
@@ -141,36 +150,40 @@ class _Own:
             self.classes.update(own)
             self._bases += [(kind, kind.__mro__) for kind in own]
             for space in (module, *own):
-                names = vars(space)
-                self._spaces.append((space, [*names], [*names.values()]))
-                self._functions += [f for value in names.values() for f in _functions(value)]
+                self._spaces.append((space, {**vars(space)}))
+                self._functions += [f for value in vars(space).values() for f in _functions(value)]
+        self._functions = list(dict.fromkeys(self._functions))
         self._named = [f for f in self._functions if f.__kwdefaults__]
-        self._code = [[*values] for values in self._codes()]
+        self._views = [vars(space).values() for space, _ in self._spaces]
+        self._values, self._code = [*self._values_now()], [*self._code_now()]
         for kind, order in self._bases:
             if any(k not in self.classes and k.__module__ not in _PYTHON for k in order):
                 self.classes.discard(kind)
 
     def changed(self) -> bool:
         """Whether anything is other than it was; asked at every fit, and so by identity alone."""
-        for i, (space, names, values) in enumerate(self._spaces):
-            now = vars(space)
-            if len(now) != len(values) or not all(map(is_, now.values(), values)):
-                before = dict(zip(names, values, strict=True))
+        if not _same(self._values_now(), self._values):
+            for space, before in self._spaces:
+                now = vars(space)
                 for name in {*now, *before} - _PYTHONS_OWN:
                     if now.get(name, _NOTHING) is not before.get(name, _NOTHING):
                         return True
-                self._spaces[i] = space, [*now], [*now.values()]
-        return not (
-            all(kind.__mro__ is order for kind, order in self._bases)
-            and all(map(_same, self._codes(), self._code))
-        )
+            self._spaces = [(space, {**vars(space)}) for space, _ in self._spaces]
+            self._values = [*self._values_now()]
+        order = all(kind.__mro__ is order for kind, order in self._bases)
+        return not (order and _same(self._code_now(), self._code))
 
-    def _codes(self) -> Iterator[Iterable[Any]]:
+    def _values_now(self) -> Iterator[Any]:
+        """What modules and classes hold."""
+        return chain.from_iterable(self._views)
+
+    def _code_now(self) -> Iterator[Any]:
         """What says what the functions do."""
-        yield map(attrgetter("__code__"), self._functions)
-        yield map(attrgetter("__defaults__"), self._functions)
-        for function in self._named:
-            yield (function.__kwdefaults__ or {}).values()
+        return chain(
+            map(attrgetter("__code__"), self._functions),
+            map(attrgetter("__defaults__"), self._functions),
+            chain.from_iterable((f.__kwdefaults__ or {}).values() for f in self._named),
+        )
 
 
 _PYTHON = ("builtins", "abc", "typing")
@@ -185,8 +198,9 @@ _PYTHONS_OWN = {
 _NOTHING = object()
 
 
-def _same(some: Iterable[Any], others: list[Any]) -> bool:
-    return len(found := [*some]) == len(others) and all(map(is_, found, others))
+def _same(some: Iterable[Any], others: Iterable[Any]) -> bool:
+    """Whether both hold the same objects: behind the last, where one ends alone, is nothing."""
+    return all(map(is_, chain(some, [_NOTHING]), chain(others, [_NOTHING])))
 
 
 def _functions(value: Any) -> list[FunctionType]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,9 +66,9 @@ class Adam(Optimizer):
     def hyperparameters(self) -> dict[str, Number]:
         return {**super().hyperparameters(), "beta1": self.beta1, "beta2": self.beta2}
 
-    def template(self) -> Optimizer:
-        blank, known = super().template(), self.operands()
-        betas = (math.nan if f"beta{i}" in known else b for i, b in enumerate(self.betas, 1))
+    def template(self, operands: Collection[str]) -> Optimizer:
+        blank = super().template(operands)
+        betas = (math.nan if f"beta{i}" in operands else b for i, b in enumerate(self.betas, 1))
         object.__setattr__(blank, "betas", tuple(betas))
         return blank
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -63,11 +63,8 @@ class Optimizer(ABC):
 
     def hyperparameters(self) -> dict[str, Number]:
         """The numbers that may differ from member to member, by name."""
-        return {
-            one.name: getattr(self, one.name)
-            for one in fields(self)
-            if not isinstance(getattr(self, one.name), (bool, tuple))
-        }
+        found = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {k: value for k, value in found.items() if not isinstance(value, (bool, tuple))}
 
     def per_member(self) -> list[Array]:
         """The arrays among them, of one number a member: `init` puts them into the state."""
@@ -138,7 +135,7 @@ class Optimizer(ABC):
     @property
     def parts(self) -> list[Any]:
         """What it is made of that may be somebody's own: itself, schedules, transforms."""
-        schedules = [v for v in self.hyperparameters().values() if isinstance(v, Schedule)]
+        schedules = [value for value in vars(self).values() if isinstance(value, Schedule)]
         return [self, *self.transforms, *schedules]
 
     def given(self, state: State) -> Hyperparameters:
@@ -162,11 +159,11 @@ class Optimizer(ABC):
                 found[key] = derive(found[name])
         return found
 
-    def template(self) -> Optimizer:
-        """This optimizer without its `operands`: NaN where a step must find them in its state."""
-        blank, known = copy.copy(self), self.operands()
+    def template(self, operands: Collection[str]) -> Optimizer:
+        """This optimizer without these of its `operands`: NaN, which its state has in its place."""
+        blank = copy.copy(self)
         for one in fields(self):
-            if one.name in known:
+            if one.name in operands:
                 object.__setattr__(blank, one.name, math.nan)
         return blank
 

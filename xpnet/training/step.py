@@ -116,7 +116,8 @@ class TrainingStep:
         """
         blank = dict.fromkeys(operands, math.nan)
         network, loss = self._given(blank)
-        optimizer = self.optimizer.template() if _of("optimizer", blank) else self.optimizer
+        own = _of("optimizer", blank)
+        optimizer = self.optimizer.template(own) if own else self.optimizer
         return replace(self, network=network, loss=loss, optimizer=optimizer)
 
     def _given(self, named: dict[str, Any]) -> tuple[Sequential, Loss]:

@@ -115,14 +115,13 @@ def _program(step: Any) -> tuple[Any, dict[str, float]]:
     try:
         static = Static(template)
         with _LOCK:
-            if static in _KNOWN or not others:
-                return _shared(static, template), own
-            every = {**own, **others}
-            general = step.template(every)
-            swept = Static(general)
-            if swept in _KNOWN or swept in _ONCE:
-                return _shared(swept, general), every
-            _keep(_ONCE, swept, None)
+            if static not in _KNOWN and others:
+                every = {**own, **others}
+                general = step.template(every)
+                swept = Static(general)
+                if swept in _KNOWN or swept in _ONCE:
+                    return _shared(swept, general), every
+                _keep(_ONCE, swept, None)
             return _shared(static, template), own
     except ByIdentity:
         return _jitted(template), own
@@ -130,11 +129,11 @@ def _program(step: Any) -> tuple[Any, dict[str, float]]:
 
 def _shared(static: Static, step: Step) -> Any:
     """The programs of all steps that say the same."""
-    if static not in _KNOWN:
-        # Traced again for other shapes, when what the step holds may have been changed.
-        _keep(_KNOWN, static, _jitted(as_it_is(step)))
-    _KNOWN.move_to_end(static)
-    return _KNOWN[static]
+    known = _KNOWN.pop(static, None)
+    # Traced again for other shapes, when what the step holds may have been changed.
+    program = _jitted(as_it_is(step)) if known is None else known
+    _keep(_KNOWN, static, program)
+    return program
 
 
 def _keep(among: OrderedDict[Static, Any], static: Static, value: Any) -> None:
