@@ -12,8 +12,7 @@ import itertools
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -84,6 +83,9 @@ class Node:
         shape, dtype: as found when it was recorded.
         value: the array itself, for constants and inputs.
         host: whether it follows from counters alone, so that it can be a Python number.
+        nodes: the operands that are nodes (of ``concat``, its pieces).
+        operation: what is known of the operation that made it.
+        root: the array that it is a view of, or it itself.
     """
 
     op: str
@@ -93,21 +95,21 @@ class Node:
     dtype: Any
     value: Any = None
     host: bool = False
+    nodes: list[Node] = field(init=False, repr=False)
+    operation: Operation = field(init=False, repr=False)
+    root: Node = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # All at once, since every pass asks for them.
+        operation = OPERATIONS.get(self.op) or MADE[self.op]
+        object.__setattr__(self, "nodes", [arg for arg in self.args if isinstance(arg, Node)])
+        object.__setattr__(self, "operation", operation)
+        object.__setattr__(self, "root", self.args[0].root if operation.view else self)
 
     @property
     def ndim(self) -> int:
         """The number of axes."""
         return len(self.shape)
-
-    @cached_property
-    def nodes(self) -> list[Node]:
-        """The operands that are nodes (of ``concat``, its pieces)."""
-        return [arg for arg in self.args if isinstance(arg, Node)]
-
-    @cached_property
-    def operation(self) -> Operation:
-        """What is known of the operation that made it."""
-        return OPERATIONS.get(self.op) or MADE[self.op]
 
     @property
     def elementwise(self) -> bool:
@@ -118,12 +120,6 @@ class Node:
     def replaceable(self) -> list[Node]:
         """The operands in whose place the result may be computed, where they fit."""
         return self.nodes if self.elementwise else self.nodes[: self.operation.over]
-
-    @cached_property
-    def root(self) -> Node:
-        """The array that it is a view of, or it itself."""
-        root: Node = self.args[0].root if self.operation.view else self
-        return root
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any
 
 Shape = tuple[int, ...]
@@ -21,13 +20,16 @@ class Layout:
         strides: how far apart its elements are, in elements; 0 where one stands for all, and along
             axes of a single one, so that equal places are equal.
         offset: where the first one is.
+        size: how many elements there are.
     """
 
     shape: Shape
     strides: Shape
     offset: int = 0
+    size: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "size", math.prod(self.shape))
         if 1 in self.shape:
             pairs = zip(self.shape, self.strides, strict=True)
             object.__setattr__(self, "strides", tuple(0 if n == 1 else s for n, s in pairs))
@@ -40,11 +42,6 @@ class Layout:
             strides.append(0 if n == 1 else size)
             size *= n
         return cls(shape, tuple(reversed(strides)), offset)
-
-    @cached_property
-    def size(self) -> int:
-        """How many elements there are."""
-        return math.prod(self.shape)
 
     @property
     def steps(self) -> Shape:
@@ -60,7 +57,7 @@ class Layout:
             wanted = max(wanted, abs(steps[axis]) * n)
         return tuple(steps)
 
-    @cached_property
+    @property
     def is_in_order(self) -> bool:
         """Whether the elements lie one after the other, in C order."""
         wanted = 1

@@ -139,9 +139,8 @@ class Program(ABC):
             self._arrays[buffer] = self._memory(buffer)
         base = self._arrays[buffer]
         # The very array where it is one, by which a carry is known.
-        return (
-            base if self.library.layout(base) == ref.layout else self.library.view(base, ref.layout)
-        )
+        same = tuple(base.shape) == ref.shape and self.library.layout(base) == ref.layout
+        return base if same else self.library.view(base, ref.layout)
 
     def _memory(self, buffer: Buffer) -> Array:
         if buffer.source is not None:

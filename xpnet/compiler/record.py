@@ -67,19 +67,11 @@ class Tape:
     def apply(self, op: str, args: Iterable[Any], **static: Any) -> Traced:
         """Write an operation down; do it, if it is of constants alone."""
         args, operation = list(args), OPERATIONS[op]
-        if any(isinstance(arg, Traced) and arg.tape is not self for arg in args):
-            raise KeptArray(
-                "A layer, loss or optimizer uses an array kept from the step before, such "
-                "as a running mean: a step must be pure; a layer declares it by state(), an "
-                "optimizer by init_state."
-            )
-        if any(isinstance(arg, Traced) and arg.spent for arg in args):
-            raise Untraceable("an array is used under a name from before it was written into")
-        operands = tuple(self._operand(arg) for arg in args)
+        operands = tuple([self._operand(arg) for arg in args])
         nodes = [arg for arg in operands if isinstance(arg, Node)]
-        truths = operands[: operation.truths]
-        if not all(isinstance(a, Node) and self.xp.isdtype(a.dtype, "bool") for a in truths):
-            raise Untraceable(f"{op} of what is not bool")
+        for arg in operands[: operation.truths]:
+            if not isinstance(arg, Node) or not self.xp.isdtype(arg.dtype, "bool"):
+                raise Untraceable(f"{op} of what is not bool")
         memory = getattr(args[0], "memory", None) if operation.shares else None
         if all(node.op == "const" for node in nodes):
             # A whole number of any size is one here, where nothing is done on Python floats.
@@ -123,6 +115,14 @@ class Tape:
     def _operand(self, arg: Any) -> Any:
         """A node, or a plain Python number: what a library's scalars are is settled here."""
         if isinstance(arg, Traced):
+            if arg.tape is not self:
+                raise KeptArray(
+                    "A layer, loss or optimizer uses an array kept from the step before, such "
+                    "as a running mean: a step must be pure; a layer declares it by state(), an "
+                    "optimizer by init_state."
+                )
+            if arg.spent:
+                raise Untraceable("an array is used under a name from before it was written into")
             return arg.node
         if isinstance(arg, np.generic) and self.xp is not np:
             arg = arg.item()  # NumPy alone promotes to its scalars' dtype

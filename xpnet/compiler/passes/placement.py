@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from xpnet.compiler.ir import Node, Recording, Shape, Untraceable
@@ -44,7 +45,6 @@ class Placement:
     ) -> None:
         self.recording, self.lives, self.library = recording, lives, library
         self.sources = sources
-        self._readers = readers(recording)
         self._refs: dict[Node, Ref] = {}
         self._memory = _Memory(lives)
         self._constants: dict[tuple[Any, ...], Ref] = {}
@@ -141,6 +141,10 @@ class Placement:
 
     # ---- chains
 
+    @cached_property
+    def _readers(self) -> dict[Node, list[Node]]:
+        return readers(self.recording)
+
     def _place_chain(self, chain: Chain) -> bool:
         """Place the arrays of a chain; return whether it can run in blocks."""
         inner = chain.inner(self.lives, self._readers) - self._homes.keys() - self._pieces.keys()
@@ -182,9 +186,10 @@ class _Memory:
             if fits and self._lives.dies_in(arg, node):
                 self._owned[node] = self._owned.pop(arg)
                 return self._owned[node]
-        ref = new(node.shape, node.dtype)
-        free = self._free[ref.layout.size, node.dtype]
-        self._owned[node] = Ref(free.pop(), ref.layout) if free else ref
+        layout = Layout.in_order(node.shape)
+        free = self._free[layout.size, node.dtype]
+        buffer = free.pop() if free else Buffer(layout.size, node.dtype, "a")
+        self._owned[node] = Ref(buffer, layout)
         return self._owned[node]
 
     def release(self, now: int) -> None:
@@ -195,7 +200,7 @@ class _Memory:
             self._free[ref.layout.size, node.dtype].append(ref.buffer)
 
 
-def new(shape: Shape, dtype: Any, of: str = "a") -> Ref:
+def new(shape: Shape, dtype: Any, of: str) -> Ref:
     """An array in a buffer of its own."""
     layout = Layout.in_order(shape)
     return Ref(Buffer(layout.size, dtype, of), layout)

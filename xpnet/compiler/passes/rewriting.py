@@ -31,7 +31,7 @@ class Rewriter:
 
     def of(self, arg: Any) -> Any:
         """What has become of an operand."""
-        return self._new.get(arg, arg) if isinstance(arg, Node) else arg
+        return self._new.get(arg, arg)
 
     def read_once(self, node: Node) -> bool:
         """Whether one operation reads a node, once, and nothing else does."""
@@ -56,9 +56,8 @@ class Rewriter:
 
     def keep(self, node: Node) -> Node:
         """Take a node over, with what has become of its operands."""
-        kept = node
-        if any(arg in self._new for arg in node.nodes):
-            args = tuple(map(self.of, node.args))
+        kept, args = node, tuple([self._new.get(arg, arg) for arg in node.args])
+        if args != node.args:
             kept = Node(node.op, args, node.static, node.shape, node.dtype, host=node.host)
             self.put(node, kept)
         self._nodes.append(kept)

@@ -43,6 +43,8 @@ class Scalar:
 RESERVED = ("run", "n", "k", "rows", "batch_rows", "interrupted")
 """The names that a program has for itself."""
 
+_TAKEN = frozenset((*RESERVED, *keyword.kwlist, *dir(builtins)))
+
 
 class Names:
     """Gives names, each to one thing: to a buffer its kind and a number, to a view one more.
@@ -57,13 +59,14 @@ class Names:
     def __init__(self, carried: Collection[str]) -> None:
         self.known: dict[str, Any] = {}
         self._carried = carried
-        self._taken = {*RESERVED, *keyword.kwlist, *dir(builtins)}
+        self._taken = set(_TAKEN)
         self._given: dict[Any, str] = {}
         self._counts: dict[str, int] = {}
 
     def array(self, ref: Ref) -> str:
         """The name of an array."""
-        if ref not in self._given:
+        name = self._given.get(ref)
+        if name is None:
             buffer = ref.buffer
             if buffer not in self._given:
                 kept = buffer.of in self._carried
@@ -72,7 +75,7 @@ class Names:
             name = stem if ref.is_whole and stem not in self.known else self.next(f"{stem}_")
             self._given[ref] = name
             self.known[name] = ref
-        return self._given[ref]
+        return name
 
     def function(self, function: Any, name: str = "") -> str:
         """The name of a function: as it is called, or as it should be."""

@@ -77,6 +77,9 @@ class NumPy(Library):
         return np.full(shape, value, dtype)
 
     def view(self, array: np.ndarray, layout: Layout) -> np.ndarray:
+        if array.flags.c_contiguous and layout.is_in_order:  # as most, in a tenth of the time
+            flat = array.reshape(-1)[layout.offset : layout.offset + layout.size]
+            return flat.reshape(layout.shape)
         return np.asarray(_Address(np.asarray(array), layout))
 
     def given(self, array: np.ndarray) -> np.ndarray:
@@ -92,6 +95,9 @@ class NumPy(Library):
 
     def is_floating(self, dtype: Any) -> bool:
         return bool(np.dtype(dtype).kind == "f")
+
+    def is_integer(self, dtype: Any) -> bool:
+        return np.dtype(dtype).kind in "iu"
 
     def on_host(self, array: np.ndarray) -> np.ndarray:
         return array
