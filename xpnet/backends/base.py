@@ -233,7 +233,10 @@ class Backend(ABC):
 
     def asarray(self, values: Any, dtype: str) -> Array:
         """Bring values of the host to the device, as an array that is this backend's own."""
-        host = np.array(values, dtype=dtype, order="C")
+        return self._moved(np.array(values, dtype=dtype, order="C"))
+
+    def _moved(self, host: np.ndarray) -> Array:
+        """An array of the host, which nobody else has, on the device."""
         return self.xp.asarray(host, device=self.device)
 
     def from_host(self, name: str, values: Any, dtype: str) -> Array:

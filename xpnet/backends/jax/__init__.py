@@ -124,6 +124,9 @@ class JaxBackend(Backend):
             )
         return super().asarray(values, dtype)
 
+    def _moved(self, host: np.ndarray) -> Array:
+        return self._import().device_put(host, self.device)  # a third of the time of jnp.asarray
+
     def copy(self, arrays: Any) -> Any:
         return arrays  # which never change
 
