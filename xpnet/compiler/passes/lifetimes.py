@@ -42,11 +42,11 @@ def lifetimes(recording: Recording) -> Lifetimes:
     position = {node: i for i, node in enumerate(order)}
     last_use: dict[Node, int] = {}
     uses: dict[Node, int] = defaultdict(int)
-    for node in order:
+    for i, node in enumerate(order):
         for arg in node.nodes:
             uses[arg] += 1
             if not node.operation.view:
-                last_use[arg.root] = max(last_use.get(arg.root, -1), position[node])
+                last_use[arg.root] = i
     for node in recording.outputs:
         last_use[node.root] = END
         uses[node] += 1
