@@ -73,22 +73,22 @@ def _one_a_member(theta: Array) -> str:
 
 def _check_own(optimizer: Optimizer, state: State, theta: Array) -> None:
     """Raise unless what `init_state` made can be told apart by name and by member."""
-    who = shown(optimizer)
+    numbers = {*optimizer.hyperparameters(), *optimizer.derived}
     if hasattr(optimizer, "slots"):
-        raise TypeError(f"{who}: slots has another name now; call it init_state.")
+        raise TypeError(f"{shown(optimizer)}: slots has another name now; call it init_state.")
     for name in state:
-        if name == "step" or name in optimizer.hyperparameters() or name in optimizer.derived:
+        if name == "step" or name in numbers:
             whose = "which every optimizer counts" if name == "step" else "a hyperparameter"
             raise ValueError(
-                f"{who}: init_state must not hold {name!r}, {whose}; give what the optimizer keeps "
-                "another name."
+                f"{shown(optimizer)}: init_state must not hold {name!r}, {whose}; give what the "
+                "optimizer keeps another name."
             )
     for name, array in state.items():
         lead = tuple(array.shape)[:1]
         if len(theta.shape) > 1 and lead not in ((), (theta.shape[0],)):
             raise ValueError(
-                f"{who}: init_state must give {name!r} the {theta.shape[0]} members as its first "
-                f"axis, or no axes at all, not the shape {tuple(array.shape)}."
+                f"{shown(optimizer)}: init_state must give {name!r} the {theta.shape[0]} members "
+                f"as its first axis, or no axes at all, not the shape {tuple(array.shape)}."
             )
 
 

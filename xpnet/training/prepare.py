@@ -44,7 +44,7 @@ def _placed(asked: Asked) -> tuple[TrainingLoop, Any]:
     asked, backend = asked.checked()
     network, x, theta, members = asked.network, asked.x, asked.theta, asked.members
     key = keys(asked.noise_seed, members, "noise_seed")
-    with backend.context(network.layout.extent(members, min(64, int(x.shape[-2])))):
+    with backend.context(network.layout.extent(members, min(TRIED, int(x.shape[-2])))):
         fresh = network.init(asked.seed, like=x, members=members) if theta is None else theta
         if theta is not None:
             checks.same_dtype(backend, theta, "theta", x, "x")
@@ -129,7 +129,7 @@ def _prepare(
     backend.check_finite("theta", theta)
     check_input(network, backend, x)
     target, weight = prepare(backend, loss, shape, y, sample_weight, theta.dtype, check=True)
-    few = x[..., : min(int(x.shape[-2]), 64), :]
+    few = _few(x)
     check_layers(network, backend, theta, few, state, noise)
 
     def output() -> Array:
@@ -137,5 +137,5 @@ def _prepare(
 
     if not network.gives_probabilities:
         loss.check_output(backend, output)
-    check_parts(backend, loss, output, target[..., : few.shape[-2], :])
+    check_parts(backend, loss, output, _few(target))
     return network.counted(backend, x, weight), target, weight
