@@ -41,6 +41,7 @@ def test_each_library_has_its_way(backend, members, batch_size):
     said = explained(*xor(backend), members=members, batch_size=batch_size)
     assert said.way == ("plain" if "cuda" in str(backend.device) else backend.way)
     assert (said.calls > 0) == (said.nbytes > 0) == (said.way == "recorded")
+    assert ("def run(" in said.program) == (said.way == "recorded")
     assert bool(said.why) == (said.way == "plain")
     assert (said.members, said.block, said.blocks) == (members, members or 1, 1)
     assert said.library.startswith(f"{backend.name} on ")

@@ -425,3 +425,76 @@ def test_numbers_of_a_layer_are_those_of_each_training(backend, name):
             options = {"loss": xn.MSE(), "optimizer": xn.SGD(lr=0.1), "epochs": 3, "seed": 1}
             found.append(where.to_host(xn.fit(net, x, y, **options).theta))
         np.testing.assert_allclose(found[1], found[0], rtol=0, atol=rounding(3 * 60, found[0]))
+
+
+# ---- layers of somebody's own, which fit tries out before it trains
+
+
+class Own(xn.Layer):
+    """``y = factor x``, of which each below it has one thing wrong."""
+
+    def factor(self, xp, x):
+        return 2.0
+
+    def forward(self, xp, params, x):
+        factor = self.factor(xp, x)
+        return x * factor, lambda dy, need_dx=True: (dy * factor, ())
+
+    def apply(self, xp, params, x):
+        return self.forward(xp, params, x)[0]
+
+
+class OfAllSamples(Own):
+    samplewise = True
+
+    def factor(self, xp, x):
+        return xp.sum(x * x, axis=-2, keepdims=True)
+
+
+class Random(Own):
+    def factor(self, xp, x):
+        return float(np.random.random())
+
+
+class Double(Own):
+    def factor(self, xp, x):
+        return xp.astype(xp.ones_like(x), xp.float64)
+
+
+class Undeclared(Own):
+    def forward(self, xp, params, x, state, noise):
+        return (*super().forward(xp, params, x), ())
+
+
+class Declared(Own):
+    draws = True
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "words"),
+    [
+        (OfAllSamples, ValueError, "forward of a part of the samples must be as of all, since it"),
+        (Random, TypeError, "forward must return the same for the same x.* says draws = True"),
+        (Double, TypeError, "must return an output of the dtype .*float32 of x, not .*float64"),
+        (Undeclared, TypeError, r"forward must take \(xp, params, x\); .* says draws = True"),
+        (Declared, TypeError, r"forward must take \(xp, params, x, state, noise\), since"),
+    ],
+)
+@pytest.mark.parametrize("members", [None, 2])
+def test_a_layer_that_does_other_than_it_says_is_told_before_training(
+    backend, kind, error, words, members
+):
+    x, y = (arr(backend, values, "float32") for values in xn.datasets.xor())
+    with pytest.raises(error, match=f"layer 1, .*{kind.__name__}.*{words}"):
+        net = xn.Sequential(xn.Linear(2, 4), kind(), xn.Linear(4, 1))
+        xn.fit(net, x, y, loss=xn.MSE(), optimizer=xn.SGD(), epochs=1, members=members)
+
+
+def test_a_layer_that_is_samplewise_as_it_says_is_trained(backend):
+    class Apart(Own):
+        samplewise = True
+
+    x, y = (arr(backend, values) for values in xn.datasets.xor())
+    net = xn.Sequential(xn.Linear(2, 4), Apart(), xn.Linear(4, 1))
+    model = xn.fit(net, x, y, loss=xn.MSE(), optimizer=xn.SGD(), epochs=2, seed=0)
+    assert model.history.loss[1] < model.history.loss[0]

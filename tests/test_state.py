@@ -251,7 +251,7 @@ def test_dropout_of_next_to_nothing_and_of_nearly_all_is_exact_in_its_mean(backe
     assert layer.kept == {0: 1, 1e-9: 1, 0.999999: 2.0**-16}[p]
     x = arr(backend, np.ones((50, 60)))
     with backend.context():
-        y, _, _ = layer.forward(backend.xp, (), x, (), xn.Noise().stream(backend, None))
+        y, _, _ = layer.forward(backend.xp, (), x, (), xn.Noise(0, 0).stream(backend, None))
     assert set(np.unique(host(backend, y))) <= {0.0, 1 / layer.kept}
 
 
@@ -611,4 +611,24 @@ def test_a_network_without_state_has_none(backend):
     net = S(L(4, 2))
     model = fit(net, x, y)
     assert (model.layer_state, net.state(), net.init_state(like=x)) == (None, {}, {})
-    assert len(net.value_and_grad(model.theta, x, y, xn.MSE(), noise=xn.Noise())) == 2
+    assert len(net.value_and_grad(model.theta, x, y, xn.MSE(), noise=xn.Noise(0, 0))) == 2
+
+
+# ---- going on with state
+
+
+def test_state_of_the_optimizer_goes_with_that_of_the_layers(backend):
+    x, y = arr(backend, np.ones((4, 2))), arr(backend, np.ones((4, 1)))
+    net = xn.Sequential(xn.Linear(2, 3), xn.BatchNorm(3), xn.Linear(3, 1))
+    asked = {"loss": xn.MSE(), "optimizer": xn.Adam(), "epochs": 1}
+    model = xn.fit(net, x, y, **asked)
+    going_on = {**asked, "theta": model.theta, "state": model.state}
+    with pytest.raises(ValueError, match=r"layer_state must come with state, .* layer 1, BatchN"):
+        xn.fit(net, x, y, **going_on)
+    for wrong, words in (({}, "not empty"), (x, r"not an array of shape \(4, 2\)")):
+        with pytest.raises(ValueError, match=f"layer_state must be a dict of 1.mean.*{words}"):
+            xn.fit(net, x, y, **going_on, layer_state=wrong)
+    with pytest.raises(ValueError, match="layer_state must come with the theta"):
+        xn.fit(net, x, y, **asked, layer_state={})
+    xn.fit(net, x, y, **going_on, layer_state=model.layer_state)
+    xn.fit(net, x, y, **asked, theta=model.theta)  # new moments, new statistics

@@ -161,6 +161,20 @@ class AcrossSamples(xn.Layer):
         return self.apply(xp, params, x), lambda dy, need_dx=True: (self.apply(xp, (), dy), ())
 
 
+class Apart(AcrossSamples):
+    samplewise = True
+
+
+class NoDraws(xn.Layer):
+    """It has the form of a layer that draws, and does not say so."""
+
+    def forward(self, xp, params, x, state, noise):
+        return x, lambda dy, need_dx=True: (dy, ()), ()
+
+    def apply(self, xp, params, x, state):
+        return x
+
+
 class Wide(xn.Layer):
     def forward(self, xp, params, x):
         return xp.astype(x, xp.float64), lambda dy, need_dx=True: (dy, ())
@@ -265,7 +279,9 @@ WRONG_LAYERS = {
     "a gradient without need_dx": (NeedsDx, "NeedsDx: without need_dx, dw"),
     "an apply": (OtherApply, "OtherApply: apply must return what forward does"),
     "members": (MixesMembers, "MixesMembers: of 3 members with one x, as alone, for member 0"),
-    "a dtype": (Wide, "its output must be float32 for x of it, not float64"),
+    "a dtype": (Wide, "Wide: forward must return an output of the dtype float32 of x, not float64"),
+    "samples that are not apart": (Apart, "forward of a part of the samples must be as of all"),
+    "a form that is not declared": (NoDraws, "NoDraws: forward must take .* or says draws = True"),
     "values that are looked at": (Looks, "Looks: a step with it must be recorded, which it cannot"),
     "what is recorded": (OtherRecorded, "OtherRecorded: .* after 4 steps that numpy has recorded"),
     "a counter": (Counts, "Counts.count is changed by a training step"),
@@ -496,6 +512,7 @@ def test_an_optimizer_that_is_right_passes():
         (lambda: check_layer(xn.Linear), "layer must be a layer such as Linear"),
         (lambda: check_layer(xn.Tanh(), np.ones(3)), r"x must be of \(samples, features\)"),
         (lambda: check_loss(xn.Adam()), "loss must be a loss such as MSE"),
+        (lambda: check_layer(xn.Tanh(), backends="numpy"), r"a list of names, as \['numpy'\]"),
         (lambda: check_optimizer(xn.MSE()), "optimizer must be an optimizer such as Adam"),
         (lambda: check_optimizer(xn.SGD(lr=np.ones((3, 1)))), "optimizer must have plain numbers"),
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from xpnet.compiler.plain import Plain
@@ -33,6 +33,8 @@ class Explanation:
         block: how many of them are computed together, in the first block; 1 for one.
         blocks: in how many blocks.
         nbytes: how much memory the program of a recorded step holds, at most.
+        program: the calls of a recorded step, with what its names stand for, to be printed; else
+            empty.
     """
 
     library: str
@@ -44,6 +46,7 @@ class Explanation:
     block: int
     blocks: int
     nbytes: int
+    program: str = field(repr=False)
 
     def __str__(self) -> str:
         how = {
@@ -105,7 +108,7 @@ def explain(
 def _explanation(loop: TrainingLoop) -> Explanation:
     backend, blocks, size = loop.backend, loop.population.blocks, loop.batches.size
     first = blocks[0]
-    way, why, calls, nbytes = "compiled", "", 0, 0
+    way, why, calls, nbytes, text = "compiled", "", 0, 0, ""
     spread = min(len(blocks.runners), len(blocks))
     if isinstance(first.run, Replay):
         batch_rows = None if size is None else backend.asarray([list(range(size))], "int64")
@@ -114,6 +117,7 @@ def _explanation(loop: TrainingLoop) -> Explanation:
             way, why = "plain", first.run.refused
         else:
             way, calls, nbytes = "recorded", program.calls, program.nbytes
+            text = str(program)
             spread = max(spread, program.threads)
     elif isinstance(first.run, Plain):
         way, why = "plain", "on this library and device none are recorded"
@@ -127,4 +131,5 @@ def _explanation(loop: TrainingLoop) -> Explanation:
         block=1 if loop.members is None else int(first.carry["theta"].shape[0]),
         blocks=len(blocks),
         nbytes=nbytes,
+        program=text,
     )

@@ -193,7 +193,8 @@ class BoundLayer:
         if name not in self._layer.parameters():
             raise AttributeError(
                 f"{name} is no parameter of {self._layer!r} that could be set; "
-                f"it has {', '.join(self._layer.parameters()) or 'none'}."
+                f"it has {', '.join(self._layer.parameters()) or 'none'}"
+                f"{'; state is set in model.layer_state' if name in self._layer.state() else ''}."
             )
         model = self._model
         parameters = model.named_parameters()

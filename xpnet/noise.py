@@ -208,8 +208,8 @@ class Noise:
         TypeError, ValueError: if ``seed`` is none of these.
     """
 
-    seed: int | Sequence[int] = 0
-    step: Any = 0
+    seed: int | Sequence[int]
+    step: Any
 
     def __post_init__(self) -> None:
         check_seed("seed", self.seed)

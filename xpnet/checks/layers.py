@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy as copy_of
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,14 +83,18 @@ def try_out(
         named_state = [
             (f"the state {k!r}", v) for k, v in zip(layer.layer.state(), state, strict=True)
         ]
+        again = copy_of(noise)  # the same numbers
         given = [("x", x), *zip(layer.layer.parameters(), params, strict=True), *named_state]
         kept = [(name, array, copy(array)) for name, array in given]
         short = host(copy(base.apply(layer, xp, params, x, state)))
         _unwritten(layer, "apply", kept, host)
         y, backprop, _ = base.forward(layer, xp, params, x, state, noise)
         _unwritten(layer, "forward", kept, host)
+        _same_twice(layer, y, base.forward(layer, xp, params, x, state, copy_of(again))[0], host)
         if not layer.has_long_form:
-            _alike(layer, short, host(y))
+            _alike(layer, "apply must return what forward does", short, host(y))
+        if layer.layer.is_samplewise:
+            _check_samples(layer, xp, params, x, state, again, host)
         kept.append(("its output", y, copy(y)))
         backprops.append((layer, kept, backprop))
         x = y
@@ -111,16 +116,42 @@ def _unwritten(layer: Checked, method: str, kept: Any, host: Any) -> None:
             )
 
 
-def _alike(layer: Checked, short: np.ndarray, long: np.ndarray) -> None:
+def _same_twice(layer: Checked, y: Array, again: Array, host: Any) -> None:
+    if not np.array_equal(host(y), host(again), equal_nan=True):
+        raise TypeError(
+            f"{layer.name}: forward must return the same for the same x, which it does not the "
+            "second time; a layer that draws random numbers says draws = True and takes them from "
+            "noise, and one that goes on from what it did declares state()."
+        )
+
+
+def _check_samples(
+    layer: Checked, xp: Any, params: Params, x: Array, state: State, noise: Stream | None, host: Any
+) -> None:
+    """Raise unless a layer that is ``samplewise`` gives of two parts what it gives of the whole."""
+
+    def both(rows: slice, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        stream = noise and Stream(noise.key, noise.step, noise.first + first, noise.path)
+        y, backprop, _ = base.forward(layer, xp, params, x[..., rows, :], state, stream)
+        return host(y), host(backprop(xp.ones_like(y), True)[0])
+
+    half = int(x.shape[-2]) // 2
+    if half:
+        parts = zip(both(slice(None, half)), both(slice(half, None), half), strict=True)
+        for words, whole, halves in zip(("forward", "dx"), both(slice(None)), parts, strict=True):
+            what = f"{words} of a part of the samples must be as of all, since it is samplewise"
+            _alike(layer, what, np.concatenate(halves, axis=-2), whole)
+
+
+def _alike(layer: Checked, words: str, found: np.ndarray, long: np.ndarray) -> None:
     """Raise unless both are one but for rounding: to half of the digits, of the largest number."""
     finite = np.abs(long[np.isfinite(long)])
     scale = float(np.max(finite, initial=0.0))
     most = float(np.sqrt(np.finfo(long.dtype).eps)) * scale
-    if not np.allclose(short, long, rtol=0, atol=most, equal_nan=True):
-        where = tuple(
-            np.argwhere(~np.isclose(short, long, rtol=0, atol=most, equal_nan=True))[0].tolist()
-        )
+    near = np.isclose(found, long, rtol=0, atol=most, equal_nan=True)
+    if not near.all():
+        where = tuple(np.argwhere(~near)[0].tolist())
         raise ValueError(
-            f"{layer.name}: apply must return what forward does, but for one of the samples it "
-            f"gives {short[where]:.6g} where forward gives {long[where]:.6g}."
+            f"{layer.name}: {words}, but for one of the samples it gives {found[where]:.6g}, not "
+            f"{long[where]:.6g}."
         )

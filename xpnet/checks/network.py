@@ -97,17 +97,16 @@ def check_state(
     """
     shapes = network.state_shapes
     if not shapes:
-        if state:
+        if state is not None and state != {}:
             raise ValueError(
                 f"{name} must be None for a network whose layers have none, "
                 f"not {checks.shown(state)}."
             )
         return ()
     if state is None:
-        link = next(link for link in network.links if link.layer.state())
         raise TypeError(
-            f"{name} must be given, since {link.name}, has one: what init_state(like=x) makes, "
-            "value_and_grad returned last, or model.layer_state holds."
+            f"{name} must be given, since {network.stateful.name}, has one: what "
+            "init_state(like=x) makes, value_and_grad returned last, or model.layer_state holds."
         )
     if not isinstance(state, dict) or set(state) != set(shapes):
         found = ", ".join(map(str, state)) if isinstance(state, dict) else checks.shown(state)

@@ -265,7 +265,7 @@ class Traced:
         return self
 
     def _refuse(self, *args: Any, **kwargs: Any) -> Any:
-        raise Untraceable("a value was asked for inside a step")
+        raise Untraceable("a value was asked for inside a step; xp.where chooses without")
 
     __bool__ = __float__ = __int__ = __index__ = __iter__ = __array__ = __setitem__ = _refuse
     __hash__ = object.__hash__
@@ -509,7 +509,10 @@ def record(
         raise
     except Exception as error:  # if it is no fault of the stand-ins, the plain loop raises it again
         what = "" if isinstance(error, Untraceable) else f"{type(error).__name__}: "
-        raise Untraceable(f"{what}{error}{_place(error)}") from error
+        why = f"{what}{error}"
+        if "does not support ufuncs" in why:  # as NumPy says it
+            why = "a function of np is called where xp has its own"
+        raise Untraceable(f"{why}{_place(error)}") from error
     require_unchanged(step, made_of)
     outputs = *results.values(), *metrics.values()
     if set(results) != set(inputs) or not all(isinstance(v, Traced) for v in outputs):

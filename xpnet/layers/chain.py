@@ -154,6 +154,11 @@ class Chain(Layer):
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers)
 
+    @property
+    def stateful(self) -> Link:
+        """The first of the layers that have state."""
+        return next(link for link in self.links if link.state.stop > link.state.start)
+
     # ---- forward, and back
 
     def forward(  # the layer's own form, so that chains nest

@@ -98,6 +98,20 @@ class Checked:
         self.layer, self.name = layer, name
         self.has_long_form = layer.has_long_form
         self.is_random = layer.is_random
+        self._check_form()
+
+    def _check_form(self) -> None:
+        """Raise unless the methods take what they will be given."""
+        short, long = ("xp", "params", "x"), ("xp", "params", "x", "state", "noise")
+        forward, apply = (long, long[:4]) if self.has_long_form else (short, short)
+        for method, takes in (("forward", forward), ("apply", apply)):
+            function = getattr(self.layer, method)
+            if _takes(function, *takes):
+                continue
+            why = ", since the layer has state or draws" if self.has_long_form else ""
+            if not self.has_long_form and any(_takes(function, *long[:n]) for n in (4, 5)):
+                why = "; one that is given state and noise declares state(), or says draws = True"
+            raise TypeError(f"{self.name}: {method} must take ({', '.join(takes)}){why}.")
 
     def draw(self, rng: RNG) -> list[np.ndarray]:
         drawn = self._ask(self.layer.draw, rng)
@@ -143,6 +157,7 @@ class Checked:
                     f"{self.name}: backprop must return dx of the shape {tuple(shape)} of x, "
                     f"not {tuple(dx.shape)}."
                 )
+            self._check_dtype("backprop must return dx", x, dx)
             return dx, tuple(grads)
 
         if not self.has_long_form:
@@ -190,6 +205,14 @@ class Checked:
                 f"{self.name}: {method} must return an output of the shape "
                 f"{(*before, x.shape[-2], features)} for x of {tuple(x.shape)}, "
                 f"not {tuple(y.shape)}{how}."
+            )
+        self._check_dtype(f"{method} must return an output", x, y)
+
+    def _check_dtype(self, what: str, x: Array, found: Array) -> None:
+        if found.dtype != x.dtype:
+            raise TypeError(
+                f"{self.name}: {what} of the dtype {x.dtype} of x, not {found.dtype}; a number of "
+                "NumPy's, such as np.float64(2), makes one of its own: write 2.0."
             )
 
     def _ask(self, method: Callable[..., Any], *arguments: Any) -> Any:

@@ -42,9 +42,13 @@ def check_number(name: str, value: Number, **bounds: float) -> Number:
     try:
         return checks.number(name, value, **bounds)
     except TypeError as error:
-        if not isinstance(value, (list, tuple)):
+        also = ""
+        if isinstance(value, (list, tuple)):
+            also = ", or an array of shape (members, 1), not"  # what it was meant for
+        elif name in SCHEDULED and callable(value):
+            also = ", or a schedule such as CosineDecay(1e-2, steps=1000), not"
+        if not also:
             raise
-        also = ", or an array of shape (members, 1), not"  # what a list of numbers was meant for
         raise TypeError(str(error).replace(", not", also, 1)) from None
 
 

@@ -28,6 +28,8 @@ def libraries(names: Sequence[str] | None) -> list[Backend]:
     """The backends that are named, or all that work here; NumPy, if it is among them, first."""
     if names is None:
         names = [name for name, answer in backends.available().items() if answer]
+    elif isinstance(names, str):
+        raise TypeError(f"backends must be a list of names, as [{names!r}], not {names!r}.")
     found = []
     for name in names:
         library, _, device = name.partition(":")

@@ -132,7 +132,7 @@ class _Question:
         checked = Checked(self.layer, self.name)
         on = [backend.asarray(values, dtype) for values in (x, dy, *params, *state)]
         given, own = on[2 : 2 + len(params)], on[2 + len(params) :]
-        noise = Noise(seed).stream(backend, members) if self.layer.is_random else None
+        noise = Noise(seed, step=0).stream(backend, members) if self.layer.is_random else None
         y, backprop, after = base.forward(
             checked, backend.xp, tuple(given), on[0], tuple(own), noise
         )
@@ -158,14 +158,15 @@ class _Question:
         again = self.ask(backend, dtype, x, params, state, dy, SEED)
         for key, array in found.arrays.items():
             same = np.array_equal(array, again.arrays[key], equal_nan=True)
-            require(self.name, same, f"{key} must be the same twice for the same input")
+            cure = "; random numbers are drawn from noise, by a layer that says draws = True"
+            require(self.name, same, f"{key} must be the same twice for the same input{cure}")
         short = self.ask(backend, dtype, x, params, state, dy, SEED, need_dx=False)
         for key, array in short.arrays.items():
             words = f"without need_dx, {key}"
             alike(self.name, words, array, found.arrays[key], dtype)
         on = [backend.asarray(values, dtype) for values in (x, *params, *state)]
         given, own = tuple(on[1 : 1 + len(params)]), tuple(on[1 + len(params) :])
-        noise = Noise(SEED).stream(backend, None) if self.layer.is_random else None
+        noise = Noise(SEED, step=0).stream(backend, None) if self.layer.is_random else None
         asked: list[Any] = [(Checked(self.layer, self.name), given, own, noise)]
         try_out(asked, backend.xp, on[0], backend.copy, backend.to_host)
         if slopes:

@@ -66,9 +66,14 @@ class Asked:
         checks.same_members(x, members, several)
         if self.state is not None and self.theta is None:
             raise ValueError("state must come with the theta that it belongs to, not without.")
-        if self.layer_state and self.theta is None:
+        if self.layer_state is not None and self.theta is None:
             raise ValueError(
                 "layer_state must come with the theta that it belongs to, not without."
+            )
+        if self.state is not None and self.layer_state is None and self.network.state_shapes:
+            raise ValueError(
+                f"layer_state must come with state, not be None, since "
+                f"{self.network.stateful.name}, has one: layer_state=model.layer_state."
             )
         if self.seed is not None and self.theta is not None:
             raise ValueError("seed must be None where theta is given, since nothing is drawn then.")

@@ -240,6 +240,9 @@ class ThreadedProgram:
         """How much memory it holds, at most."""
         return sum(program.nbytes for program in (*self.gradients, *self.updates))
 
+    def __str__(self) -> str:
+        return f"# each of {self.threads} threads\n\n{self.gradients[0]}\n\n{self.updates[0]}"
+
     def run(
         self, carry: Carry, n: int, batch_rows: np.ndarray | None, interrupted: Callable[[], bool]
     ) -> tuple[Carry, Metrics]:
