@@ -85,12 +85,13 @@ class _Saying:
             return kind, value
         if kind in (float, complex):
             return kind, repr(value)  # NaN is itself, and -0.0 is not 0.0
-        if id(value) in self.per_member:
+        number = id(value)
+        if number in self.per_member:
             return ("per member",)
-        if id(value) not in self.said:
-            self.said[id(value)] = None  # until it is known: what comes back to it holds itself
-            self.said[id(value)] = self._inside(kind, value)
-        known = self.said[id(value)]
+        if number not in self.said:
+            self.said[number] = None  # until it is known: what comes back to it holds itself
+            self.said[number] = self._inside(kind, value)
+        known = self.said[number]
         if known is None:
             raise ByIdentity(f"{kind.__name__} within itself")
         return known
