@@ -63,6 +63,10 @@ BACK = {
         "means over the batches of an epoch; to the host,",
         "once an interval",
     ],
+    "training/ensemble.py": [
+        "settle: whoever is done is set aside;",
+        "at the end gather puts all together",
+    ],
     "training/blocks.py": ["metrics of all members, the carries stay"],
     "training/step.py": ["the next carry, loss and accuracy"],
 }

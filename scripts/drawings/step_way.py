@@ -80,6 +80,7 @@ def stages() -> list[tuple[str, str, list[str]]]:
         "views · two_values · sums (NumPy)",
         "views · masks · fusion · sums (PyTorch)",
         "lifetimes: who reads what until when",
+        "pieces: what is computed within a concatenation",
         "chains: what runs block by block",
     ]
     return [
