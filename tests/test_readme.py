@@ -68,7 +68,7 @@ def test_a_layer_of_ones_own_is_checked_and_trained_as_its_page_says() -> None:
     names: dict[str, Any] = {}
     for block in blocks("python", page):
         exec(compile(block, "docs/own-layer.md", "exec"), names)
-    assert isinstance(names["net"][1], names["Center"])
+    assert isinstance(names["net"][2], names["Center"])
     assert names["model"].history.loss.shape == (300, 3)
 
 
