@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 import xpnet as xn
+from xpnet import backends
 from xpnet.compiler.plain import run_plainly
 from xpnet.training.step import TrainingStep, carry_of, state_in
 
@@ -54,28 +57,55 @@ def both(
     orders: Any = None,
     recorded: bool | None = True,
     threads: int | None = None,
+    own: bool = False,
 ) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """``theta`` and metrics after ``n`` steps: by the plain loop, and by the library's runner."""
-    results = []
-    runner = backend.runner(step, threads)
-    with backend.context(), warnings.catch_warnings():
+    """``theta`` and metrics after ``n`` steps: by the plain loop, and by the library's runner.
+
+    JAX would compile each operation of the plain loop for its shapes: there NumPy runs it, to which
+    the bounds of `assert_agree` apply as well, unless ``own`` asks for JAX's.
+
+    Intervals have four steps, and JAX compiles each length by itself: ``n`` had best be 4 or 8.
+    """
+    given = theta, data, orders
+    with warnings.catch_warnings():
         if recorded is not True:
             warnings.filterwarnings("ignore", "A step runs operation by operation")
-        for run in (lambda *a: run_plainly(backend.xp, step, *a), runner):
-            copy = backend.xp.asarray(theta, copy=True)
-            carry, histories = carry_of(copy, step.optimizer.init(copy)), []
-            for start in range(0, n, 4):  # several intervals, one runner
-                rows = None if orders is None else orders[start : min(start + 4, n), :]
-                carry, metrics = run(carry, data, min(4, n - start), rows)
-                histories.append({k: backend.to_host(v) for k, v in metrics.items()})
-            history = {k: np.concatenate([h[k] for h in histories]) for k in histories[0]}
-            state = {k: backend.to_host(v) for k, v in state_in(carry).items()}
-            if recorded is not None and hasattr(
-                run, "programs"
-            ):  # it did not fall back on the plain loop
-                assert all((p is not None) == recorded for _, p in run.programs.values())
-            results.append((backend.to_host(carry["theta"]), state, history))
-    return results
+        runner = backend.runner(step, threads)
+        ours = _in_intervals(backend, runner, step, n, *given)
+        if backend.way == "plain":  # as they are written
+            return [ours, ours]
+        if backend.way == "compiled" and not own:
+            given = _on_host(backend, given)
+            backend = backends.get("numpy")
+            step = replace(step, xp=backend.xp)
+        plain = partial(run_plainly, backend.xp, step)
+        plainly = _in_intervals(backend, plain, step, n, *given)
+    if recorded is not None and hasattr(runner, "programs"):
+        # It did not fall back on the plain loop.
+        assert all((p is not None) == recorded for _, p in runner.programs.values())
+    return [plainly, ours]
+
+
+def _in_intervals(
+    backend: Any, run: Any, step: TrainingStep, n: int, theta: Any, data: Any, orders: Any
+) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """``theta``, the other state and the metrics after ``n`` steps, in several intervals."""
+    with backend.context():
+        copy = backend.xp.asarray(theta, copy=True)
+        carry, histories = carry_of(copy, step.optimizer.init(copy)), []
+        for start in range(0, n, 4):
+            rows = None if orders is None else orders[start : min(start + 4, n), :]
+            carry, metrics = run(carry, data, min(4, n - start), rows)
+            histories.append({k: backend.to_host(v) for k, v in metrics.items()})
+        history = {k: np.concatenate([h[k] for h in histories]) for k in histories[0]}
+        state = {k: backend.to_host(v) for k, v in state_in(carry).items()}
+        return backend.to_host(carry["theta"]), state, history
+
+
+def _on_host(backend: Any, given: Any) -> Any:
+    if isinstance(given, tuple):
+        return tuple(_on_host(backend, value) for value in given)
+    return None if given is None else backend.to_host(given).copy()
 
 
 def assert_agree(results: Any, dtype: str, n: int) -> None:

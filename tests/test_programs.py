@@ -38,8 +38,8 @@ def agree(
     y = backend.asarray(rng.normal(size=(samples, 1)), dtype)
     theta = net.init(3, like=x, members=members)
     step = TrainingStep(backend.xp, net, loss, optimizer)
-    results = both(backend, step, theta, (x, y, None), 6, recorded=recorded, threads=threads)
-    assert_agree(results, dtype, 6)
+    results = both(backend, step, theta, (x, y, None), 8, recorded=recorded, threads=threads)
+    assert_agree(results, dtype, 8)
 
 
 @dataclass(frozen=True)
@@ -691,7 +691,10 @@ def test_all_layers_losses_and_optimizers_of_xpnet_are_recorded(
     recording: Any, loss: str, members: int | None
 ) -> None:
     rows = recording.asarray(np.arange(5), "int64")
-    for activation, optimizer in itertools.product(ACTIVATIONS.values(), OPTIMIZERS.values()):
+    # What is recorded of one part is nothing to another: each with each is not asked for.
+    optimizers = list(OPTIMIZERS.values())
+    assert len(ACTIVATIONS) >= len(optimizers)
+    for activation, optimizer in zip(ACTIVATIONS.values(), itertools.cycle(optimizers)):
         net, theta, criterion, data = problem(recording, loss, activation(), members, "float32")
         weight = recording.asarray(np.ones((12, 1)), "float32")
         step = TrainingStep(recording.xp, net, criterion, optimizer)

@@ -79,9 +79,14 @@ def test_updates_are_those_of_pytorch(backend: Any, name: str, lr: Any, transfor
     np.testing.assert_allclose(backend.to_host(now), wanted, rtol=0, atol=bound)
 
 
-@pytest.mark.parametrize("members", [None, 3])
-@pytest.mark.parametrize("lr", SCHEDULES)
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(  # each with each; members with both by turns
+    ("name", "lr", "members"),
+    [
+        (name, lr, None if (i + j) % 2 else 3)
+        for i, name in enumerate(OPTIMIZERS)
+        for j, lr in enumerate(SCHEDULES)
+    ],
+)
 def test_every_runner_agrees_with_the_plain_loop(
     backend: Any, name: str, lr: str, members: int | None
 ) -> None:
@@ -90,7 +95,7 @@ def test_every_runner_agrees_with_the_plain_loop(
     step = TrainingStep(backend.xp, net, loss, optimizer)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # none runs operation by operation
-        assert_agree(both(backend, step, theta, data, 6), "float64", 6)
+        assert_agree(both(backend, step, theta, data, 8), "float64", 8)
 
 
 def test_members_are_clipped_each_by_its_own_length(backend: Any) -> None:
@@ -142,7 +147,7 @@ class Own(xn.Schedule):
 def test_a_schedule_of_ones_own_is_trained_with(backend: Any) -> None:
     net, theta, loss, data = problem(backend, "MSE", xn.Tanh(), None, "float64")
     step = TrainingStep(backend.xp, net, loss, xn.SGD(Own(0.2)))
-    assert_agree(both(backend, step, theta, data, 6), "float64", 6)
+    assert_agree(both(backend, step, theta, data, 4), "float64", 4)
 
 
 class Total(xn.Transform):
