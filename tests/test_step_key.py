@@ -699,8 +699,8 @@ class _Pair:
     ids=_named,
 )
 def test_snapshots_of_different_values_differ(value: Any, request: Any) -> None:
-    others = request.node.get_closest_marker("parametrize").args[1]
-    alike = [other for other in others if snapshot(other) == snapshot(value)]
+    others, found = request.node.get_closest_marker("parametrize").args[1], snapshot(value)
+    alike = [other for other in others if snapshot(other) == found]
     assert len(alike) == 1 and alike[0] is value
     hash(snapshot(value))
 
