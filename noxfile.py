@@ -52,7 +52,8 @@ def pytest(session: nox.Session, *args: str, **env: str) -> None:
     there = not bare(session) or importlib.util.find_spec("xdist") is not None
     # Not by turns: some tests take a hundred times as long as others.
     many = ("-n", "auto", "--maxprocesses", "4", "--dist", "worksteal") if there else ()
-    python(session, "-m", "pytest", *many, *args, **env)
+    # Tests start programs: without bytecode each would compile all of xpnet anew.
+    python(session, "-m", "pytest", *many, *args, PYTHONDONTWRITEBYTECODE="", **env)
 
 
 def why_no_gpu() -> str | None:
