@@ -37,10 +37,20 @@ BACKENDS = ("numpy", "strict", "strict:device1", "torch", "jax", "cupy")
 ONCE = os.environ.get("XPNET_ONCE", "")
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 """Which of several processes this is; empty for the one that hands the tests out."""
+
+
+def _folder():
+    folder = tempfile.mkdtemp(prefix="xpnet-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 if WORKER:  # two that compile the same at once would read what the other has half written
-    _cache = tempfile.mkdtemp(prefix="xpnet-")
-    atexit.register(shutil.rmtree, _cache, ignore_errors=True)
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", _cache)
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", _folder())
+elif "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    # Of JAX, one folder for all processes: what is half written does not unpack, and is compiled.
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _folder()
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 LACKING = re.compile(
     r"[\w.]+ is not installed"
     r"|.*: \w+ is not installed \(.*"  # a contestant of the benchmark
