@@ -235,7 +235,11 @@ class Of(OwnLayer):
     function: Any
 
     def forward(self, xp: Any, params: Any, x: Any) -> Any:
-        return self.function(xp, x), lambda dy, need_dx=True: (self.function(xp, dy), ())
+        return self._of(xp, x), lambda dy, need_dx=True: (self._of(xp, dy), ())
+
+    def _of(self, xp: Any, x: Any) -> Any:
+        y = self.function(xp, x)
+        return y if y.dtype == x.dtype else xp.astype(y, x.dtype)  # as a layer must
 
 
 NUMBERS = {

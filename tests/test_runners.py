@@ -328,7 +328,7 @@ def test_a_step_that_cannot_be_recorded_runs_as_it_is_written() -> None:
     step = TrainingStep(np, net, loss, xn.Adam())
     runner: Any = backend.runner(step)
     carry = carry_of(theta, step.optimizer.init(theta))
-    with pytest.warns(RuntimeWarning, match=r"a value was asked for inside a step \(Wild\.forward"):
+    with pytest.warns(RuntimeWarning, match=r"a value was asked .*without \(Wild\.forward"):
         runner(carry, data, 2)
     assert runner.program(carry, data) is None
     assert_agree(both(backend, step, theta, data, 6, recorded=False), "float64", 6)
