@@ -62,7 +62,8 @@ def both(
     """``theta`` and metrics after ``n`` steps: by the plain loop, and by the library's runner.
 
     JAX would compile each operation of the plain loop for its shapes: there NumPy runs it, to which
-    the bounds of `assert_agree` apply as well, unless ``own`` asks for JAX's.
+    the bounds of `assert_agree` apply as well. ``own`` asks for JAX's, for a step that is another
+    on NumPy: one that writes into arrays, or has numbers or functions that are otherwise there.
 
     Intervals have four steps, and JAX compiles each length by itself: ``n`` had best be 4 or 8.
     """

@@ -38,7 +38,8 @@ def agree(
     y = backend.asarray(rng.normal(size=(samples, 1)), dtype)
     theta = net.init(3, like=x, members=members)
     step = TrainingStep(backend.xp, net, loss, optimizer)
-    results = both(backend, step, theta, (x, y, None), 8, recorded=recorded, threads=threads)
+    how = {"recorded": recorded, "threads": threads, "own": True}
+    results = both(backend, step, theta, (x, y, None), 8, **how)
     assert_agree(results, dtype, 8)
 
 
@@ -395,7 +396,7 @@ def test_0d_state_of_another_dtype_is_computed_in_its_own(recording: Any, thread
     net, theta, loss, data = problem(recording, "MSE", xn.Tanh(), None, "float32")
     optimizer = Precise(recording.xp.float64)
     step = TrainingStep(recording.xp, net, loss, optimizer)
-    results = both(recording, step, theta, data, 6, recorded=None, threads=threads)
+    results = both(recording, step, theta, data, 6, recorded=None, threads=threads, own=True)
     assert_agree(results, "float32", 6)
     (_, plain, _), (_, found, _) = results
     own = [state[name] for state in (plain, found) for name in ("small", "way")]
@@ -429,7 +430,7 @@ def test_integers_of_the_state_stay_integers(
     net, theta, loss, data = problem(recording, "MSE", xn.Tanh(), members, "float64")
     step = TrainingStep(recording.xp, net, loss, Whole())
     kept = True if recording.way == "recorded" else None
-    results = both(recording, step, theta, data, 6, recorded=kept, threads=threads)
+    results = both(recording, step, theta, data, 6, recorded=kept, threads=threads, own=True)
     assert_agree(results, "float64", 6)
     for _, state, _ in results:
         assert (state["sum"] == 1 - 3**6).all() and (state["bits"] == 2**52 + 6).all()
@@ -742,7 +743,7 @@ def test_many_samples_and_one_output(backend: Any) -> None:
     loss = xn.BCEWithLogits()
     step = TrainingStep(backend.xp, net, loss, xn.Adam())
     theta = net.init(0, like=x)
-    (a, _, _), (b, _, _) = both(backend, step, theta, (x, y, None), 2)
+    (a, _, _), (b, _, _) = both(backend, step, theta, (x, y, None), 2, own=True)
     # Sums of 40,000 terms in another order, which Adam divides by their own size.
     np.testing.assert_allclose(b, a, rtol=0, atol=40_000 * 2.0**-52)
 
@@ -750,7 +751,7 @@ def test_many_samples_and_one_output(backend: Any) -> None:
 def test_many_members_and_shared_data(backend: Any) -> None:
     net, theta, loss, data = problem(backend, "BCE", xn.LeakyReLU(), 600, "float64")
     step = TrainingStep(backend.xp, net, loss, xn.Adam(lr=1e-2))
-    assert_agree(both(backend, step, theta, data, 3), "float64", 3)
+    assert_agree(both(backend, step, theta, data, 3, own=True), "float64", 3)
 
 
 def test_optimizers_of_users_compare_by_all_their_numbers() -> None:
