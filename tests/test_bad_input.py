@@ -1146,3 +1146,111 @@ def test_what_torch_makes_by_default_and_where_is_nothing_to_a_run(loss):
             assert here.device.type == "cpu"
             assert here.dtype == there.dtype
             assert torch.equal(here, there)
+
+
+# ---- losses and optimizers of somebody's own, which fit tries out before it trains
+
+
+class OwnLoss(xn.Loss):
+    """Half of `MSE`, of which each below it has one thing wrong."""
+
+    def forward(self, xp, output, target, share):
+        r = output - target
+        return share.mean(xp, 0.5 * r * r), lambda: r * share.each(r.shape[-1])
+
+
+class DoubleValue(OwnLoss):
+    def forward(self, xp, output, target, share):
+        value, backprop = super().forward(xp, output, target, share)
+        return xp.astype(value, xp.float64), backprop
+
+
+class DoubleGradient(OwnLoss):
+    def forward(self, xp, output, target, share):
+        value, backprop = super().forward(xp, output, target, share)
+        return value, lambda: xp.astype(backprop(), xp.float64)
+
+
+class RandomLoss(OwnLoss):
+    def forward(self, xp, output, target, share):
+        return super().forward(xp, output * float(np.random.random()), target, share)
+
+
+class ShortLoss(OwnLoss):
+    def forward(self, xp, output, target):
+        return None
+
+
+class OwnDescent(xn.Optimizer):
+    """Descent, of which each below it has one thing wrong."""
+
+    def init_state(self, xp, theta):
+        return {"last": xp.zeros_like(theta)}
+
+    def step(self, xp, theta, grad, state):
+        return theta - 0.1 * grad, {**state, "last": grad}
+
+
+class DoubleTheta(OwnDescent):
+    def step(self, xp, theta, grad, state):
+        return xp.astype(theta, xp.float64), state
+
+
+class DoubleState(OwnDescent):
+    def step(self, xp, theta, grad, state):
+        return theta, {**state, "last": xp.astype(grad, xp.float64)}
+
+
+class RandomDescent(OwnDescent):
+    def step(self, xp, theta, grad, state):
+        return theta - float(np.random.random()) * grad, state
+
+
+class ShortDescent(OwnDescent):
+    def step(self, xp, theta, grad):
+        return theta
+
+
+class RandomTransform(xn.Transform):
+    def __call__(self, xp, grad):
+        return grad * float(np.random.random())
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        (DoubleValue, "forward must return a value of the shape .* dtype .*float32, not .*float64"),
+        (DoubleGradient, "forward must return a gradient of .* dtype .*float32, not .*float64"),
+        (RandomLoss, "RandomLoss: forward must return the same for the same output"),
+        (ShortLoss, r"ShortLoss: forward must take \(xp, output, target, share\)"),
+        (DoubleTheta, "step must return theta in the shape .* dtype .*float32 .*, not .*float64"),
+        (DoubleState, "step must return last in the shape .* dtype .*float32 .*, not .*float64"),
+        (RandomDescent, "RandomDescent.*: step must return the same theta for the same gradient"),
+        (ShortDescent, r"ShortDescent.*: step must take \(xp, theta, grad, state\)"),
+        (RandomTransform, "step must return the same theta for the same gradient"),
+    ],
+)
+def test_a_loss_or_an_optimizer_that_does_other_than_it_says_is_told(backend, part, words):
+    x, y = xor(backend, "float32")
+    asked = {"loss": OwnLoss(), "optimizer": OwnDescent(), "epochs": 2, "seed": 0}
+    xn.fit(NET, x, y, **asked)  # what is right is trained
+    if issubclass(part, xn.Transform):
+        asked["optimizer"] = xn.SGD(transforms=(part(),))
+    else:
+        asked["loss" if issubclass(part, xn.Loss) else "optimizer"] = part()
+    with pytest.raises((TypeError, ValueError), match=words):
+        xn.fit(NET, x, y, **asked)
+
+
+def test_state_for_a_network_whose_layers_have_none_is_told(backend):
+    x, y = xor(backend)
+    theta = NET.init(0, like=x)
+    asked = {"loss": xn.MSE(), "optimizer": xn.SGD(), "epochs": 1, "theta": theta}
+    for call in (
+        lambda: xn.fit(NET, x, y, **asked, layer_state=x),
+        lambda: xn.Model(NET, theta, layer_state=x),
+        lambda: NET(theta, x, x),
+    ):
+        with pytest.raises(ValueError, match=r"state must be None for .* have none, not an array"):
+            call()
+    xn.fit(NET, x, y, **asked, layer_state={})

@@ -456,6 +456,27 @@ class Random(Own):
         return float(np.random.random())
 
 
+class RandomBehind(Own):
+    def forward(self, xp, params, x):
+        return x, lambda dy, need_dx=True: (dy * float(np.random.random()), ())
+
+
+class GradientOfAMean(Own):
+    """Its gradient is a mean over the samples, which the parts of a batch do not add up to."""
+
+    samplewise = True
+
+    def parameters(self):
+        return {"b": (1, 4)}
+
+    def draw(self, rng):
+        return [np.ones((1, 4))]
+
+    def forward(self, xp, params, x):
+        (b,) = params
+        return x + b, lambda dy, need_dx=True: (dy, (xp.mean(dy, axis=-2, keepdims=True),))
+
+
 class Double(Own):
     def factor(self, xp, x):
         return xp.astype(xp.ones_like(x), xp.float64)
@@ -475,6 +496,8 @@ class Declared(Own):
     [
         (OfAllSamples, ValueError, "forward of a part of the samples must be as of all, since it"),
         (Random, TypeError, "forward must return the same for the same x.* says draws = True"),
+        (RandomBehind, TypeError, "backprop must return the same for the same x"),
+        (GradientOfAMean, ValueError, "db of the parts of the samples must add up to that of all"),
         (Double, TypeError, "must return an output of the dtype .*float32 of x, not .*float64"),
         (Undeclared, TypeError, r"forward must take \(xp, params, x\); .* says draws = True"),
         (Declared, TypeError, r"forward must take \(xp, params, x, state, noise\), since"),

@@ -17,6 +17,7 @@ import xpnet as xn
 from xpnet.compiler.ir import Untraceable
 from xpnet.compiler.plain import run_plainly
 from xpnet.compiler.record import record
+from xpnet.training.step import TrainingStep, carry_of
 
 
 @dataclass(frozen=True)
@@ -395,7 +396,11 @@ def test_a_step_that_does_not_do_twice_the_same_is_refused_where_it_is_recorded(
 ) -> None:
     x = backend.asarray(np.ones((4, 2)), "float64")
     net = xn.Sequential(xn.Linear(2, 2), *layers)
+    theta = net.init(0, like=x)
+    runner = backend.runner(TrainingStep(backend.xp, net, xn.MSE(), optimizer))
     with pytest.raises(TypeError, match="does something else each time it is called"):
+        runner(carry_of(theta, optimizer.init(theta)), (x, x, None), 3)
+    with pytest.raises(TypeError, match=r"must return the same .* second time"):
         xn.fit(net, x, x, loss=xn.MSE(), optimizer=optimizer, epochs=3, seed=0)
 
 

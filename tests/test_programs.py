@@ -359,7 +359,10 @@ class Counting(Optimizer):
         step = state["count"]
         rate = self.rate(xp, step)
         far = xp.exp(60 * step)  # at last beyond single precision
-        return theta - rate * (1e-2 * grad) - grad * rate, {"count": step + 1, "far": far}
+        moved = theta - rate * (1e-2 * grad) - grad * rate
+        if moved.dtype != theta.dtype:  # by a number of NumPy's, and a step must keep it
+            moved = xp.astype(moved, theta.dtype)
+        return moved, {"count": step + 1, "far": far}
 
 
 @pytest.mark.way("recorded")

@@ -481,7 +481,10 @@ WRONG_OPTIMIZERS = {
     "a state that is lost": (Loses, r"Loses\(\): .*state must hold 'm'"),
     "what is written into": (WritesTheta, r"WritesTheta\(\): step must not write into theta"),
     "members": (OneNorm, r"OneNorm\(\): of 3 members, as alone, member 0 has theta"),
-    "a dtype": (WideSteps, r"WideSteps\(\): step must return a theta of the shape and dtype"),
+    "a dtype": (
+        WideSteps,
+        r"WideSteps\(\): step must return theta in the shape .* float32 .*float64",
+    ),
     "a counter": (CountsSteps, r"CountsSteps\(\): "),
     "a name": (NamesStep, "NamesStep.*init_state must not hold 'step'"),
     "what is recorded": (

@@ -271,12 +271,13 @@ class Sequential(Chain):
         try:
             value, loss_backprop = evaluate(loss, xp, output, target, share)
             dy = loss_backprop()
-            if value.shape != output.shape[:-2] or dy.shape != output.shape:
-                raise ValueError(
-                    f"{named(loss)}: forward must return a value of the shape "
-                    f"{tuple(output.shape[:-2])} and a gradient of the shape "
-                    f"{tuple(output.shape)}, not {tuple(value.shape)} and {tuple(dy.shape)}."
-                )
+            for what, array, axes in (("value", value, -2), ("gradient", dy, None)):
+                shape = output.shape[:axes]
+                if not checks.has_form(array, shape, output.dtype):
+                    raise ValueError(
+                        f"{named(loss)}: forward must return a {what} of the shape {tuple(shape)} "
+                        f"and the dtype {output.dtype}, not {checks.formed(array)}."
+                    )
         except Exception as error:
             note(error, f"in the loss, {named(loss)}")
             raise

@@ -6,6 +6,8 @@ from xpnet.checks.arrays import FLOATS, floats, given, real, same_dtype, same_me
 from xpnet.checks.scalars import (
     SHOWN,
     cut,
+    formed,
+    has_form,
     index,
     instance,
     is_array,
@@ -22,7 +24,9 @@ __all__ = [
     "SHOWN",
     "cut",
     "floats",
+    "formed",
     "given",
+    "has_form",
     "index",
     "instance",
     "is_array",

@@ -90,11 +90,11 @@ def try_out(
         _unwritten(layer, "apply", kept, host)
         y, backprop, _ = base.forward(layer, xp, params, x, state, noise)
         _unwritten(layer, "forward", kept, host)
-        _same_twice(layer, y, base.forward(layer, xp, params, x, state, copy_of(again))[0], host)
+        _same_twice(layer, xp, (params, x, state, again), host)
         if not layer.has_long_form:
             _alike(layer, "apply must return what forward does", short, host(y))
         if layer.layer.is_samplewise:
-            _check_samples(layer, xp, params, x, state, again, host)
+            _check_samples(layer, xp, (params, x, state, again), host)
         kept.append(("its output", y, copy(y)))
         backprops.append((layer, kept, backprop))
         x = y
@@ -116,31 +116,51 @@ def _unwritten(layer: Checked, method: str, kept: Any, host: Any) -> None:
             )
 
 
-def _same_twice(layer: Checked, y: Array, again: Array, host: Any) -> None:
-    if not np.array_equal(host(y), host(again), equal_nan=True):
-        raise TypeError(
-            f"{layer.name}: forward must return the same for the same x, which it does not the "
-            "second time; a layer that draws random numbers says draws = True and takes them from "
-            "noise, and one that goes on from what it did declares state()."
-        )
+Given = tuple[Params, Array, State, "Stream | None"]
+"""What `forward` is given."""
 
 
-def _check_samples(
-    layer: Checked, xp: Any, params: Params, x: Array, state: State, noise: Stream | None, host: Any
-) -> None:
+def _answers(layer: Checked, xp: Any, given: Given, host: Any) -> dict[str, np.ndarray]:
+    """What a layer gives, forward and back, on the host."""
+    params, x, state, noise = given
+    y, backprop, _ = base.forward(layer, xp, params, x, state, copy_of(noise))
+    answers = {"forward": host(y).copy()}
+    dx, grads = backprop(xp.ones_like(y), True)
+    names = [f"d{name}" for name in layer.layer.parameters()]
+    given_back = zip(["dx", *names], [dx, *grads], strict=True)
+    return answers | {name: host(array) for name, array in given_back}
+
+
+def _same_twice(layer: Checked, xp: Any, given: Given, host: Any) -> None:
+    first, again = (_answers(layer, xp, given, host) for _ in range(2))
+    for name, array in first.items():
+        if not np.array_equal(array, again[name], equal_nan=True):
+            raise TypeError(
+                f"{layer.name}: {'forward' if name == 'forward' else 'backprop'} must return the "
+                "same for the same x, which it does not the second time; a layer that draws random "
+                "numbers says draws = True and takes them from noise, and one that goes on from "
+                "what it did declares state()."
+            )
+
+
+def _check_samples(layer: Checked, xp: Any, given: Given, host: Any) -> None:
     """Raise unless a layer that is ``samplewise`` gives of two parts what it gives of the whole."""
-
-    def both(rows: slice, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        stream = noise and Stream(noise.key, noise.step, noise.first + first, noise.path)
-        y, backprop, _ = base.forward(layer, xp, params, x[..., rows, :], state, stream)
-        return host(y), host(backprop(xp.ones_like(y), True)[0])
-
+    params, x, state, noise = given
     half = int(x.shape[-2]) // 2
-    if half:
-        parts = zip(both(slice(None, half)), both(slice(half, None), half), strict=True)
-        for words, whole, halves in zip(("forward", "dx"), both(slice(None)), parts, strict=True):
-            what = f"{words} of a part of the samples must be as of all, since it is samplewise"
-            _alike(layer, what, np.concatenate(halves, axis=-2), whole)
+    if not half:
+        return
+
+    def of(rows: slice, first: int) -> dict[str, np.ndarray]:
+        stream = noise and Stream(noise.key, noise.step, noise.first + first, noise.path)
+        return _answers(layer, xp, (params, x[..., rows, :], state, stream), host)
+
+    whole, parts = of(slice(None), 0), (of(slice(0, half), 0), of(slice(half, None), half))
+    for name in ("forward", "dx"):
+        what = f"{name} of a part of the samples must be as of all, since it is samplewise"
+        _alike(layer, what, np.concatenate([p[name] for p in parts], axis=-2), whole[name])
+    for name in whole.keys() - {"forward", "dx"}:
+        what = f"{name} of the parts of the samples must add up to that of all, as it is samplewise"
+        _alike(layer, what, parts[0][name] + parts[1][name], whole[name])
 
 
 def _alike(layer: Checked, words: str, found: np.ndarray, long: np.ndarray) -> None:

@@ -97,7 +97,7 @@ def check_state(
     """
     shapes = network.state_shapes
     if not shapes:
-        if state is not None and state != {}:
+        if state is not None and not (isinstance(state, dict) and not state):
             raise ValueError(
                 f"{name} must be None for a network whose layers have none, "
                 f"not {checks.shown(state)}."

@@ -53,6 +53,18 @@ def shown(value: Any) -> str:
     return f"{a} of {length}" if length >= 0 and len(text) > SHOWN else cut(text)
 
 
+def formed(value: Any) -> str:
+    """The shape and dtype of an array, in an error; of what is none, the value."""
+    if not is_array(value):
+        return shown(value)
+    return f"{shape_of(value)} and {value.dtype}"
+
+
+def has_form(value: Any, shape: Any, dtype: Any) -> bool:
+    """Whether a value is an array of this shape and dtype."""
+    return bool(getattr(value, "shape", None) == shape and getattr(value, "dtype", None) == dtype)
+
+
 def cut(text: str) -> str:
     """A text on one line, and not all of it where it is long."""
     text = " ".join(text.split())

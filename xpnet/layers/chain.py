@@ -60,20 +60,17 @@ class Chain(Layer):
         self.layers = layers
         self.in_features, self.out_features = _features(type(self).__name__, layers)
         self.links = tuple(_links(layers))
-        self._take(tuple(link.layer for link in self.links))
+        self.leaves = tuple(link.layer for link in self.links)
+        self._random = any(leaf.is_random for leaf in self.leaves)
+        self._stateful = self.links[-1].state.stop > 0
+        trained = (i for i, link in enumerate(self.links) if link.params.start < link.params.stop)
+        self._first = next(trained, len(self.links))
         for i, link in enumerate(self.links):
             if link.layer.first and i > isinstance(self.leaves[0], Flatten):
                 raise ValueError(
                     f"{link.name} must be the first layer, or behind Flatten: it reads the samples "
                     "as they are given."
                 )
-
-    def _take(self, leaves: tuple[Layer, ...]) -> None:
-        self.leaves = leaves
-        self._random = any(leaf.is_random for leaf in leaves)
-        trained = (i for i, link in enumerate(self.links) if link.params.start < link.params.stop)
-        self._first = next(trained, len(leaves))
-        self._stateful = self.links[-1].state.stop > 0
 
     def with_leaves(self, leaves: Sequence[Layer]) -> Any:
         """This chain with other layers of the same shapes in place of its `leaves`."""
@@ -86,7 +83,7 @@ class Chain(Layer):
             replace(link, layer=leaf, run=link.run if isinstance(link.run, Checked) else leaf)
             for link, leaf in zip(self.links, leaves, strict=True)
         )
-        other._take(tuple(leaves))
+        other.leaves = tuple(leaves)
         return other
 
     # ---- what it is

@@ -104,14 +104,14 @@ class Checked:
         """Raise unless the methods take what they will be given."""
         short, long = ("xp", "params", "x"), ("xp", "params", "x", "state", "noise")
         forward, apply = (long, long[:4]) if self.has_long_form else (short, short)
-        for method, takes in (("forward", forward), ("apply", apply)):
+        for method, wanted in (("forward", forward), ("apply", apply)):
             function = getattr(self.layer, method)
-            if _takes(function, *takes):
+            if takes(function, *wanted):
                 continue
             why = ", since the layer has state or draws" if self.has_long_form else ""
-            if not self.has_long_form and any(_takes(function, *long[:n]) for n in (4, 5)):
+            if not self.has_long_form and any(takes(function, *long[:n]) for n in (4, 5)):
                 why = "; one that is given state and noise declares state(), or says draws = True"
-            raise TypeError(f"{self.name}: {method} must take ({', '.join(takes)}){why}.")
+            raise TypeError(f"{self.name}: {method} must take ({', '.join(wanted)}){why}.")
 
     def draw(self, rng: RNG) -> list[np.ndarray]:
         drawn = self._ask(self.layer.draw, rng)
@@ -226,7 +226,7 @@ class Checked:
         try:
             result = self._ask(backprop, dy, need_dx)
         except TypeError as error:
-            if _takes(backprop, dy, need_dx):
+            if takes(backprop, dy, need_dx):
                 raise
             raise TypeError(
                 f"{self.name}: backprop must take two arguments, (dy, need_dx=True)."
@@ -277,7 +277,8 @@ def _host_arrays(
     return arrays
 
 
-def _takes(function: Callable[..., Any], *arguments: Any) -> bool:
+def takes(function: Callable[..., Any], *arguments: Any) -> bool:
+    """Whether a function can be called with so many arguments."""
     try:
         inspect.signature(function).bind(*arguments)
     except TypeError:

@@ -30,7 +30,14 @@ from xpnet.optimizers.hyperparameters import (
     scheduled,
 )
 from xpnet.optimizers.schedules import Schedule
-from xpnet.optimizers.states import check_state, check_theta, first_state, next_step, resumed
+from xpnet.optimizers.states import (
+    check_state,
+    check_step,
+    check_theta,
+    first_state,
+    next_step,
+    resumed,
+)
 from xpnet.optimizers.transforms import Transform, transformed
 from xpnet.types import Array
 
@@ -107,7 +114,10 @@ class Optimizer(ABC):
             )
         check_state(self, backend.name, theta, state)
         with backend.context():
-            return self.advance(backend.xp, theta, grad, state)
+            moved, after = self.advance(backend.xp, theta, grad, state)
+            if not is_own(self):
+                check_step(self, {"theta": theta, **state}, {"theta": moved, **after})
+            return moved, after
 
     # ---- the mathematics, inside a step
 

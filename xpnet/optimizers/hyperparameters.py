@@ -98,12 +98,11 @@ def scheduled(xp: Any, numbers: dict[str, Number], theta: Array, count: Array) -
     done = xp.astype(count - 1, theta.dtype)
     found = {name: schedule(xp, done) for name, schedule in schedules.items()}
     for name, number in found.items():
-        form = getattr(number, "shape", None), getattr(number, "dtype", None)
-        if form != (done.shape, done.dtype):
+        if not checks.has_form(number, done.shape, done.dtype):
             raise ValueError(
                 f"{name}, {checks.shown(schedules[name])}, must give an array of the shape "
                 f"{tuple(done.shape)} and the dtype {done.dtype} of done, "
-                f"not {checks.shown(number)}."
+                f"not {checks.formed(number)}."
             )
     return found
 

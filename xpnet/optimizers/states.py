@@ -108,6 +108,20 @@ def next_step(xp: Any, step: Array) -> Array:
     return step + 1 if step.dtype == xp.int64 else xp.minimum(step, 2**31 - 2) + 1
 
 
+# ---- what a step returns
+
+
+def check_step(optimizer: Optimizer, before: State, after: State) -> None:
+    """Raise unless theta and what is kept have the shapes and dtypes that a step was given."""
+    for name, array in after.items():
+        was = before.get(name)
+        if was is not None and not checks.has_form(array, was.shape, was.dtype):
+            raise TypeError(
+                f"{shown(optimizer)}: step must return {name} in the shape {tuple(was.shape)} and "
+                f"the dtype {was.dtype} that it was given, not {checks.formed(array)}."
+            )
+
+
 # ---- a state that somebody gives
 
 
@@ -165,12 +179,11 @@ def _check_named(optimizer: Optimizer, name: str, state: State, how: str) -> Non
 
 def _check_form(name: str, found: Any, shape: Any, dtype: Any) -> None:
     """Raise unless an entry of a state has this shape and dtype."""
-    if getattr(found, "shape", None) == shape and getattr(found, "dtype", None) == dtype:
-        return
-    given = f"{tuple(found.shape)} and {found.dtype}" if checks.is_array(found) else shown(found)
-    raise ValueError(
-        f"state[{name!r}] must have the shape {tuple(shape)} and the dtype {dtype}, not {given}."
-    )
+    if not checks.has_form(found, shape, dtype):
+        raise ValueError(
+            f"state[{name!r}] must have the shape {tuple(shape)} and the dtype {dtype}, "
+            f"not {checks.formed(found)}."
+        )
 
 
 def _refuse_unknown(optimizer: Optimizer, names: set[str], cure: str) -> None:

@@ -75,11 +75,10 @@ def transformed(xp: Any, transforms: tuple[Transform, ...], grad: Array) -> Arra
     """
     for transform in transforms:
         after = transform(xp, grad)
-        form = getattr(after, "shape", None), getattr(after, "dtype", None)
-        if form != (grad.shape, grad.dtype):
+        if not checks.has_form(after, grad.shape, grad.dtype):
             raise ValueError(
                 f"{checks.shown(transform)} must give a gradient of the shape {tuple(grad.shape)} "
-                f"and the dtype {grad.dtype}, not {checks.shown(after)}."
+                f"and the dtype {grad.dtype}, not {checks.formed(after)}."
             )
         grad = after
     return grad

@@ -8,8 +8,9 @@ from typing import Any
 
 from xpnet import backends, checks
 from xpnet.checks.layers import check_layers
-from xpnet.checks.losses import check_parts
+from xpnet.checks.losses import check_answers
 from xpnet.checks.network import check_arrays, check_input, check_state
+from xpnet.checks.optimizers import check_update
 from xpnet.layers.base import State, apply
 from xpnet.losses import prepare
 from xpnet.network import Sequential
@@ -62,6 +63,7 @@ def _placed(asked: Asked) -> tuple[TrainingLoop, Any]:
             backend.check_finite(f"layer_state[{name!r}]", array)
         state, optimizer = asked.state, asked.optimizer
         moments = optimizer.init(fresh) if state is None else optimizer.resume(fresh, state)
+        check_update(optimizer, backend, fresh, moments)
         noise = None if words is None else Stream(words, moments["step"])
         data = _prepare(backend, asked, fresh, layer_state, noise)
         # Copies, which a step may write into, as these may be somebody's: a state too that is new.
@@ -139,5 +141,5 @@ def _prepare(
 
     if not network.gives_probabilities:
         loss.check_output(backend, output)
-    check_parts(backend, loss, output, _few(target))
+    check_answers(backend, loss, output, _few(target))
     return network.counted(backend, x, weight), target, weight

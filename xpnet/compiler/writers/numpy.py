@@ -77,10 +77,11 @@ class NumPy(Library):
         return np.full(shape, value, dtype)
 
     def view(self, array: np.ndarray, layout: Layout) -> np.ndarray:
+        array = np.asarray(array)
         if array.flags.c_contiguous and layout.is_in_order:  # as most, in a tenth of the time
             flat = array.reshape(-1)[layout.offset : layout.offset + layout.size]
             return flat.reshape(layout.shape)
-        return np.asarray(_Address(np.asarray(array), layout))
+        return np.asarray(_Address(array, layout))
 
     def given(self, array: np.ndarray) -> np.ndarray:
         array = np.asarray(array)
