@@ -120,7 +120,7 @@ def train(backend, *called, **options):
 
 OPTIONS = {
     "an ensemble": {},
-    "an ensemble looked at often": {"epochs": 40, "check_every": 1},
+    "an ensemble looked at often": {"epochs": 12, "check_every": 1},
     "a network": {"members": None, "block": None},
     "a network on threads": {"members": None, "block": None, "threads": 2},
     "batches": {"batch_size": 25},
@@ -204,6 +204,7 @@ def test_after_a_fit_in_another_thread_the_process_is_as_before(backend, before)
     assert process() == before
 
 
+@pytest.mark.slow_on("strict", "strict:device1")
 def test_after_fits_at_once_the_process_is_as_before(backend, before):
     meeting = threading.Barrier(2)
 

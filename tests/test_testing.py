@@ -44,19 +44,19 @@ def on(backend):
 # ---- ours
 
 
-@pytest.mark.slow_on("jax")
+@pytest.mark.slow_on("jax", "strict", "strict:device1")
 @pytest.mark.parametrize("name", OURS)
 def test_every_layer_passes(backend, name):
     check_layer(OURS[name], IDS if name == "Embedding" else None, backends=on(backend))
 
 
-@pytest.mark.slow_on("jax")
+@pytest.mark.slow_on("jax", "strict", "strict:device1")
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_passes(backend, name):
     check_loss(*LOSSES[name], backends=on(backend))
 
 
-@pytest.mark.slow_on("jax")
+@pytest.mark.slow_on("jax", "strict", "strict:device1")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 def test_every_optimizer_passes(backend, optimizer):
     check_optimizer(optimizer, backends=on(backend))
