@@ -69,31 +69,31 @@ assert not found, found
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "package", "extra"),
-    [
+def test_a_library_that_is_not_installed_is_named_with_what_to_install():
+    missing = [
         ("torch", "torch", "torch"),
         ("jax", "jax", "jax"),
         ("cupy", "cupy", "cupy-cuda13x"),
         ("strict", "array_api_strict", "array-api-strict"),
-    ],
-)
-def test_a_library_that_is_not_installed_is_named_with_what_to_install(name, package, extra):
+    ]
     # None in sys.modules makes an import fail as if the library were not installed.
     text = python(
         f"""
 import sys
-sys.modules[{package!r}] = None
+for _, package, _ in {missing!r}:
+    sys.modules[package] = None
 from xpnet import backends
-try:
-    backends.get({name!r})
-except ValueError as error:
-    assert isinstance(error, backends.BackendUnavailable)
-    print(error)
+for name, *_ in {missing!r}:
+    try:
+        backends.get(name)
+    except ValueError as error:
+        assert isinstance(error, backends.BackendUnavailable)
+        print(error)
 """
     )
-    assert f"backend {name!r} needs the package {package!r}" in text
-    assert f"pip install {extra}" in text
+    for (name, package, extra), line in zip(missing, text.splitlines(), strict=True):
+        assert f"backend {name!r} needs the package {package!r}" in line
+        assert f"pip install {extra}" in line
 
 
 @pytest.mark.installed

@@ -189,17 +189,18 @@ def test_the_picture_is_drawn_wherever_the_data_lies(tmp_path, backend):
     assert "</svg>" in (tmp_path / "picture.svg").read_text()
 
 
-def test_the_members_of_an_ensemble_share_a_picture(tmp_path):
+@pytest.mark.slow
+@pytest.mark.parametrize("goal", [None, 1.0])
+def test_the_members_of_an_ensemble_share_a_picture(tmp_path, goal):
     library("matplotlib")
-    train(Picture(tmp_path / "picture.png"), members=3)
+    train(Picture(tmp_path / "picture.png"), members=3, acc_goal=goal)
     assert (tmp_path / "picture.png").exists()
 
 
-@pytest.mark.parametrize("goal", [None, 1.0])
-def test_the_picture_of_an_ensemble_is_drawn_wherever_the_data_lies(tmp_path, backend, goal):
+def test_the_picture_of_an_ensemble_is_drawn_wherever_the_data_lies(tmp_path, backend):
     library("matplotlib")
     x, y = backend.asarray(X, "float32"), backend.asarray(Y, "float32")
-    train(Picture(tmp_path / "picture.svg"), x=x, y=y, members=3, acc_goal=goal)
+    train(Picture(tmp_path / "picture.svg"), x=x, y=y, members=3, acc_goal=1.0)
     assert "</svg>" in (tmp_path / "picture.svg").read_text()
 
 
@@ -299,32 +300,30 @@ def test_a_folder_that_cannot_be_written_is_refused_when_it_is_named(tmp_path, m
         make(tmp_path / "file" / "folder")
 
 
-@pytest.mark.parametrize(
-    ("make", "package", "extra"),
-    [
-        ("ProgressBar()", "tqdm", "tqdm"),
-        ("TensorBoard('log')", "tensorboardX", "tensorboardX"),
-        ("Picture('picture.png')", "matplotlib", "matplotlib"),
-    ],
-)
-def test_the_package_is_asked_for_when_the_callback_is_made_and_not_before(
-    make, package, extra, tmp_path
-):
+def test_the_package_is_asked_for_when_the_callback_is_made_and_not_before(tmp_path):
+    made = {
+        "tqdm": "ProgressBar()",
+        "tensorboardX": "TensorBoard('log')",
+        "matplotlib": "Picture('picture.png')",
+    }
     program = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
-sys.modules[{package!r}] = None  # what makes an import fail as if it were not installed
+for package in {list(made)!r}:
+    sys.modules[package] = None  # what makes an import fail as if it were not installed
 from xpnet import callbacks
-try:
-    callbacks.{make}
-except ImportError as error:
-    print(error)
+for make in {list(made.values())!r}:
+    try:
+        eval("callbacks." + make)
+    except ImportError as error:
+        print(error)
 """
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert f"needs the package {package}, which could not be imported" in done.stdout
-    assert done.stdout.endswith(f"install it with: pip install {extra}\n")
+    for package, line in zip(made, done.stdout.splitlines(), strict=True):
+        assert f"needs the package {package}, which could not be imported" in line
+        assert line.endswith(f"install it with: pip install {package}")
     assert list(tmp_path.iterdir()) == []
 
 
