@@ -35,7 +35,7 @@ def test_every_optimizer_runs_as_in_the_plain_loop(
 
 
 @RUN_OTHERWISE
-@pytest.mark.parametrize(  # any two of these, on any loss, come together in one of them
+@pytest.mark.parametrize(  # each loss with and without each; any two of them on some loss
     ("loss", "activation", "members", "batches", "dtype"),
     [
         ("BCE", xn.Tanh(), None, False, "float64"),
