@@ -205,7 +205,7 @@ LAYERS = {
 @pytest.mark.way("recorded")
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize(  # one sample is another matter than many to a network and to members
-    ("samples", "members"), [(1, None), (12, None), (12, 1), (1, 3)]
+    ("samples", "members"), [(1, None), (12, None), (1, 1), (12, 3)]
 )
 def test_layers_of_every_kind(recording: Any, name: str, samples: int, members: int | None) -> None:
     agree(recording, LAYERS[name], members=members, samples=samples)
