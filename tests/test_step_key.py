@@ -216,6 +216,19 @@ def test_equal_steps_are_compiled_once_on_jax() -> None:
         assert len(programs) > before
 
 
+def test_a_mask_by_hand_is_one_program_of_jax_for_all_steps() -> None:
+    x = np.zeros((3, 11))
+    with _compiled() as programs:
+        backend = xn.backends.get("jax", "cpu")
+        for step in range(3):
+            draws = xn.Noise(1, step).stream(backend, None)
+            before = len(programs)
+            found = draws.bernoulli(backend.xp, 0.5, x)
+            assert len(programs) - before == (step == 0)
+            here = xn.Noise(1, step).stream(xn.backends.get("numpy"), None)
+            np.testing.assert_array_equal(found, here.bernoulli(np, 0.5, x))
+
+
 def test_a_shared_program_is_that_of_what_was_said_whatever_became_of_it() -> None:
     # The first network is changed, and its program then traced for another number of samples.
     with _compiled():
@@ -245,6 +258,14 @@ def test_few_programs_are_kept_on_jax(monkeypatch: Any) -> None:
         numbers = (5, 6, 5, 7, 5, 6)
         assert [compiles(layers) for layers in numbers] == [True, True, False, True, False, True]
         assert len(jax_program._KNOWN) == 2
+
+
+def _plainly(net: Any, loss: Any, optimizer: Any, theta: Any, data: Any) -> Any:
+    """The carry after five steps on NumPy: JAX would compile each operation by itself."""
+    theta, x, y = (np.array(array) for array in (theta, *data))
+    target = losses.prepare(xn.backends.get("numpy"), loss, y.shape, y, None, theta.dtype)[0]
+    step = TrainingStep(np, net, loss, optimizer)
+    return run_plainly(np, step, carry_of(theta, optimizer.init(theta)), (x, target, None), 5)[0]
 
 
 SWEEPS = {  # an optimizer of one number, and another of what is compiled for
@@ -279,9 +300,7 @@ def test_a_sweep_of_numbers_is_compiled_once_and_trains_with_each_on_jax(
             options = {"loss": loss, "optimizer": optimizer, "epochs": 5}
             model = xn.fit(net, *data, theta=theta, **options)
             found = len(programs) - before
-            step = TrainingStep(backend.xp, net, loss, optimizer)
-            carry = carry_of(theta, optimizer.init(theta))
-            wanted, _ = run_plainly(backend.xp, step, carry, (*data, None), 5)
+            wanted = _plainly(net, loss, optimizer, theta, data)
             assert model.state.keys() == state_in(wanted).keys()
             # Five steps of a few dozen roundings, of parameters below 10.
             bound = 5 * 50 * 10 * 2.0**-52
@@ -327,10 +346,7 @@ def test_a_sweep_of_layers_and_losses_is_compiled_twice_and_trains_with_each_on_
             options = {"loss": loss, "optimizer": optimizer, "epochs": 5}
             model = xn.fit(net, *data, theta=theta, **options)
             found = len(programs) - before
-            step = TrainingStep(backend.xp, net, loss, optimizer)
-            given = data[0], losses.prepare(backend, loss, (6, 1), data[1], None, theta.dtype)[0]
-            carry = carry_of(theta, optimizer.init(theta))
-            wanted, _ = run_plainly(backend.xp, step, carry, (*given, None), 5)
+            wanted = _plainly(net, loss, optimizer, theta, data)
             # Five steps of a few dozen roundings, of parameters below 10.
             bound = 5 * 50 * 10 * 2.0**-52
             np.testing.assert_allclose(model.theta, wanted["theta"], rtol=0, atol=bound)

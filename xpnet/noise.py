@@ -14,7 +14,7 @@ which 32 bits count (`Backend.words`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -147,15 +147,27 @@ class Stream:
         step: how many steps were done before, an integer of no axes, or ``(members, 1)``.
         first: the number of the first row in the batch, of which these may be a part.
         path: the place of the stream among those that are split from the same key.
+        bits: what draws: `random_bits`, or how a library runs it best.
     """
 
-    def __init__(self, key: Array, step: Array, first: int = 0, path: tuple[int, ...] = ()) -> None:
-        self.key, self.step, self.first, self.path = key, step, first, path
+    def __init__(
+        self,
+        key: Array,
+        step: Array,
+        first: int = 0,
+        path: tuple[int, ...] = (),
+        bits: Callable[..., Array] = random_bits,
+    ) -> None:
+        self.key, self.step, self.first, self.path, self.bits = key, step, first, path, bits
         self._taken = 0
 
     def split(self) -> Stream:
         """A stream of its own: for a layer within this one."""
-        return Stream(self.key, self.step, self.first, self._next())
+        return Stream(self.key, self.step, self.first, self._next(), self.bits)
+
+    def part(self, first: int) -> Stream:
+        """The stream for a part of these samples that begins with the row ``first`` of them."""
+        return Stream(self.key, self.step, self.first + first, self.path, self.bits)
 
     def bernoulli(self, xp: Any, p: float, x: Array) -> Array:
         """Truth values of the shape of ``x``, each true with the probability ``rate(p)``.
@@ -183,7 +195,7 @@ class Stream:
     def _draw(self, xp: Any, x: Array, **how: Any) -> Array:
         shape = int(x.shape[-2]), int(x.shape[-1])
         path = self._next()
-        return random_bits(xp, self.key, self.step, path=path, first=self.first, shape=shape, **how)
+        return self.bits(xp, self.key, self.step, path=path, first=self.first, shape=shape, **how)
 
     def _next(self) -> tuple[int, ...]:
         self._taken += 1
@@ -225,14 +237,15 @@ class Noise:
         key = backend.asarray(keys(self.seed, members, "seed"), backend.words)
         step = self.step
         if not checks.is_array(step):
-            return Stream(key, backend.asarray(step & WORD, backend.words))
+            step = backend.asarray(step & WORD, backend.words)
+            return Stream(key, step, bits=backend.as_one(random_bits))
         shape = tuple(step.shape)
         if "int" not in backend.dtype_name(step) or shape not in ((), (members, 1)):
             raise ValueError(
                 f"step must be a whole number, or an integer array of the shape ()"
                 f"{'' if members is None else f' or {(members, 1)}'}, not {shown(step)}."
             )
-        return Stream(key, step)
+        return Stream(key, step, bits=backend.as_one(random_bits))
 
 
 SEEDS = 1 << 64

@@ -293,6 +293,14 @@ class Backend(ABC):
 
     # ---- running
 
+    def as_one(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A function as the library runs it best by itself, outside of a step.
+
+        Args:
+            function: of a namespace, arrays, and by keyword alone hashable values that are none.
+        """
+        return function
+
     def runner(self, step: Step, threads: int | None = None) -> Runner:
         """How this library runs ``step`` many times; keep it for all intervals of a training.
 

@@ -37,7 +37,7 @@ def check_layers(
         theta, x = theta[:2, :], x[:2, ...] if len(x.shape) == 3 else x
         state = tuple(array[:2, ...] for array in state)
         if noise is not None:
-            noise = Stream(noise.key[:2, :], noise.step[:2, :])
+            noise = Stream(noise.key[:2, :], noise.step[:2, :], bits=noise.bits)
     theta, x, state = backend.copy((theta, x, state))  # for those that write into them
     params = network.layout.views(backend.xp, theta)
     layers = [
@@ -151,7 +151,7 @@ def _check_samples(layer: Checked, xp: Any, given: Given, host: Any) -> None:
         return
 
     def of(rows: slice, first: int) -> dict[str, np.ndarray]:
-        stream = noise and Stream(noise.key, noise.step, noise.first + first, noise.path)
+        stream = noise and noise.part(first)
         return _answers(layer, xp, (params, x[..., rows, :], state, stream), host)
 
     whole, parts = of(slice(None), 0), (of(slice(0, half), 0), of(slice(half, None), half))

@@ -14,7 +14,7 @@ from xpnet.checks.optimizers import check_update
 from xpnet.layers.base import State, apply
 from xpnet.losses import prepare
 from xpnet.network import Sequential
-from xpnet.noise import Stream, keys
+from xpnet.noise import Stream, keys, random_bits
 from xpnet.training.asked import Asked
 from xpnet.training.batches import Batches
 from xpnet.training.blocks import Blocks
@@ -64,7 +64,8 @@ def _placed(asked: Asked) -> tuple[TrainingLoop, Any]:
         state, optimizer = asked.state, asked.optimizer
         moments = optimizer.init(fresh) if state is None else optimizer.resume(fresh, state)
         check_update(optimizer, backend, fresh, moments)
-        noise = None if words is None else Stream(words, moments["step"])
+        draws = backend.as_one(random_bits)
+        noise = None if words is None else Stream(words, moments["step"], bits=draws)
         data = _prepare(backend, asked, fresh, layer_state, noise)
         # Copies, which a step may write into, as these may be somebody's: a state too that is new.
         mine = fresh if theta is None else backend.copy(fresh)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -147,6 +149,9 @@ class JaxBackend(Backend):
     def _on_cpu(self) -> bool:
         return getattr(self.device, "platform", "") == "cpu"
 
+    def as_one(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return _as_one(function)  # operation by operation, each is compiled and dispatched alone
+
     def runner(self, step: Step, threads: int | None = None) -> Runner:
         from xpnet.backends.jax.program import compiled  # on first use, as the library itself
 
@@ -186,6 +191,16 @@ class JaxBackend(Backend):
                 raise TypeError(CHANGES.format("its operations or constants differ"))
 
         return run
+
+
+@cache
+def _as_one(function: Callable[..., Any]) -> Callable[..., Any]:
+    said = inspect.signature(function).parameters.values()
+    static = [one.name for one in said if one.kind is one.KEYWORD_ONLY]
+    compiled: Callable[..., Any] = JaxBackend._import().jit(
+        function, static_argnums=0, static_argnames=static
+    )
+    return compiled
 
 
 _ADDRESS = re.compile("0x[0-9a-f]+")
