@@ -3,7 +3,7 @@
 import pickle
 import warnings
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -132,26 +132,32 @@ def test_training_by_hand_is_what_fit_does(backend, name, members):
     close(backend, model(x), net(theta, x, own or None))
 
 
+def steps(backend, name, members, batch_size, plain=False):
+    """What six steps lead to, in two intervals, and what ran them."""
+    net, (x, y) = NETWORKS[name], data(backend, members is not None)
+    step = TrainingStep(backend.xp, net, xn.MSE(), xn.Momentum(lr=0.05))
+    run = partial(run_plainly, backend.xp, step) if plain else backend.runner(step)
+    rows = np.random.default_rng(1).integers(0, SAMPLES, (6, 5))
+    orders = None if batch_size is None else backend.asarray(rows, "int64")
+    with backend.context(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        theta = net.init(0, like=x, members=members)
+        key = backend.asarray(noise.keys(9, members, "seed"), backend.words)
+        own = net.init_state(like=x, members=members)
+        carry = carry_of(theta, step.optimizer.init(theta), own, key if net.is_random else None)
+        for start, stop in ((0, 3), (3, 6)):  # JAX compiles each length by itself
+            part = None if orders is None else orders[start:stop, :]
+            carry, metrics = run(carry, (x, y, None), stop - start, part)
+        return {k: backend.to_host(v).copy() for k, v in {**carry, **metrics}.items()}, run
+
+
 @pytest.mark.way("recorded", "compiled")
 @pytest.mark.parametrize(("name", "members", "batch_size"), CASES)
 def test_every_runner_agrees_with_the_plain_loop(backend, name, members, batch_size):
-    net, (x, y) = NETWORKS[name], data(backend, members is not None)
-    step = TrainingStep(backend.xp, net, xn.MSE(), xn.Momentum(lr=0.05))
-    rows = np.random.default_rng(1).integers(0, SAMPLES, (6, 5))
-    orders = None if batch_size is None else backend.asarray(rows, "int64")
-    found, runner = [], backend.runner(step)
-    with backend.context(), warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for run in (lambda *args: run_plainly(backend.xp, step, *args), runner):
-            theta = net.init(0, like=x, members=members)
-            key = backend.asarray(noise.keys(9, members, "seed"), backend.words)
-            own = net.init_state(like=x, members=members)
-            carry = carry_of(theta, step.optimizer.init(theta), own, key if net.is_random else None)
-            for start, stop in ((0, 3), (3, 6)):  # JAX compiles each length by itself
-                part = None if orders is None else orders[start:stop, :]
-                carry, metrics = run(carry, (x, y, None), stop - start, part)
-            found.append({k: backend.to_host(v).copy() for k, v in {**carry, **metrics}.items()})
-    plain, recorded = found
+    # JAX would compile each operation of the plain loop for its shapes: there NumPy runs it.
+    plainly = xn.backends.get("numpy") if backend.way == "compiled" else backend
+    plain, _ = steps(plainly, name, members, batch_size, plain=True)
+    recorded, runner = steps(backend, name, members, batch_size)
     assert plain.keys() == recorded.keys()
     for key, value in plain.items():
         tolerance = rounding(300 * 6, np.maximum(np.abs(value), 1))
@@ -163,7 +169,9 @@ def test_every_runner_agrees_with_the_plain_loop(backend, name, members, batch_s
 @pytest.mark.slow_on("strict", "strict:device1")
 @pytest.mark.parametrize("name", NAMES)
 def test_blocks_change_nothing_and_members_are_what_they_are_alone(backend, name):
-    net, (x, y), how = NETWORKS[name], data(backend), {"batch_size": 5, "epochs": 3}
+    # A last batch that is smaller is a program of its own to compile: one network has it.
+    batch_size = 5 if name == "both, nested" else 4
+    net, (x, y), how = NETWORKS[name], data(backend), {"batch_size": batch_size, "epochs": 3}
     whole = fit(net, x, y, members=4, noise_seed=5, **how)
     blocks = fit(net, x, y, members=4, noise_seed=5, **how, block=1)
     close(backend, blocks.theta, whole.theta, steps=9)
