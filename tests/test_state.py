@@ -232,6 +232,18 @@ def test_what_diverges_comes_back_with_the_state_that_it_had(backend, name):
         close(backend, model.layer_state[key], array, steps=good)
 
 
+def test_statistics_that_become_infinite_while_no_loss_does_are_taken_back(backend):
+    x = np.random.default_rng(0).normal(0, 1e25, (SAMPLES, 4))  # of a variance beyond float32
+    x, y = arr(backend, x, "float32"), data(backend, dtype="float32")[1]
+    with pytest.warns(RuntimeWarning, match="became NaN or infinite"):
+        model = fit(NETWORKS["batch norm"], x, y, epochs=4, check_every=4)
+    assert np.isfinite(model.history.loss).all()
+    assert model.history.diverged == 5  # as the look at the end saw
+    start = NETWORKS["batch norm"].init(0, like=x)
+    assert_equal(backend, model.theta, host(backend, start), dtype="float32")
+    assert_equal(backend, model.layer_state["0.var"], np.ones((1, 4)), dtype="float32")
+
+
 # ---- the layers
 
 

@@ -197,6 +197,9 @@ class _Member:
         each = len(steps) // sum(self.case.epochs)
         first = (self.done + max(0, self.fail - 2)) * each
         last = (self.done + min(self.fail, self.epochs)) * each
+        # What was infinite while no loss was is seen at the check alone, many steps later.
+        while first > self.done * each and self._spoilt(steps[first][0]):
+            first -= 1
         reasons = []
         for k in range(first, last + 1):
             begins = k == self.done * each and self._bad(k)
