@@ -144,10 +144,11 @@ class Own(xn.Schedule):
         return xp.where(done < 3, self.start * xp.ones_like(done), 0.1 * xp.ones_like(done))
 
 
-def test_a_schedule_of_ones_own_is_trained_with(backend: Any) -> None:
-    net, theta, loss, data = problem(backend, "MSE", xn.Tanh(), None, "float64")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_schedule_of_ones_own_is_trained_with(backend: Any, dtype: str) -> None:
+    net, theta, loss, data = problem(backend, "MSE", xn.Tanh(), None, dtype)
     step = TrainingStep(backend.xp, net, loss, xn.SGD(Own(0.2)))
-    assert_agree(both(backend, step, theta, data, 4), "float64", 4)
+    assert_agree(both(backend, step, theta, data, 4), dtype, 4)
 
 
 class Total(xn.Transform):

@@ -197,6 +197,8 @@ class Writer(ABC):
         if node.op == "where":
             return node.dtype
         arrays = [arg for arg in node.nodes if not arg.host]
+        if node.operation.compares:  # as what they are, not as truth values
+            arrays += node.nodes
         return arrays[0].dtype if arrays else node.dtype
 
     def ref(self, node: Node) -> Ref:
