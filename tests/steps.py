@@ -23,6 +23,12 @@ OPTIMIZERS = {
     "adam": xn.Adam(betas=(0.0, 0.9)),
     "amsgrad": xn.Adam(amsgrad=True, weight_decay=0.01),
     "adamw": xn.AdamW(lr=1e-2),
+    "adadelta": xn.Adadelta(weight_decay=0.01),
+    "adamax": xn.Adamax(betas=(0.5, 0.9)),
+    "nadam": xn.NAdam(weight_decay=0.01, decoupled_weight_decay=True),
+    "radam": xn.RAdam(betas=(0.9, 0.9), weight_decay=0.01),
+    "rprop": xn.Rprop(step_sizes=(1e-6, 0.1), maximize=True),
+    "lion": xn.Lion(lr=1e-2, weight_decay=0.01),
 }
 
 

@@ -50,9 +50,16 @@ OPTIMIZER_NUMBERS = [
           (xn.RMSprop, ("lr", "eps", "weight_decay", "momentum")),
           (xn.Adam, ("lr", "eps", "weight_decay")),
           (xn.AdamW, ("lr", "eps", "weight_decay")),
+          (xn.Adadelta, ("lr", "eps", "weight_decay")),
+          (xn.Adamax, ("lr", "eps", "weight_decay")),
+          (xn.NAdam, ("lr", "eps", "weight_decay", "momentum_decay")),
+          (xn.RAdam, ("lr", "eps", "weight_decay")),
+          (xn.Rprop, ("lr",)),
+          (xn.Lion, ("lr", "weight_decay")),
       )
       for name in names],
     (xn.RMSprop, "alpha", FRACTION),
+    (xn.Adadelta, "rho", FRACTION),
 ]  # fmt: skip
 
 
@@ -69,7 +76,7 @@ def test_a_number_of_an_optimizer_out_of_range_or_not_finite_is_named(make, name
         raises(TypeError, (f"{name} {right}", f"not {value!r}."), lambda v=value: make(**{name: v}))
 
 
-@pytest.mark.parametrize("make", [xn.Adam, xn.AdamW])
+@pytest.mark.parametrize("make", [xn.Adam, xn.AdamW, xn.Adamax, xn.NAdam, xn.RAdam, xn.Lion])
 def test_betas_out_of_range_are_named_with_their_place(make):
     raises(ValueError, f"betas[0] {FRACTION}, not 1.0.", lambda: make(betas=(1.0, 0.9)))
     raises(ValueError, f"betas[1] {FRACTION}, not -0.1.", lambda: make(betas=(0.9, -0.1)))
@@ -86,6 +93,27 @@ def test_nesterov_without_momentum_or_with_dampening_is_refused():
             lambda o=options: xn.SGD(nesterov=True, **o),
         )
     raises(ValueError, "dampening must be a finite number", lambda: xn.SGD(dampening=NAN))
+
+
+def test_what_rprop_may_not_be_given_is_named():
+    raises(TypeError, "etas must be a pair of numbers, not 0.5.", lambda: xn.Rprop(etas=0.5))
+    raises(
+        ValueError,
+        "etas must be one below 1 and one above, not (1.2, 0.5).",
+        lambda: xn.Rprop(etas=(1.2, 0.5)),
+    )
+    raises(ValueError, "etas[0] must be", lambda: xn.Rprop(etas=(0, 1.2)))
+    raises(ValueError, "step_sizes[1] must be", lambda: xn.Rprop(step_sizes=(1e-6, INF)))
+    raises(
+        ValueError,
+        "step_sizes must be the least and the greatest, not (1.0, 0.1).",
+        lambda: xn.Rprop(step_sizes=(1, 0.1)),
+    )
+    raises(
+        TypeError,
+        "lr must be a number, or one a member, not the schedule CosineDecay",
+        lambda: xn.Rprop(lr=xn.CosineDecay(0.1, 5)),
+    )
 
 
 def test_a_switch_that_is_no_bool_is_named():

@@ -75,6 +75,89 @@ def adamw(theta, grads, lr, weight_decay=1e-2, **options):
     return adam(theta, grads, lr, weight_decay=weight_decay, decoupled=True, **options)
 
 
+def adadelta(theta, grads, lr=1.0, rho=0.9, eps=1e-6, weight_decay=0, maximize=False):
+    s = u = np.zeros_like(theta)
+    for g in grads:
+        g = (-g if maximize else g) + weight_decay * theta
+        s = rho * s + (1 - rho) * g**2
+        d = np.sqrt(u + eps) / np.sqrt(s + eps) * g
+        u = rho * u + (1 - rho) * d**2
+        theta = theta - lr * d
+        yield theta
+
+
+def adamax(theta, grads, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, maximize=False):
+    m = u = np.zeros_like(theta)
+    for t, g in enumerate(grads, 1):
+        g = (-g if maximize else g) + weight_decay * theta
+        m = betas[0] * m + (1 - betas[0]) * g
+        u = np.maximum(betas[1] * u, abs(g) + eps)
+        theta = theta - lr / (1 - betas[0] ** t) * m / u
+        yield theta
+
+
+def nadam(theta, grads, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, momentum_decay=4e-3,
+          decoupled_weight_decay=False, maximize=False):  # fmt: skip
+    m = v = np.zeros_like(theta)
+    product = 1.0
+    for t, g in enumerate(grads, 1):
+        g = -g if maximize else g
+        if decoupled_weight_decay:
+            theta = theta - lr * weight_decay * theta
+        else:
+            g = g + weight_decay * theta
+        now, after = (betas[0] * (1 - 0.5 * 0.96 ** (n * momentum_decay)) for n in (t, t + 1))
+        product *= now
+        m = betas[0] * m + (1 - betas[0]) * g
+        v = betas[1] * v + (1 - betas[1]) * g**2
+        d = np.sqrt(v / (1 - betas[1] ** t)) + eps
+        theta = theta - lr * (1 - now) / (1 - product) * g / d
+        theta = theta - lr * after / (1 - product * after) * m / d
+        yield theta
+
+
+def radam(theta, grads, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0,
+          decoupled_weight_decay=False, maximize=False):  # fmt: skip
+    m = v = np.zeros_like(theta)
+    limit = 2 / (1 - betas[1]) - 1
+    for t, g in enumerate(grads, 1):
+        g = -g if maximize else g
+        if decoupled_weight_decay:
+            theta = theta - lr * weight_decay * theta
+        else:
+            g = g + weight_decay * theta
+        m = betas[0] * m + (1 - betas[0]) * g
+        v = betas[1] * v + (1 - betas[1]) * g**2
+        power = betas[1] ** t
+        rho, step = limit - 2 * t * power / (1 - power), m / (1 - betas[0] ** t)
+        if rho > 5:
+            ratio = (rho - 4) * (rho - 2) * limit / ((limit - 4) * (limit - 2) * rho)
+            step = step * np.sqrt(ratio * (1 - power)) / (np.sqrt(v) + eps)
+        theta = theta - lr * step
+        yield theta
+
+
+def rprop(theta, grads, lr=1e-2, etas=(0.5, 1.2), step_sizes=(1e-6, 50), maximize=False):
+    before, size = np.zeros_like(theta), np.full_like(theta, lr)
+    for g in grads:
+        g = -g if maximize else g
+        turned = np.sign(g) * np.sign(before)
+        size = np.clip(size * np.array([1, etas[1], etas[0]])[turned.astype(int)], *step_sizes)
+        before = np.where(turned < 0, 0, g)
+        theta = theta - np.sign(before) * size
+        yield theta
+
+
+def lion(theta, grads, lr=1e-4, betas=(0.9, 0.99), weight_decay=0, maximize=False):
+    m = np.zeros_like(theta)
+    for g in grads:
+        g = -g if maximize else g
+        way = np.sign(betas[0] * m + (1 - betas[0]) * g)
+        theta = theta - lr * (way + weight_decay * theta)
+        m = betas[1] * m + (1 - betas[1]) * g
+        yield theta
+
+
 NAMES = {  # ours, PyTorch's, the reference
     "SGD": (xn.SGD, "SGD", sgd),
     "Momentum": (xn.Momentum, "SGD", sgd),
@@ -82,6 +165,12 @@ NAMES = {  # ours, PyTorch's, the reference
     "RMSprop": (xn.RMSprop, "RMSprop", rmsprop),
     "Adam": (xn.Adam, "Adam", adam),
     "AdamW": (xn.AdamW, "AdamW", adamw),
+    "Adadelta": (xn.Adadelta, "Adadelta", adadelta),
+    "Adamax": (xn.Adamax, "Adamax", adamax),
+    "NAdam": (xn.NAdam, "NAdam", nadam),
+    "RAdam": (xn.RAdam, "RAdam", radam),
+    "Rprop": (xn.Rprop, "Rprop", rprop),
+    "Lion": (xn.Lion, None, lion),
 }
 
 OPTIONS = [
@@ -113,7 +202,26 @@ OPTIONS = [
     ("AdamW", {"lr": 0.01}),
     ("AdamW", {"lr": 0.01, "weight_decay": 0.3, "amsgrad": True}),
     ("AdamW", {"lr": 0.01, "weight_decay": 0.1, "maximize": True, "betas": (0.8, 0.99)}),
+    ("Adadelta", {}),
+    ("Adadelta", {"lr": 0.5, "rho": 0.5, "eps": 1e-3, "weight_decay": 0.1, "maximize": True}),
+    ("Adamax", {}),
+    ("Adamax", {"lr": 0.01, "betas": (0.5, 0.9), "eps": 1e-3, "weight_decay": 0.1}),
+    ("Adamax", {"betas": (0.0, 0.0), "maximize": True}),
+    ("NAdam", {}),
+    ("NAdam", {"lr": 0.01, "betas": (0.5, 0.9), "eps": 1e-3, "momentum_decay": 0.1}),
+    # With a smaller ε and gradients below it, lr λ / ε > 1 multiplies each rounding step by step.
+    ("NAdam", {"eps": 1e-3, "weight_decay": 0.1, "maximize": True}),
+    ("NAdam", {"weight_decay": 0.1, "decoupled_weight_decay": True}),
+    ("RAdam", {}),
+    ("RAdam", {"lr": 0.01, "betas": (0.5, 0.9), "eps": 1e-3, "weight_decay": 0.1}),
+    ("RAdam", {"betas": (0.9, 0.5), "maximize": True}),
+    ("RAdam", {"betas": (0.0, 0.99), "weight_decay": 0.1, "decoupled_weight_decay": True}),
+    ("Rprop", {}),
+    ("Rprop", {"lr": 0.1, "etas": (0.3, 1.5), "step_sizes": (1e-3, 0.5), "maximize": True}),
+    ("Lion", {}),
+    ("Lion", {"lr": 0.01, "betas": (0.5, 0.9), "weight_decay": 0.1, "maximize": True}),
 ]
+WITH_PEERS = [(name, options) for name, options in OPTIONS if NAMES[name][1]]
 IDS = [f"{name}-{'-'.join(f'{k}={v}' for k, v in options.items())}" for name, options in OPTIONS]
 
 
@@ -162,9 +270,11 @@ def run(backend, optimizer, theta, grads, dtype):
     return found
 
 
-@pytest.mark.parametrize(("name", "options"), OPTIONS, ids=IDS)
-def test_the_reference_is_what_torch_optim_computes(name, options):
+@pytest.mark.parametrize(("name", "options"), WITH_PEERS, ids=IDS[: len(WITH_PEERS)])
+def test_the_reference_is_what_torch_optim_computes(name, options, monkeypatch):
     torch = library("torch")
+    # Its NAdam keeps the product of its momenta in the default dtype, whatever that of theta.
+    monkeypatch.setattr(torch, "get_default_dtype", lambda: torch.float64)
     start, grads = problem()
     path = reference(name, options)
     theta = torch.tensor(start)
@@ -199,9 +309,14 @@ SCALES = {
 
 @pytest.mark.parametrize("members", [None, 2])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("name", "options"), OPTIONS, ids=IDS)
-def test_gradients_that_torch_optim_survives_are_survived(backend, name, options, dtype, members):
+@pytest.mark.parametrize(("name", "options"), WITH_PEERS, ids=IDS[: len(WITH_PEERS)])
+def test_gradients_that_torch_optim_survives_are_survived(
+    backend, name, options, dtype, members, monkeypatch
+):
     torch, scales, n = library("torch"), np.array(SCALES[dtype]), 60
+    monkeypatch.setattr(torch, "get_default_dtype", lambda: getattr(torch, dtype))
+    if name == "Rprop":  # of which torch multiplies two gradients, for the sign
+        scales = scales[scales**2 > np.finfo(dtype).tiny]
     draws = np.random.default_rng(5).normal(size=(n, len(scales))) + 0.5
     grads = (draws / np.abs(draws).max() * scales).astype(dtype)
     theirs = torch.zeros(len(scales), dtype=getattr(torch, dtype))
@@ -253,6 +368,11 @@ CLOSE = {
     "adamw": lambda b: xn.AdamW(0.1, (b, b)),
     "alpha": lambda b: xn.RMSprop(0.1, b),
     "centered": lambda b: xn.RMSprop(0.1, b, centered=True, momentum=b),
+    "rho": lambda b: xn.Adadelta(1.0, b),
+    "adamax": lambda b: xn.Adamax(0.1, (b, b)),
+    "nadam": lambda b: xn.NAdam(0.1, (b, b)),
+    "radam": lambda b: xn.RAdam(0.1, (b, b)),
+    "lion": lambda b: xn.Lion(0.1, (b, b)),
 }
 
 
@@ -295,6 +415,9 @@ COUNTING = {
     "adam": xn.Adam(),
     "amsgrad": xn.Adam(amsgrad=True),
     "adamw": xn.AdamW(),
+    "adamax": xn.Adamax(),
+    "nadam": xn.NAdam(),
+    "radam": xn.RAdam(),
 }
 
 
@@ -316,7 +439,7 @@ def test_steps_are_counted_beyond_what_float32_counts(backend, name, members):
 
 
 @pytest.mark.parametrize("members", [None, 3])
-@pytest.mark.parametrize("make", [xn.SGD, xn.Momentum, xn.AdaGrad, xn.RMSprop, xn.Adam, xn.AdamW])
+@pytest.mark.parametrize("make", [make for make, *_ in NAMES.values()], ids=NAMES)
 def test_every_optimizer_counts_its_steps(backend, make, members):
     rng = np.random.default_rng(0)
     net, x = xn.Sequential(xn.Linear(2, 1)), arr(backend, rng.normal(size=(5, 2)))
@@ -377,6 +500,18 @@ MEMBERS = [
     ("Adam", {"lr": [0.1, 0.01, 0.0], "beta1": [0.9, 0.0, 0.5], "beta2": [0.999, 0.9, 0.0],
               "eps": [1e-8, 1e-3, 0.1], "weight_decay": [0.0, 0.1, 0.2]}),
     ("AdamW", {"lr": [0.1, 0.01, 0.02], "weight_decay": [0.0, 0.1, 0.2]}),
+    ("Adadelta", {"lr": [1.0, 0.1, 0.0], "rho": [0.9, 0.0, 0.5], "eps": [1e-6, 1e-3, 0.1],
+                  "weight_decay": [0.0, 0.1, 0.2]}),
+    ("Adamax", {"lr": [0.1, 0.01, 0.0], "beta1": [0.9, 0.0, 0.5], "beta2": [0.999, 0.9, 0.0],
+                "eps": [1e-8, 1e-3, 0.1], "weight_decay": [0.0, 0.1, 0.2]}),
+    ("NAdam", {"lr": [0.1, 0.01, 0.0], "beta1": [0.9, 0.0, 0.5], "beta2": [0.999, 0.9, 0.0],
+               "eps": [1e-8, 1e-3, 0.1], "weight_decay": [0.0, 0.1, 0.2],
+               "momentum_decay": [4e-3, 0.0, 0.1]}),
+    ("RAdam", {"lr": [0.1, 0.01, 0.0], "beta1": [0.9, 0.0, 0.5], "beta2": [0.999, 0.9, 0.0],
+               "eps": [1e-8, 1e-3, 0.1], "weight_decay": [0.0, 0.1, 0.2]}),
+    ("Rprop", {"lr": [0.1, 0.01, 0.0]}),
+    ("Lion", {"lr": [0.1, 0.01, 0.02], "beta1": [0.9, 0.0, 0.5], "beta2": [0.99, 0.9, 0.0],
+              "weight_decay": [0.0, 0.1, 0.2]}),
 ]  # fmt: skip
 
 

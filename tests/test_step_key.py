@@ -275,6 +275,12 @@ SWEEPS = {  # an optimizer of one number, and another of what is compiled for
     "RMSprop": (lambda a: xn.RMSprop(a, a, a, a, a), xn.RMSprop(0.1, 0.1, 0.1, 0.1, 0.1, True)),
     "Adam": (lambda a: xn.Adam(a, (a, a), a, a), xn.Adam(0.1, (0.1, 0.1), 0.1, 0.1, True)),
     "AdamW": (lambda a: xn.AdamW(a, (a, 0.9), a, a), xn.AdamW(0.1, (0.1, 0.0), 0.1, 0.1)),
+    "Adadelta": (lambda a: xn.Adadelta(a, a, a, a), xn.Adadelta(0.1, 0.1, 0.1, 0.1, True)),
+    "Adamax": (lambda a: xn.Adamax(a, (a, a), a, a), xn.Adamax(0.1, (0.1, 0.1), 0.1, 0.0)),
+    "NAdam": (lambda a: xn.NAdam(a, (a, a), a, a, a), xn.NAdam(0.1, (0.1, 0.1), 0.1, 0.1, 0.0)),
+    "RAdam": (lambda a: xn.RAdam(a, (a, a), a, a), xn.RAdam(0.1, (0.1, 0.1), 0.1, 0.1, True)),
+    "Rprop": (lambda a: xn.Rprop(a), xn.Rprop(0.1, (0.4, 1.2))),
+    "Lion": (lambda a: xn.Lion(a, (a, a), a), xn.Lion(0.1, (0.1, 0.1), 0.0)),
 }
 
 

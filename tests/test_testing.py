@@ -33,6 +33,12 @@ OPTIMIZERS = [
     xn.RMSprop(centered=True, momentum=0.5),
     xn.Adam(amsgrad=True),
     xn.AdamW(),
+    xn.Adadelta(weight_decay=0.01),
+    xn.Adamax(),
+    xn.NAdam(weight_decay=0.01, decoupled_weight_decay=True),
+    xn.RAdam(betas=(0.9, 0.9)),
+    xn.Rprop(),
+    xn.Lion(weight_decay=0.01),
 ]
 
 

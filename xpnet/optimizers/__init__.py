@@ -13,10 +13,16 @@ Names, defaults and results are those of ``torch.optim``.
 
 from __future__ import annotations
 
+from xpnet.optimizers.adadelta import Adadelta
 from xpnet.optimizers.adagrad import AdaGrad
 from xpnet.optimizers.adam import Adam, AdamW
+from xpnet.optimizers.adamax import Adamax
 from xpnet.optimizers.base import Optimizer
+from xpnet.optimizers.lion import Lion
+from xpnet.optimizers.nadam import NAdam
+from xpnet.optimizers.radam import RAdam
 from xpnet.optimizers.rmsprop import RMSprop
+from xpnet.optimizers.rprop import Rprop
 from xpnet.optimizers.schedules import CosineDecay, ExponentialDecay, Schedule
 from xpnet.optimizers.sgd import SGD, Momentum
 from xpnet.optimizers.transforms import ClipNorm, ClipValue, Transform
@@ -24,15 +30,21 @@ from xpnet.optimizers.transforms import ClipNorm, ClipValue, Transform
 __all__ = [
     "SGD",
     "AdaGrad",
+    "Adadelta",
     "Adam",
     "AdamW",
+    "Adamax",
     "ClipNorm",
     "ClipValue",
     "CosineDecay",
     "ExponentialDecay",
+    "Lion",
     "Momentum",
+    "NAdam",
     "Optimizer",
+    "RAdam",
     "RMSprop",
+    "Rprop",
     "Schedule",
     "Transform",
 ]

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xpnet.checks import shown
-from xpnet.optimizers.base import Optimizer, signed, zeros
-from xpnet.optimizers.hyperparameters import Number, State, check_number
+from xpnet.optimizers.base import signed, zeros
+from xpnet.optimizers.betas import WithBetas, correction
+from xpnet.optimizers.hyperparameters import Number, State
 from xpnet.optimizers.transforms import Transform
 from xpnet.types import Array
 
 
 @dataclass(frozen=True, eq=False)
-class Adam(Optimizer):
+class Adam(WithBetas):
     """Adam (Kingma and Ba 2015, report figure 2.4), as ``torch.optim.Adam``.
 
     ``m ← β₁ m + (1 − β₁) g``, ``v ← β₂ v + (1 − β₂) g²``, ``m̂ = m / (1 − β₁ᵗ)``,
@@ -48,29 +47,7 @@ class Adam(Optimizer):
     def __post_init__(self) -> None:
         self._require("lr", "eps", "weight_decay", least=0)
         self._require_switches("amsgrad", "maximize", "decoupled_weight_decay")
-        if not isinstance(self.betas, (tuple, list)) or len(self.betas) != 2:
-            raise TypeError(f"betas must be a pair of numbers, not {shown(self.betas)}.")
-        betas = [check_number(f"betas[{i}]", b, least=0, below=1) for i, b in enumerate(self.betas)]
-        object.__setattr__(self, "betas", tuple(betas))
-
-    @property
-    def beta1(self) -> Number:
-        """``β₁``."""
-        return self.betas[0]
-
-    @property
-    def beta2(self) -> Number:
-        """``β₂``."""
-        return self.betas[1]
-
-    def hyperparameters(self) -> dict[str, Number]:
-        return {**super().hyperparameters(), "beta1": self.beta1, "beta2": self.beta2}
-
-    def template(self, operands: Collection[str]) -> Optimizer:
-        blank = super().template(operands)
-        betas = (math.nan if f"beta{i}" in operands else b for i, b in enumerate(self.betas, 1))
-        object.__setattr__(blank, "betas", tuple(betas))
-        return blank
+        self._require_betas()
 
     def init_state(self, xp: Any, theta: Array) -> State:
         return zeros(xp, theta, ["m", "v", *["v_max"] * self.amsgrad])
@@ -93,18 +70,13 @@ class Adam(Optimizer):
             state["v_max"] = v
         t = xp.astype(state["step"], theta.dtype)
         # m̂ / (√v̂ + ε) = rate · m' / (√v + root · ε) for m' as it is kept.
-        root = xp.sqrt(_correction(xp, h.log_of("beta2"), t))
-        rate = lr * (h.one_minus("beta1") / _correction(xp, h.log_of("beta1"), t)) * root
+        root = xp.sqrt(correction(xp, h.log_of("beta2"), t))
+        rate = lr * (h.one_minus("beta1") / correction(xp, h.log_of("beta1"), t)) * root
         d = xp.sqrt(v)
         d += h.eps * root
         d = m / d
         d *= rate
         return theta - d, state
-
-
-def _correction(xp: Any, log_beta: Number, t: Array) -> Array:
-    """``1 − βᵗ``, by way of ``expm1`` since float32 would lose half its digits for β near 1."""
-    return -xp.expm1(log_beta * t)
 
 
 def AdamW(
