@@ -137,13 +137,23 @@ def is_slope(
         )
 
 
+def whole(backend: Backend, step: TrainingStep) -> Any:
+    """A step that the library runs as one, as a function of the same arguments."""
+    function = backend.as_one(lambda xp, carry, batch: step(carry, batch))
+    return partial(function, backend.xp)
+
+
 def runs_as_written(
     name: str, backend: Backend, step: TrainingStep, carry: Any, data: Any, recorded: bool
 ) -> None:
     """Raise unless steps that are recorded or compiled do what the step says, call by call."""
     dtype = backend.dtype_name(carry["theta"])
     results = []
-    plainly, runner = partial(run_plainly, backend.xp, step), backend.runner(step)
+    # Operation by operation once, and then by whole steps: JAX compiles each for its shapes.
+    first = dtype == dtypes(backend)[0] and carry["theta"].ndim == 1
+    written = step if first else whole(backend, step)
+    plainly: Any = partial(run_plainly, backend.xp, written)
+    runner = backend.runner(step)
     # Where the runner is the plain loop, it is run once, for what it refuses.
     for run in (runner,) if backend.way == "plain" else (plainly, runner):
         with warnings.catch_warnings(record=True) as told, backend.context():

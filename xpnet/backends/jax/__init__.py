@@ -7,7 +7,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -193,7 +193,7 @@ class JaxBackend(Backend):
         return run
 
 
-@cache
+@lru_cache(maxsize=16)
 def _as_one(function: Callable[..., Any]) -> Callable[..., Any]:
     said = inspect.signature(function).parameters.values()
     static = [one.name for one in said if one.kind is one.KEYWORD_ONLY]
