@@ -24,6 +24,7 @@ LAYERS: dict[str, xn.Layer] = {
     "SiLU": xn.SiLU(),
     "GELU": xn.GELU(),
     "Softmax": xn.Softmax(),
+    "LogSoftmax": xn.LogSoftmax(),
     "LayerNorm": xn.LayerNorm(4),
     "RMSNorm": xn.RMSNorm(4),
     "PReLU": xn.PReLU(4),

@@ -151,6 +151,23 @@ def test_numbers_of_the_members_are_each_checked_and_must_have_their_shape(backe
          ValueError, lambda: xn.BCE(-1e-3)),
         ("eps must be a finite number", TypeError, lambda: xn.BCE("small")),
         ("delta must be a finite number above 0, not 0.", ValueError, lambda: xn.Huber(0)),
+        (
+            "q must be a finite number of at least 0 and of at most 1, not 2.",
+            ValueError,
+            lambda: xn.Quantile(2),
+        ),
+        ("q[1] must be a finite number of at least 0", ValueError, lambda: xn.Quantile([0.1, -1])),
+        (
+            "pos_weight must be a finite number above 0, not 0.",
+            ValueError,
+            lambda: xn.BCEWithLogits(0),
+        ),
+        (
+            "label_smoothing must be a finite number of at least 0 and below 1, not 1.",
+            ValueError,
+            lambda: xn.CrossEntropy(1),
+        ),
+        ("log_input must be True or False, not 1.", TypeError, lambda: xn.Poisson(1)),
         ("delta must be a finite number above 0, not inf.", ValueError, lambda: xn.Huber(INF)),
         ("negative_slope must be a finite number of at least 0 and of at most 1, not 2.",
          ValueError, lambda: xn.LeakyReLU(2)),

@@ -92,6 +92,7 @@ TORCH = {
     "SELU": lambda torch, x: torch.nn.functional.selu(x),
     "SiLU": lambda torch, x: torch.nn.functional.silu(x),
     "Softmax": lambda torch, x: torch.nn.functional.softmax(x, -1),
+    "LogSoftmax": lambda torch, x: torch.nn.functional.log_softmax(x, -1),
     "Softplus": lambda torch, x: torch.nn.functional.softplus(x, 2.0, threshold=1e9),
 }
 """What PyTorch calls the layers of `LAYERS`."""

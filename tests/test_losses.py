@@ -10,13 +10,19 @@ import xpnet as xn
 from tests.helpers import arr, assert_close, assert_equal, host, library, rounding
 from xpnet.losses import Share, evaluate, prepare
 
-LOSSES = [xn.BCE(), xn.BCE(eps=0.0), xn.BCEWithLogits(), xn.CrossEntropy(), xn.MSE(), xn.Huber(0.7)]
+LOSSES = [
+    *(xn.BCE(), xn.BCE(eps=0.0), xn.BCEWithLogits(), xn.CrossEntropy(), xn.MSE(), xn.Huber(0.7)),
+    *(xn.BCEWithLogits(pos_weight=(2.0, 0.5)), xn.CrossEntropy(0.1), xn.L1(), xn.Quantile(0.2)),
+    *(xn.Quantile((0.1, 0.9)), xn.Poisson(), xn.Poisson(False, True), xn.Hinge(), xn.KL()),
+]
 
 # Three samples, two outputs; the same probabilities, logits and residuals serve all of them.
 P = np.array([[0.1, 0.9], [0.5, 0.25], [0.75, 0.99]])
 Z = np.array([[-2.0, 3.0], [0.5, -0.25], [0.0, 7.0]])
 LABELS = np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
 TARGETS = np.array([[0.5, -1.0], [0.0, 0.25], [-0.75, 6.5]])
+COUNTS = np.array([[0.0, 20.0], [1.0, 0.0], [3.0, 1000.0]])
+W, QS = np.array([2.0, 0.5]), np.array([0.1, 0.9])
 
 
 def sigmoid(z):
@@ -68,7 +74,76 @@ FORMULAS = {
     ),
     "MSE": (xn.MSE(), Z, TARGETS, (Z - TARGETS) ** 2, 2 * (Z - TARGETS), 6),
     "Huber": (xn.Huber(0.7), Z, TARGETS, huber(Z - TARGETS), np.clip(Z - TARGETS, -0.7, 0.7), 6),
+    "BCEWithLogits, weighed": (
+        xn.BCEWithLogits(pos_weight=[2.0, 0.5]),
+        Z,
+        LABELS,
+        -(W * LABELS * np.log(sigmoid(Z)) + (1 - LABELS) * np.log(sigmoid(-Z))),
+        (1 - LABELS) * sigmoid(Z) - W * LABELS * sigmoid(-Z),
+        6,
+    ),
+    "CrossEntropy, smoothed": (
+        xn.CrossEntropy(0.1),
+        Z,
+        LABELS,
+        -((0.9 * LABELS + 0.05) * np.log(softmax(Z))).sum(-1, keepdims=True),
+        softmax(Z) - (0.9 * LABELS + 0.05),
+        3,
+    ),
+    "L1": (xn.L1(), Z, TARGETS, abs(Z - TARGETS), np.sign(Z - TARGETS), 6),
+    "Quantile": (
+        xn.Quantile(0.2),
+        Z,
+        TARGETS,
+        np.maximum(0.2 * (TARGETS - Z), -0.8 * (TARGETS - Z)),
+        np.where(TARGETS > Z, -0.2, 0.8),
+        6,
+    ),
+    "Quantile, one an output": (
+        xn.Quantile((0.1, 0.9)),
+        Z,
+        TARGETS,
+        np.maximum(QS * (TARGETS - Z), (QS - 1) * (TARGETS - Z)),
+        np.where(TARGETS > Z, -QS, 1 - QS),
+        6,
+    ),
+    "Poisson": (xn.Poisson(), Z, COUNTS, np.exp(Z) - COUNTS * Z, np.exp(Z) - COUNTS, 6),
+    "Poisson of rates": (
+        xn.Poisson(log_input=False, eps=1e-3),
+        P,
+        COUNTS,
+        P - COUNTS * np.log(P + 1e-3),
+        1 - COUNTS / (P + 1e-3),
+        6,
+    ),
+    "Hinge": (
+        xn.Hinge(),
+        Z,
+        LABELS,
+        np.maximum(0, 1 - (2 * LABELS - 1) * Z),
+        np.where((2 * LABELS - 1) * Z < 1, 1 - 2 * LABELS, 0),
+        6,
+    ),
+    "KL": (
+        xn.KL(),
+        np.log(softmax(Z)),
+        P,
+        (P * (np.log(P) - np.log(softmax(Z)))).sum(-1, keepdims=True),
+        -P,
+        3,
+    ),
 }
+PEERS = {
+    "BCEWithLogits, weighed": lambda F, o, y: F.binary_cross_entropy_with_logits(
+        o, y, pos_weight=o.new_tensor([2.0, 0.5])
+    ),
+    "CrossEntropy, smoothed": lambda F, o, y: F.cross_entropy(o, y, label_smoothing=0.1),
+    "L1": lambda F, o, y: F.l1_loss(o, y),
+    "Poisson": lambda F, o, y: F.poisson_nll_loss(o, y),
+    "Poisson of rates": lambda F, o, y: F.poisson_nll_loss(o, y, log_input=False, eps=1e-3),
+    "KL": lambda F, o, y: F.kl_div(o, y, reduction="batchmean"),
+}
+"""What PyTorch calls those that it has, as ``(functional, output, y)``."""
 
 
 def value_and_grad(backend, loss, output, y, weight=None):
@@ -87,10 +162,74 @@ def test_a_loss_and_its_gradient_are_the_formulas_of_its_docstring(backend, name
     output, y = arr(backend, output, dtype), arr(backend, y, dtype)
     value, grad = value_and_grad(backend, loss, output, y)
     # A dozen operations an element and a sum of six: no result is larger than the largest element.
-    bound = rounding(32, [losses.max(), 1 / P.min()], dtype)
+    bound = rounding(32, [abs(losses).max(), 1 / P.min(), abs(grads).max()], dtype)
     assert_close(backend, value, losses.sum() / count, atol=bound, dtype=dtype)
     assert_close(backend, grad, grads / count, atol=bound, dtype=dtype)
     assert_equal(backend, loss(output, y), host(backend, value), dtype=dtype)
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_the_formulas_are_those_of_pytorch(name):
+    torch = library("torch")
+    _, output, y, losses, grads, count = FORMULAS[name]
+    output = torch.tensor(output, requires_grad=True)
+    value = PEERS[name](torch.nn.functional, output, torch.tensor(y))
+    value.backward()
+    bound = rounding(32, [abs(losses).max(), abs(grads).max()])
+    np.testing.assert_allclose(value.item(), losses.sum() / count, rtol=0, atol=bound)
+    np.testing.assert_allclose(output.grad.numpy(), grads / count, rtol=0, atol=bound)
+
+
+def test_stirlings_term_of_poisson_is_that_of_pytorch(backend):
+    torch = library("torch")
+    how = {"log_input": False, "full": True, "eps": 1e-3}
+    output, y = torch.tensor(P, requires_grad=True), torch.tensor(COUNTS)
+    wanted = torch.nn.functional.poisson_nll_loss(output, y, **how)
+    wanted.backward()
+    value, grad = value_and_grad(backend, xn.Poisson(**how), arr(backend, P), arr(backend, COUNTS))
+    bound = rounding(32, 1000 * np.log(1000))
+    assert_close(backend, value, wanted.detach().numpy(), atol=bound)
+    assert_close(backend, grad, output.grad.numpy(), atol=bound)
+
+
+def test_the_hinge_takes_labels_of_minus_1_and_1_and_tells_classes(backend):
+    z, loss = arr(backend, Z), xn.Hinge()
+    signs = arr(backend, 2 * LABELS - 1)
+    assert_equal(backend, loss(z, signs), host(backend, loss(z, arr(backend, LABELS))))
+    whole = arr(backend, (2 * LABELS - 1).astype("int64"), "int64")
+    assert_equal(backend, loss(z, whole), host(backend, loss(z, signs)))
+    with backend.context():
+        target = loss.prepare(backend, (3, 2), signs, z.dtype)
+        found = loss.accuracy(backend.xp, z, target, Share(3))
+        assert_equal(backend, found, np.mean((Z > 0) == (LABELS == 1)))
+        assert_equal(backend, loss.predict(backend.xp, z), Z > 0, dtype="int64")
+    with pytest.raises(TypeError, match="margins and no probabilities"):
+        loss.probabilities(backend.xp, z)
+    net, x, y = xn.Sequential(xn.Linear(2, 2)), arr(backend, Z), arr(backend, LABELS)
+    model = xn.fit(net, x, y, loss=loss, optimizer=xn.SGD(1e-2), epochs=1, seed=0)
+    with pytest.raises(TypeError, match="classes apart by probabilities, not Hinge"):
+        model.predict_proba(x)
+
+
+def test_a_quantile_is_what_its_loss_is_least_at(backend):
+    y = np.random.default_rng(0).exponential(size=(99, 1))
+    x = arr(backend, np.ones((99, 1)))
+    how = {"optimizer": xn.Rprop(lr=0.1), "epochs": 120, "seed": 0}
+    net = xn.Sequential(xn.Linear(1, 1))
+    model = xn.fit(net, x, arr(backend, y), loss=xn.Quantile(0.9), **how)
+    lower, upper = np.sort(y.ravel())[[88, 90]]  # the 90th of 99 has nine tenths below it
+    assert lower <= host(backend, model(x))[0, 0] <= upper
+
+
+def test_poisson_predicts_rates(backend):
+    z = arr(backend, Z)
+    with backend.context():
+        rates = xn.Poisson().predict(backend.xp, z)
+        assert_close(backend, rates, np.exp(Z), rtol=rounding(4, 1), atol=0)
+        assert xn.Poisson(log_input=False).predict(backend.xp, z) is z
+    net, x, y = xn.Sequential(xn.Linear(2, 1)), arr(backend, Z), arr(backend, COUNTS[:, :1])
+    model = xn.fit(net, x, y, loss=xn.Poisson(), optimizer=xn.SGD(1e-4), epochs=1, seed=0)
+    assert_close(backend, model.predict(x), np.exp(host(backend, model(x))), rtol=1e-14, atol=0)
 
 
 @pytest.mark.parametrize("name", FORMULAS)
@@ -99,7 +238,7 @@ def test_weighted_losses_are_weighted_means_and_a_weight_of_2_is_the_sample_twic
     weight = np.array([2.0, 0.0, 1.0])
     output_, y_ = arr(backend, output), arr(backend, y)
     value, grad = value_and_grad(backend, loss, output_, y_, arr(backend, weight))
-    bound = rounding(32, [losses.max(), 1 / P.min()])
+    bound = rounding(32, [abs(losses).max(), 1 / P.min(), abs(grads).max()])
     mean = (weight[:, None] * losses / losses.shape[1]).sum() / 3
     assert_close(backend, value, mean, atol=bound)
     assert_close(backend, grad, grads * weight[:, None] / (3 * losses.shape[1]), atol=bound)
@@ -297,7 +436,7 @@ def test_what_the_parts_of_a_batch_give_adds_up_to_the_whole(backend, name, weig
         np.testing.assert_allclose(found, whole[i], rtol=0, atol=rounding(32, [scale]))
 
 
-@pytest.mark.parametrize("loss", [xn.MSE(), xn.Huber()], ids=repr)
+@pytest.mark.parametrize("loss", [xn.MSE(), xn.Huber(), xn.L1(), xn.Quantile()], ids=repr)
 def test_a_loss_of_regression_has_no_accuracy_and_no_probabilities(loss):
     assert not loss.classifies
     z = np.zeros((2, 1))
@@ -315,6 +454,9 @@ def test_losses_compare_by_value_and_survive_pickle_and_deepcopy(loss):
         assert hash(twin) == hash(loss)
     assert xn.BCE() != xn.BCE(1e-4)
     assert xn.Huber() != xn.MSE()
+    assert xn.CrossEntropy(0.1) != xn.CrossEntropy() != xn.BCEWithLogits()
+    assert repr(xn.CrossEntropy()) == "CrossEntropy()"
+    assert repr(xn.BCEWithLogits(pos_weight=[2])) == "BCEWithLogits(pos_weight=(2.0,))"
 
 
 def test_numbers_of_numpy_do_not_turn_float32_into_float64(backend):

@@ -24,6 +24,13 @@ LOSSES = {
     "CrossEntropy of classes": (xn.CrossEntropy(), 5 * P, np.array([1, 0, 1])),
     "MSE": (xn.MSE(),),
     "Huber": (xn.Huber(0.3),),
+    "BCEWithLogits, weighed": (xn.BCEWithLogits(2.0),),
+    "CrossEntropy, smoothed": (xn.CrossEntropy(0.1),),
+    "L1": (xn.L1(),),
+    "Quantile": (xn.Quantile(0.2),),
+    "Poisson": (xn.Poisson(full=True), 5 * P, 10 * P[::-1]),
+    "Hinge": (xn.Hinge(),),
+    "KL": (xn.KL(), np.log(P / 2), P[::-1]),
 }
 OPTIMIZERS = [
     xn.SGD(lr=0.1, weight_decay=0.01),

@@ -32,6 +32,7 @@ from xpnet.layers import (
     LayerNorm,
     LeakyReLU,
     Linear,
+    LogSoftmax,
     PReLU,
     ReLU,
     Residual,
@@ -42,7 +43,19 @@ from xpnet.layers import (
     Softplus,
     Tanh,
 )
-from xpnet.losses import BCE, MSE, BCEWithLogits, CrossEntropy, Huber, Loss
+from xpnet.losses import (
+    BCE,
+    KL,
+    L1,
+    MSE,
+    BCEWithLogits,
+    CrossEntropy,
+    Hinge,
+    Huber,
+    Loss,
+    Poisson,
+    Quantile,
+)
 from xpnet.model import Model
 from xpnet.network import Sequential
 from xpnet.noise import Noise
@@ -87,6 +100,8 @@ __all__ = [
     "BCE",
     "ELU",
     "GELU",
+    "KL",
+    "L1",
     "MSE",
     "SELU",
     "SGD",
@@ -110,6 +125,7 @@ __all__ = [
     "Flatten",
     "HardTanh",
     "HeNormal",
+    "Hinge",
     "History",
     "Huber",
     "Identity",
@@ -121,6 +137,7 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "Lion",
+    "LogSoftmax",
     "Loss",
     "Model",
     "Momentum",
@@ -128,6 +145,8 @@ __all__ = [
     "Noise",
     "Optimizer",
     "PReLU",
+    "Poisson",
+    "Quantile",
     "RAdam",
     "RMSNorm",
     "RMSprop",

@@ -92,9 +92,9 @@ class Model:
         return self.network(self.theta, x, self.layer_state)
 
     def predict(self, x: Array, check: bool = True) -> Array:
-        """The class where the loss tells classes apart, else the output itself.
+        """The class where the loss tells classes apart, the rate for `Poisson`, else the output.
 
-        0 or 1 of the shape of the output for the binary losses, ``(..., samples)`` for
+        Classes are 0 or 1 of the shape of the output for the binary losses, ``(..., samples)`` for
         `CrossEntropy`.
 
         Args:
@@ -106,20 +106,24 @@ class Model:
             ValueError: if one is.
         """
         output = self(x)
-        if self.loss is None or not self.loss.classifies:
+        if self.loss is None:
             return output
-        return self._meaning(self.loss.predict, output, x, check)
+        if self.loss.classifies:
+            return self._meaning(self.loss.predict, output, x, check)
+        backend = backends.of(output)
+        with backend.context():
+            return self.loss.predict(backend.xp, output)
 
     def predict_proba(self, x: Array, check: bool = True) -> Array:
         """The output as probabilities, of the shape of the output; arguments as for `predict`.
 
         Raises:
-            TypeError: if the loss does not tell classes apart.
+            TypeError: if the loss does not tell classes apart, or has no probabilities.
             ValueError: if an output is NaN.
         """
-        if self.loss is None or not self.loss.classifies:
+        if self.loss is None or not self.loss.classifies or not self.loss.probabilistic:
             raise TypeError(
-                "predict_proba needs a loss that tells classes apart, "
+                "predict_proba needs a loss that tells classes apart by probabilities, "
                 f"not {checks.shown(self.loss)}."
             )
         return self._meaning(self.loss.probabilities, self(x), x, check)

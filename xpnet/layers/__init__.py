@@ -24,7 +24,7 @@ from xpnet.layers.linear import Linear
 from xpnet.layers.norms import LayerNorm, RMSNorm
 from xpnet.layers.prelu import PReLU
 from xpnet.layers.residual import Residual
-from xpnet.layers.softmax import Softmax
+from xpnet.layers.softmax import LogSoftmax, Softmax
 
 __all__ = [
     "ACTIVATIONS",
@@ -42,6 +42,7 @@ __all__ = [
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LogSoftmax",
     "PReLU",
     "RMSNorm",
     "ReLU",

@@ -1,4 +1,4 @@
-"""Softmax over the features: outputs that are probabilities."""
+"""Softmax over the features, and its logarithm: outputs that are probabilities."""
 
 from __future__ import annotations
 
@@ -33,3 +33,27 @@ class Softmax(Layer):
     def apply(self, xp: Any, params: Params, x: Array) -> Array:
         powers = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
         return powers / xp.sum(powers, axis=-1, keepdims=True)
+
+
+@dataclass(frozen=True)
+class LogSoftmax(Layer):
+    """``yⱼ = xⱼ − log Σₖ exp xₖ`` over the features of each sample, by way of ``x − max x``.
+
+    Back-propagated: ``dx = dy − exp(y) Σₖ dyₖ``. Before the loss `KL`; `CrossEntropy` has its own.
+    """
+
+    samplewise: ClassVar[bool] = True
+
+    def forward(self, xp: Any, params: Params, x: Array) -> tuple[Array, Backprop]:
+        y = self.apply(xp, params, x)
+
+        def backprop(dy: Array, need_dx: bool = True) -> tuple[Array | None, Params]:
+            if not need_dx:
+                return None, ()
+            return dy - xp.exp(y) * xp.sum(dy, axis=-1, keepdims=True), ()
+
+        return y, backprop
+
+    def apply(self, xp: Any, params: Params, x: Array) -> Array:
+        shifted = x - xp.max(x, axis=-1, keepdims=True)
+        return shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))

@@ -15,18 +15,23 @@ no arguments that gives ``dL/d output``.
 from __future__ import annotations
 
 from xpnet.losses.base import Loss, evaluate, looks, prepare, without
-from xpnet.losses.binary import BCE, BCEWithLogits
-from xpnet.losses.categorical import CrossEntropy
-from xpnet.losses.regression import MSE, Huber
+from xpnet.losses.binary import BCE, BCEWithLogits, Hinge
+from xpnet.losses.categorical import KL, CrossEntropy
+from xpnet.losses.regression import L1, MSE, Huber, Poisson, Quantile
 from xpnet.losses.share import Share
 
 __all__ = [
     "BCE",
+    "KL",
+    "L1",
     "MSE",
     "BCEWithLogits",
     "CrossEntropy",
+    "Hinge",
     "Huber",
     "Loss",
+    "Poisson",
+    "Quantile",
     "Share",
     "evaluate",
     "looks",

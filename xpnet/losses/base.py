@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -97,6 +98,9 @@ class Loss(ABC):
 
     classifies: bool = False
     """Whether the loss tells classes apart, so that there is an accuracy."""
+
+    probabilistic: bool = True
+    """Whether, where it ``classifies``, there are `probabilities` too."""
 
     # ---- what the output means
 
@@ -237,6 +241,14 @@ def evaluate(
 # ---- what several losses ask
 
 
+def brief(loss: Any) -> str:
+    """A loss as it is written, without the numbers that were not given."""
+    numbers = {one.name: one.default for one in fields(loss)}
+    given = {name: getattr(loss, name) for name in numbers}
+    said = [f"{name}={value!r}" for name, value in given.items() if value != numbers[name]]
+    return f"{type(loss).__name__}({', '.join(said)})"
+
+
 def plain(shape: Any) -> tuple[int, ...]:
     """A shape as a tuple of Python's integers."""
     return tuple(int(n) for n in shape)
@@ -260,6 +272,37 @@ def integers(xp: Any) -> Any:
 def where_any(xp: Any, factor: Array, values: Array) -> Array:
     """``values`` where ``factor`` is not 0, and 0 elsewhere: 0 times infinity counts as 0 here."""
     return xp.where(factor == 0, xp.zeros_like(values), values)
+
+
+def per_output(name: str, value: Any, **bounds: float) -> float | tuple[float, ...]:
+    """A number, or one an output in a list, tuple or array, as floats; or raise."""
+    if checks.is_array(value) and checks.shape_of(value):
+        if len(value.shape) != 1:
+            raise ValueError(
+                f"{name} must be a number or one an output, of shape (outputs,), "
+                f"not of shape {plain(value.shape)}."
+            )
+        value = backends.of(value, names=(name,)).to_host(value).tolist()
+    if isinstance(value, (list, tuple)):
+        return tuple(checks.number(f"{name}[{i}]", v, **bounds) for i, v in enumerate(value))
+    return checks.number(name, value, **bounds)
+
+
+def check_outputs(name: str, value: float | tuple[float, ...], outputs: int) -> None:
+    """Raise unless this is a number, or as many as there are outputs."""
+    if isinstance(value, tuple) and len(value) != outputs:
+        raise ValueError(
+            f"{name} must be a number, or hold one for each of the {outputs} outputs of the "
+            f"network, not {len(value)}."
+        )
+
+
+def factors(xp: Any, value: float | tuple[float, ...], output: Array) -> Any:
+    """A number, or those of the outputs as an array, to multiply with ``output``."""
+    if not isinstance(value, tuple):
+        return value
+    device = getattr(output, "device", None)  # one that JAX traces has none
+    return xp.asarray(list(value), dtype=output.dtype, device=device)
 
 
 def first_but(backend: backends.Backend, y: Array, right: Array) -> str:

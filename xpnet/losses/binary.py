@@ -9,7 +9,17 @@ from typing import Any, ClassVar
 import numpy as np
 
 from xpnet import backends, checks
-from xpnet.losses.base import Loss, first_but, integers, truth, where_any
+from xpnet.losses.base import (
+    Loss,
+    brief,
+    check_outputs,
+    factors,
+    first_but,
+    integers,
+    per_output,
+    truth,
+    where_any,
+)
 from xpnet.losses.share import Share
 from xpnet.types import Array
 
@@ -126,39 +136,64 @@ class BCE(_Binary):
         return output
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BCEWithLogits(_Binary):
     """Binary cross entropy on logits ``z``: ``ℓ = log(1 + e⁻ᵘ)``, the margin ``u = (2y − 1) z``.
 
     ``dℓ/dz = −(2y − 1) / (1 + eᵘ) = σ(z) − y``. Nothing overflows into the value, nor is any
     digit lost, for logits of either sign and any size. For probabilities ``y`` between the labels
     0 and 1 it is ``ℓ = y log(1 + e⁻ᶻ) + (1 − y) log(1 + eᶻ)``.
+
+    Args:
+        pos_weight: what the part of the label 1 is multiplied by, above 0, or one an output: as
+            that of ``torch.nn.BCEWithLogitsLoss``. With as many as there are zeros for each 1,
+            both labels weigh the same.
     """
 
     samplewise: ClassVar[bool] = True
     threshold = 0.0
+    pos_weight: float | tuple[float, ...] = 1.0
+    __repr__ = brief
+
+    def __post_init__(self) -> None:
+        weight = per_output("pos_weight", self.pos_weight, above=0)
+        object.__setattr__(self, "pos_weight", weight)
+
+    def prepare(
+        self, backend: backends.Backend, shape: tuple[int, ...], y: Array, dtype: Any
+    ) -> Array:
+        check_outputs("pos_weight", self.pos_weight, shape[-1])
+        return super().prepare(backend, shape, y, dtype)
 
     def forward(
         self, xp: Any, output: Array, target: Array, share: Share
     ) -> tuple[Array, Callable[[], Array]]:
         if target.dtype != xp.bool:
             return self._soft(xp, output, target, share)
-        sign = 1 - 2 * xp.astype(target, output.dtype)
+        labels = xp.astype(target, output.dtype)
+        sign = 1 - 2 * labels
         against = sign * output  # −u
-        value = share.mean(xp, xp.logaddexp(against, xp.zeros_like(against)))
+        losses = xp.logaddexp(against, xp.zeros_like(against))
+        if self.pos_weight == 1:
+            weight = None
+        else:
+            weight = 1 + labels * (factors(xp, self.pos_weight, output) - 1)
+            losses = losses * weight
 
         def backprop() -> Array:
             d = xp.exp(-against)
             d += 1
-            return sign / d * share.each(output.shape[-1])
+            slope = sign / d
+            return (slope if weight is None else slope * weight) * share.each(output.shape[-1])
 
-        return value, backprop
+        return share.mean(xp, losses), backprop
 
-    @staticmethod
     def _soft(
-        xp: Any, output: Array, target: Array, share: Share
+        self, xp: Any, output: Array, target: Array, share: Share
     ) -> tuple[Array, Callable[[], Array]]:
         other, zeros = 1 - target, xp.zeros_like(output)
+        if self.pos_weight != 1:
+            target = target * factors(xp, self.pos_weight, output)
         losses = where_any(xp, target, target * xp.logaddexp(-output, zeros))
         losses = losses + where_any(xp, other, other * xp.logaddexp(output, zeros))
 
@@ -170,3 +205,48 @@ class BCEWithLogits(_Binary):
 
     def probabilities(self, xp: Any, output: Array) -> Array:
         return 1 / (1 + xp.exp(-output))
+
+
+@dataclass(frozen=True)
+class Hinge(_Binary):
+    """The hinge loss of a support vector machine on margins ``z`` (Cortes and Vapnik 1995).
+
+    ``ℓ = max(0, 1 − s z)``, with ``s = −1`` for the label 0 and 1 for the label 1;
+    ``dℓ/dz = −s`` where ``s z < 1``. ``y`` may also hold −1 and 1. There are no probabilities.
+    """
+
+    samplewise: ClassVar[bool] = True
+    threshold = 0.0
+    probabilistic = False
+
+    def forward(
+        self, xp: Any, output: Array, target: Array, share: Share
+    ) -> tuple[Array, Callable[[], Array]]:
+        sign = 2 * xp.astype(target, output.dtype) - 1
+        short = 1 - sign * output
+        zeros = xp.zeros_like(short)
+        each = share.each(output.shape[-1])
+        value = share.mean(xp, xp.maximum(short, zeros))
+        return value, lambda: xp.where(short > 0, -sign, zeros) * each
+
+    def prepare(
+        self, backend: backends.Backend, shape: tuple[int, ...], y: Array, dtype: Any
+    ) -> Array:
+        target = super().prepare(backend, shape, y, dtype)
+        return target if target.dtype == backend.xp.bool else target > 0
+
+    def check_values(self, backend: backends.Backend, shape: tuple[int, ...], y: Array) -> bool:
+        xp = backend.xp
+        if y.dtype == xp.bool:
+            return True
+        low = -1 if bool(xp.any(y < 0)) else 0
+        right = (y == low) | (y == 1)
+        if not bool(xp.all(right)):
+            raise ValueError(
+                "y must hold the labels 0 and 1, or −1 and 1, "
+                f"not {low} and {first_but(backend, y, right)}."
+            )
+        return True
+
+    def probabilities(self, xp: Any, output: Array) -> Array:
+        raise TypeError("Hinge() has margins and no probabilities; train with BCEWithLogits().")

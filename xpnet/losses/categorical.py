@@ -11,7 +11,9 @@ import numpy as np
 from xpnet import backends, checks
 from xpnet.losses.base import (
     Loss,
+    brief,
     either,
+    first_but,
     integers,
     plain,
     shapes,
@@ -22,7 +24,7 @@ from xpnet.losses.share import Share
 from xpnet.types import Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CrossEntropy(Loss):
     """Cross entropy on logits ``z``: ``ℓ = log Σⱼ exp zⱼ − z_y``.
 
@@ -32,10 +34,20 @@ class CrossEntropy(Loss):
     shape ``(..., samples, outputs)``; or, as floats of that shape, probabilities ``yⱼ``:
     ``ℓ = Σⱼ yⱼ (log Σₖ exp zₖ − zⱼ)``. Stable for logits of any size; one of ``−∞`` is a class that
     cannot be.
+
+    Args:
+        label_smoothing: ``ε``, from 0 and below 1 (Szegedy et al. 2016): ``y`` counts as
+            ``(1 − ε) y + ε / outputs``, as in ``torch.nn.CrossEntropyLoss``.
     """
 
     samplewise: ClassVar[bool] = True
     classifies = True
+    label_smoothing: float = 0.0
+    __repr__ = brief
+
+    def __post_init__(self) -> None:
+        smoothing = checks.number("label_smoothing", self.label_smoothing, least=0, below=1)
+        object.__setattr__(self, "label_smoothing", smoothing)
 
     def forward(
         self, xp: Any, output: Array, target: Array, share: Share
@@ -45,22 +57,26 @@ class CrossEntropy(Loss):
         total = xp.sum(powers, axis=-1, keepdims=True)
         labels = target.dtype == xp.bool
         if labels:
-            onehot, whole = xp.astype(target, output.dtype), 1
+            onehot, whole = xp.astype(target, output.dtype), None
             chosen = xp.where(target, shifted, xp.zeros_like(shifted))
         else:
             onehot, whole = target, xp.sum(target, axis=-1, keepdims=True)
             chosen = where_any(xp, target, target * shifted)
+        if self.label_smoothing:
+            rest, part = 1 - self.label_smoothing, self.label_smoothing / output.shape[-1]
+            onehot, chosen = rest * onehot + part, rest * chosen + part * shifted
+            whole = None if whole is None else rest * whole + self.label_smoothing
 
         def backprop() -> Array:
             d = powers / total
-            if not labels:
+            if whole is not None:
                 d *= whole
             d -= onehot
             d *= share.each()
             return d
 
         losses = xp.log(total)
-        if not labels:
+        if whole is not None:
             losses *= whole
         return share.mean(xp, losses - xp.sum(chosen, axis=-1, keepdims=True)), backprop
 
@@ -83,7 +99,7 @@ class CrossEntropy(Loss):
         xp, outputs = backend.xp, shape[-1]
         if outputs < 2:
             raise ValueError(
-                f"loss CrossEntropy() needs an output a class, at least 2, not {outputs}; for two "
+                f"loss {self!r} needs an output a class, at least 2, not {outputs}; for two "
                 "classes and one output, use BCEWithLogits()."
             )
         checks.real(backend, y)
@@ -153,3 +169,36 @@ class CrossEntropy(Loss):
         xp = backend.xp
         ones = xp.count_nonzero(array == 1, axis=-1)
         return bool(xp.all((array == 0) | (array == 1)) & xp.all(ones == 1))
+
+
+@dataclass(frozen=True)
+class KL(Loss):
+    """Kullback-Leibler divergence from the outputs, which are logarithms of probabilities.
+
+    ``ℓ = Σⱼ yⱼ (log yⱼ − outputⱼ)`` of each sample, ``0 log 0 = 0``; ``dℓ/d output = −y``: as
+    ``torch.nn.KLDivLoss(reduction="batchmean")``. For probabilities ``y``, after `LogSoftmax`.
+    """
+
+    samplewise: ClassVar[bool] = True
+
+    def forward(
+        self, xp: Any, output: Array, target: Array, share: Share
+    ) -> tuple[Array, Callable[[], Array]]:
+        logs = xp.log(xp.where(target > 0, target, xp.ones_like(target)))
+        losses = xp.sum(where_any(xp, target, target * (logs - output)), axis=-1, keepdims=True)
+        return share.mean(xp, losses), lambda: xp.zeros_like(output) - target * share.each()
+
+    def check_values(self, backend: backends.Backend, shape: tuple[int, ...], y: Array) -> bool:
+        if not bool(backend.xp.all(y >= 0)):
+            raise ValueError(
+                f"y must hold probabilities, of at least 0, not {first_but(backend, y, y >= 0)}."
+            )
+        return False
+
+    def check_output(self, backend: backends.Backend, compute: Callable[[], Array]) -> None:
+        high = float(backend.to_host(backend.xp.max(compute())))
+        if high > 1e-3:  # which float32 makes of a logarithm of 1
+            raise ValueError(
+                f"loss {self!r} needs logarithms of probabilities, none above 0, not {high:.3g}; "
+                "end the network with LogSoftmax()."
+            )

@@ -36,7 +36,8 @@ def check_loss(
     - The gradient is the slope of the value, as of `check_layer`.
     - Samples count by their shares: what they give one by one, times their weights, adds up to what
       a batch gives, in value and gradient.
-    - Where it ``classifies``, accuracy and probabilities are from 0 to 1.
+    - Where it ``classifies``, accuracy is from 0 to 1, and so are probabilities if it is
+      ``probabilistic``.
     - Members, dtypes, libraries, purity and steps, as of `check_layer`.
 
     Args:
@@ -169,6 +170,8 @@ class _Question:
         xp, share = backend.xp, Share(len(self.output))
         rate = float(backend.to_host(self.loss.accuracy(xp, on, target, share)))
         require(self.name, 0 <= rate <= 1, f"its accuracy must be from 0 to 1, not {rate:.6g}")
+        if not self.loss.probabilistic:
+            return
         p = backend.to_host(self.loss.probabilities(xp, on))
         words = "its probabilities must be from 0 to 1, of the shape of the output"
         inside = p.shape == self.output.shape and ((p >= 0) & (p <= 1)).all()
