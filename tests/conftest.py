@@ -170,12 +170,8 @@ def pytest_collection_modifyitems(config, items):
     config.hook.pytest_deselected(items=again)
     items[:] = new
     for item in items:
-        slow = item.get_closest_marker("slow_on")
-        if (
-            slow
-            and getattr(item, "callspec", None)
-            and item.callspec.params["backend"] in slow.args
-        ):
+        slow = {name for mark in item.iter_markers("slow_on") for name in mark.args}
+        if hasattr(item, "callspec") and item.callspec.params.get("backend") in slow:
             item.add_marker(pytest.mark.slow)
 
 

@@ -182,6 +182,7 @@ def test_log_and_picture_of_what_was_done_are_kept_when_a_run_fails(tmp_path):
 # ---- the picture
 
 
+@pytest.mark.slow_on("strict", "strict:device1")
 def test_the_picture_is_drawn_wherever_the_data_lies(tmp_path, backend):
     library("matplotlib")
     x, y = backend.asarray(X, "float32"), backend.asarray(Y, "float32")
@@ -197,6 +198,7 @@ def test_the_members_of_an_ensemble_share_a_picture(tmp_path, goal):
     assert (tmp_path / "picture.png").exists()
 
 
+@pytest.mark.slow_on("strict", "strict:device1")
 def test_the_picture_of_an_ensemble_is_drawn_wherever_the_data_lies(tmp_path, backend):
     library("matplotlib")
     x, y = backend.asarray(X, "float32"), backend.asarray(Y, "float32")

@@ -147,6 +147,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_found_within_a_hundred_trainings(monkeypatch: Any, fault: str) -> None:
     owner, name, spoil = FAULTS[fault]

@@ -15,6 +15,9 @@ from tests.helpers import LAYERS, arr, assert_close, between, host, library, sam
 from xpnet.losses import Share
 from xpnet.losses.base import prepare_weight
 
+# array-api-strict checks each call, and takes two thirds of the time of these: in the matrix.
+pytestmark = pytest.mark.slow_on("strict", "strict:device1")
+
 RELATIVE = 1e-12
 MEMBERS, SAMPLES = 3, 6
 
@@ -39,6 +42,11 @@ LOSSES = {
     "CrossEntropy": (xn.CrossEntropy(), "classes"),
     "MSE": (xn.MSE(), "numbers"),
     "Huber": (xn.Huber(0.3), "numbers"),
+    "BCEWithLogits, weighed": (xn.BCEWithLogits(pos_weight=(2.0, 0.5)), "labels"),
+    "CrossEntropy, smoothed": (xn.CrossEntropy(0.1), "classes"),
+    "Quantile": (xn.Quantile((0.2, 0.9)), "numbers"),
+    "Poisson": (xn.Poisson(), "labels"),
+    "Hinge": (xn.Hinge(), "labels"),
 }
 
 # network, loss, members, one x a member, one y a member, weights

@@ -51,6 +51,7 @@ def pressed(module: str, program: list[str], tmp_path: Path) -> subprocess.Compl
     )
 
 
+@pytest.mark.program
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("module", ["numpy", "xpnet.training"])
 def test_ctrl_c_during_the_imports_ends_a_program_without_a_traceback(program, module, tmp_path):
@@ -67,6 +68,7 @@ def test_ctrl_c_while_the_installed_command_imports_ends_it_without_a_word(tmp_p
     assert (done.returncode, done.stdout, done.stderr) == (INTERRUPTED, "", "")
 
 
+@pytest.mark.program
 @pytest.mark.parametrize("program", ["scripts/reproduce_report.py", "scripts/benchmark.py"])
 def test_ctrl_c_after_the_imports_is_told_in_a_line(program, tmp_path):
     # The one draws with matplotlib, the other looks for its peers, once it has read its flags.

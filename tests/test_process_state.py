@@ -21,6 +21,9 @@ import xpnet as xn
 from tests.helpers import library
 from xpnet.backends.shared_setting import Setting, SharedSetting, mkl
 
+# array-api-strict checks each call, and takes two thirds of the time of these: in the matrix.
+pytestmark = pytest.mark.slow_on("strict", "strict:device1")
+
 DATA = np.random.default_rng(0)
 X, Y = DATA.standard_normal((60, 64)), DATA.integers(0, 10, 60)
 NET = xn.Sequential(xn.Linear(64, 100), xn.ReLU(), xn.Linear(100, 10))
@@ -204,7 +207,6 @@ def test_after_a_fit_in_another_thread_the_process_is_as_before(backend, before)
     assert process() == before
 
 
-@pytest.mark.slow_on("strict", "strict:device1")
 def test_after_fits_at_once_the_process_is_as_before(backend, before):
     meeting = threading.Barrier(2)
 

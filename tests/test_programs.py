@@ -694,16 +694,21 @@ def test_a_layer_that_writes_into_what_others_keep_does_so(
 
 
 @pytest.mark.way("recorded")
-@pytest.mark.parametrize("members", [None, 3])
-@pytest.mark.parametrize("loss", ["BCE", "BCEWithLogits", "CrossEntropy", "MSE", "Huber"])
+@pytest.mark.parametrize(  # each optimizer with members and without; the losses by turns
+    ("loss", "members"),
+    [
+        *(("BCE", None), ("BCEWithLogits", 3), ("CrossEntropy", None), ("MSE", None), ("MSE", 3)),
+        *(("Huber", None), ("L1", 3), ("Quantile", None), ("Poisson", 3), ("Hinge", None)),
+        ("KL", 3),
+    ],
+)
 def test_all_layers_losses_and_optimizers_of_xpnet_are_recorded(
     recording: Any, loss: str, members: int | None
 ) -> None:
     rows = recording.asarray(np.arange(5), "int64")
     # What is recorded of one part is nothing to another: each with each is not asked for.
-    optimizers = list(OPTIMIZERS.values())
-    assert len(ACTIVATIONS) >= len(optimizers)
-    for activation, optimizer in zip(ACTIVATIONS.values(), itertools.cycle(optimizers)):
+    assert len(OPTIMIZERS) >= len(ACTIVATIONS)
+    for activation, optimizer in zip(itertools.cycle(ACTIVATIONS.values()), OPTIMIZERS.values()):
         net, theta, criterion, data = problem(recording, loss, activation(), members, "float32")
         weight = recording.asarray(np.ones((12, 1)), "float32")
         step = TrainingStep(recording.xp, net, criterion, optimizer)

@@ -17,6 +17,9 @@ from xpnet.compiler.replay import Replay
 from xpnet.losses import Share
 from xpnet.training.step import TrainingStep, carry_of
 
+# array-api-strict checks each call, and takes two thirds of the time of these: in the matrix.
+pytestmark = pytest.mark.slow_on("strict", "strict:device1")
+
 SAMPLES, MEMBERS = 12, 3
 
 
@@ -166,7 +169,6 @@ def test_every_runner_agrees_with_the_plain_loop(backend, name, members, batch_s
         assert all(program for _, program in runner.programs.values())
 
 
-@pytest.mark.slow_on("strict", "strict:device1")
 @pytest.mark.parametrize("name", NAMES)
 def test_blocks_change_nothing_and_members_are_what_they_are_alone(backend, name):
     # A last batch that is smaller is a program of its own to compile: one network has it.
@@ -183,7 +185,6 @@ def test_blocks_change_nothing_and_members_are_what_they_are_alone(backend, name
         close(backend, whole.layer_state[key][2, ...], array, steps=9)
 
 
-@pytest.mark.slow_on("strict", "strict:device1")
 @pytest.mark.parametrize(("name", "members", "batch_size"), CASES)
 def test_a_run_that_goes_on_gives_the_very_digits_of_one_that_ran_through(
     backend, name, members, batch_size

@@ -26,6 +26,9 @@ from tests.helpers import (
     xor,
 )
 
+# array-api-strict checks each call, and takes two thirds of the time of these: in the matrix.
+pytestmark = pytest.mark.slow_on("strict", "strict:device1")
+
 NET = xn.Sequential(xn.Linear(2, 3), xn.Tanh(), xn.Linear(3, 1))
 LOSS = xn.BCEWithLogits()
 WIDER = xn.Sequential(xn.Linear(2, 5), xn.Tanh(), xn.Linear(5, 1))  # learns xor in 60 epochs
@@ -126,7 +129,6 @@ def test_a_weight_of_2_is_the_sample_twice_in_batches_too(backend):
     )
 
 
-@pytest.mark.slow_on("strict", "strict:device1")
 @pytest.mark.parametrize(  # one and members, each without batches and with a remainder
     ("members", "batch_size"), [(None, None), (3, None), (None, 5), (3, 7)]
 )
@@ -182,7 +184,6 @@ def test_the_loss_of_an_epoch_is_the_one_before_its_update(backend):
     assert (model.history.stop, model.history.diverged, model.history.interrupted) == (0, 0, False)
 
 
-@pytest.mark.slow_on("strict", "strict:device1")
 def test_the_goal_is_looked_at_only_at_the_checks(backend):
     x, y = xor(backend)
     net = report_network()
@@ -603,7 +604,6 @@ def own_data(rng):
     )
 
 
-@pytest.mark.slow_on("strict", "strict:device1")
 @pytest.mark.parametrize(("data", "block"), [("shared", None), ("own", None), ("own", 2)])
 def test_member_i_trains_as_network_i_alone_and_leaves_at_its_own_goal(backend, data, block):
     x, y, weight = *xn.datasets.xor(), None
@@ -651,7 +651,6 @@ def test_members_train_in_batches_as_alone(backend):
         )
 
 
-@pytest.mark.slow_on("strict", "strict:device1")
 def test_members_that_left_early_go_on_as_they_would_alone(backend):
     # Each has its own count of steps, on which Adam's corrections depend.
     x, y = xor(backend)
@@ -1029,7 +1028,6 @@ def test_what_differs_from_the_training_before_is_never_taken_from_it(backend):
         np.testing.assert_array_equal(there, back)
 
 
-@pytest.mark.slow_on("strict", "strict:device1")
 def test_a_network_that_several_threads_train_at_once_is_trained_as_alone(backend):
     x, y = xor(backend)
     net = fresh()
@@ -1089,7 +1087,6 @@ def test_nothing_is_kept_of_a_network_that_is_gone(backend):
     assert not numbers & set(replay._SHELF)
 
 
-@pytest.mark.slow_on("strict", "strict:device1")
 @pytest.mark.parametrize("batch_size", [None, 8])
 def test_blocks_with_data_of_their_own_share_a_program(backend, recordings, batch_size):
     x, y, weight = (arr(backend, np.concatenate([a, a, a[:3]])) for a in
