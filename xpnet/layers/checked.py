@@ -89,6 +89,8 @@ class _NoNoise:
 class Checked:
     """A layer whose every answer is checked.
 
+    Long, since a layer has many answers, and each is asked for by name.
+
     Args:
         layer: the layer.
         name: what to call it, such as ``layer 1, Scale``.

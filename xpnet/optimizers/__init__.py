@@ -23,7 +23,17 @@ from xpnet.optimizers.nadam import NAdam
 from xpnet.optimizers.radam import RAdam
 from xpnet.optimizers.rmsprop import RMSprop
 from xpnet.optimizers.rprop import Rprop
-from xpnet.optimizers.schedules import CosineDecay, ExponentialDecay, Schedule
+from xpnet.optimizers.schedules import (
+    CosineDecay,
+    CosineRestarts,
+    ExponentialDecay,
+    OneCycle,
+    PiecewiseConstant,
+    PolynomialDecay,
+    Schedule,
+    StepDecay,
+    WarmUp,
+)
 from xpnet.optimizers.sgd import SGD, Momentum
 from xpnet.optimizers.transforms import ClipNorm, ClipValue, Transform
 
@@ -37,14 +47,20 @@ __all__ = [
     "ClipNorm",
     "ClipValue",
     "CosineDecay",
+    "CosineRestarts",
     "ExponentialDecay",
     "Lion",
     "Momentum",
     "NAdam",
+    "OneCycle",
     "Optimizer",
+    "PiecewiseConstant",
+    "PolynomialDecay",
     "RAdam",
     "RMSprop",
     "Rprop",
     "Schedule",
+    "StepDecay",
     "Transform",
+    "WarmUp",
 ]

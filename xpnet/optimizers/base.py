@@ -26,9 +26,10 @@ from xpnet.optimizers.hyperparameters import (
     State,
     check_number,
     derivation,
-    is_per_member,
     scheduled,
+    within,
 )
+from xpnet.optimizers.numbers import is_per_member
 from xpnet.optimizers.schedules import Schedule
 from xpnet.optimizers.states import (
     check_state,
@@ -71,7 +72,19 @@ class Optimizer(ABC):
     def hyperparameters(self) -> dict[str, Number]:
         """The numbers that may differ from member to member, by name."""
         found = {one.name: getattr(self, one.name) for one in fields(self)}
+        for name, schedule in self.schedules.items():
+            found |= {within(name, inner): v for inner, v in schedule.numbers().items()}
         return {k: value for k, value in found.items() if not isinstance(value, (bool, tuple))}
+
+    def derivations(self) -> list[str]:
+        """What is `derived` of the numbers, by itself and by its schedules."""
+        theirs = {name: schedule.derivations() for name, schedule in self.schedules.items()}
+        return [*self.derived, *(within(name, d) for name, ds in theirs.items() for d in ds)]
+
+    @property
+    def schedules(self) -> dict[str, Schedule]:
+        """The schedules among its numbers."""
+        return {k: value for k, value in vars(self).items() if isinstance(value, Schedule)}
 
     def per_member(self) -> list[Array]:
         """The arrays among them, of one number a member: `init` puts them into the state."""
@@ -137,7 +150,7 @@ class Optimizer(ABC):
         """Count a step and do it: the inside of `update`, unchecked."""
         count = next_step(xp, state["step"])
         grad = transformed(xp, self.transforms, grad)
-        numbers = scheduled(xp, self.hyperparameters(), theta, count)
+        numbers = scheduled(xp, dict(self.schedules), theta, count, state)
         theta, after = self.step(xp, theta, grad, {**state, **numbers, "step": count})
         kept = {name: array for name, array in after.items() if name not in numbers}
         return theta, {**kept, "step": count}
@@ -145,8 +158,7 @@ class Optimizer(ABC):
     @property
     def parts(self) -> list[Any]:
         """What it is made of that may be somebody's own: itself, schedules, transforms."""
-        schedules = [value for value in vars(self).values() if isinstance(value, Schedule)]
-        return [self, *self.transforms, *schedules]
+        return [self, *self.transforms, *self.schedules.values()]
 
     def given(self, state: State) -> Hyperparameters:
         """Its numbers, for a step in this ``state``."""
@@ -163,7 +175,7 @@ class Optimizer(ABC):
         if not all(map(is_own, self.parts)):  # whose step may read its own attributes
             return {}
         found = {k: v for k, v in self.hyperparameters().items() if isinstance(v, float) and v != 0}
-        for key in self.derived:
+        for key in self.derivations():
             derive, name = derivation(key)
             if name in found:
                 found[key] = derive(found[name])
@@ -175,6 +187,9 @@ class Optimizer(ABC):
         for one in fields(self):
             if one.name in operands:
                 object.__setattr__(blank, one.name, math.nan)
+        for name, schedule in self.schedules.items():
+            theirs = [inner for inner in schedule.numbers() if within(name, inner) in operands]
+            object.__setattr__(blank, name, schedule.bound(dict.fromkeys(theirs, math.nan)))
         return blank
 
     # ---- equality by value, so that equal optimizers share one compiled program; arrays of numbers
@@ -211,6 +226,9 @@ def _frozen(value: Any, per_member: set[int]) -> Any:
     """
     if isinstance(value, (tuple, list)):
         return tuple(_frozen(v, per_member) for v in value)
+    if isinstance(value, Schedule) and value.numbers():
+        parts = sorted(vars(value).items())
+        return type(value), *((name, _frozen(part, per_member)) for name, part in parts)
     if is_per_member(value):
         return "array" if id(value) in per_member else id(value)
     return value

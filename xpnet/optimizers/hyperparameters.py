@@ -7,7 +7,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from xpnet import backends, checks
+from xpnet import checks
+from xpnet.optimizers.numbers import check_plain
 from xpnet.optimizers.schedules import SCHEDULED, Schedule
 from xpnet.types import Array
 
@@ -17,11 +18,7 @@ State = dict[str, Array]
 
 
 def check_number(name: str, value: Number, **bounds: float) -> Number:
-    """Return a number as a float, or an array of one number a member as it is, or raise.
-
-    A float, since scalars and 0-d arrays of a library would not go with the arrays of another, and
-    promote float32 to float64.
-    """
+    """Return a number as `check_plain` does, or a schedule where there may be one, or raise."""
     if isinstance(value, Schedule):
         if name not in SCHEDULED:
             raise TypeError(
@@ -29,18 +26,8 @@ def check_number(name: str, value: Number, **bounds: float) -> Number:
                 f"{checks.shown(value)}, such as {' and '.join(SCHEDULED)} may be."
             )
         return value
-    if checks.is_array(value) and checks.shape_of(value):
-        if len(value.shape) != 2 or value.shape[1] != 1:
-            raise ValueError(
-                f"{name} must be a number or an array of shape (members, 1), "
-                f"not of shape {tuple(value.shape)}."
-            )
-        backend = backends.of(value, names=(name,))
-        for member in backend.to_host(value).ravel().tolist():
-            checks.number(name, member, **bounds)
-        return value
     try:
-        return checks.number(name, value, **bounds)
+        return check_plain(name, value, **bounds)
     except TypeError as error:
         also = ""
         if isinstance(value, (list, tuple)):
@@ -50,11 +37,6 @@ def check_number(name: str, value: Number, **bounds: float) -> Number:
         if not also:
             raise
         raise TypeError(str(error).replace(", not", also, 1)) from None
-
-
-def is_per_member(value: Any) -> bool:
-    """Whether this is an array of numbers, one a member."""
-    return checks.is_array(value) and len(value.shape) > 0
 
 
 class Hyperparameters:
@@ -90,13 +72,21 @@ class Hyperparameters:
         return derive(getattr(self._optimizer, name))
 
 
-def scheduled(xp: Any, numbers: dict[str, Number], theta: Array, count: Array) -> State:
-    """What the schedules among the numbers give for the step of this ``count``, from 1 on."""
+def scheduled(
+    xp: Any, numbers: dict[str, Number], theta: Array, count: Array, state: State
+) -> State:
+    """What the schedules among the numbers give for the step of this ``count``, from 1 on.
+
+    Their own numbers come from the state if they are there, as those of the optimizer do.
+    """
     schedules = {name: v for name, v in numbers.items() if isinstance(v, Schedule)}
     if not schedules:
         return {}
     done = xp.astype(count - 1, theta.dtype)
-    found = {name: schedule(xp, done) for name, schedule in schedules.items()}
+    found = {
+        name: schedule.bound(_theirs(name, schedule, state))(xp, done)
+        for name, schedule in schedules.items()
+    }
     for name, number in found.items():
         if not checks.has_form(number, done.shape, done.dtype):
             raise ValueError(
@@ -105,6 +95,20 @@ def scheduled(xp: Any, numbers: dict[str, Number], theta: Array, count: Array) -
                 f"not {checks.formed(number)}."
             )
     return found
+
+
+def _theirs(name: str, schedule: Schedule, state: State) -> State:
+    """What a state holds of the schedule of a number, as the schedule names it."""
+    keys = {inner: within(name, inner) for inner in (*schedule.numbers(), *schedule.derivations())}
+    return {inner: state[key] for inner, key in keys.items() if key in state}
+
+
+def within(name: str, inner: str) -> str:
+    """How a number of a schedule is named among those of an optimizer: ``log gamma`` of ``lr`` is
+    ``log lr.gamma``.
+    """
+    operation, _, path = inner.rpartition(" ")
+    return f"{operation} {name}.{path}".lstrip()
 
 
 def _log(number: float) -> float:

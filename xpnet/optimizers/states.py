@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from xpnet import backends, checks
 from xpnet.checks import shown
-from xpnet.optimizers.hyperparameters import State, derivation, is_per_member
+from xpnet.optimizers.hyperparameters import State, derivation
+from xpnet.optimizers.numbers import is_per_member
 from xpnet.types import Array
 
 if TYPE_CHECKING:  # whose states they are
@@ -57,7 +58,7 @@ def _per_member(optimizer: Optimizer, theta: Array) -> dict[str, list[list[float
                     f"array of shape {tuple(value.shape)}."
                 )
             hosts[name] = backends.of(value).to_host(value).tolist()
-    for key in optimizer.derived:
+    for key in optimizer.derivations():
         derive, name = derivation(key)
         if name in hosts:
             hosts[key] = [[derive(number) for number in row] for row in hosts[name]]
@@ -73,7 +74,7 @@ def _one_a_member(theta: Array) -> str:
 
 def _check_own(optimizer: Optimizer, state: State, theta: Array) -> None:
     """Raise unless what `init_state` made can be told apart by name and by member."""
-    numbers = {*optimizer.hyperparameters(), *optimizer.derived}
+    numbers = {*optimizer.hyperparameters(), *optimizer.derivations()}
     if hasattr(optimizer, "slots"):
         raise TypeError(f"{shown(optimizer)}: slots has another name now; call it init_state.")
     for name in state:
@@ -128,7 +129,7 @@ def check_step(optimizer: Optimizer, before: State, after: State) -> None:
 def resumed(optimizer: Optimizer, theta: Array, state: Any) -> State:
     """The state to go on from ``state``, with the numbers of this optimizer, or raise."""
     _check_dict(state)
-    fresh, given = optimizer.init(theta), {*optimizer.hyperparameters(), *optimizer.derived}
+    fresh, given = optimizer.init(theta), {*optimizer.hyperparameters(), *optimizer.derivations()}
     _refuse_unknown(optimizer, set(state) - set(fresh) - given, "")
     for name in [name for name in fresh if name not in given]:
         _check_named(optimizer, name, state, "")
