@@ -95,6 +95,43 @@ def test_nesterov_without_momentum_or_with_dampening_is_refused():
     raises(ValueError, "dampening must be a finite number", lambda: xn.SGD(dampening=NAN))
 
 
+@pytest.mark.parametrize(
+    ("loss", "last", "y", "sentence"),
+    [
+        (xn.KL(), xn.Identity(), 0.5, "end the network with LogSoftmax()."),
+        (xn.KL(), xn.Softmax(), 0.5, "needs logarithms of probabilities, none above 0, not"),
+        (xn.KL(), xn.LogSoftmax(), -0.5, "y must hold probabilities of at least 0, not -0.5."),
+        (
+            xn.Poisson(False),
+            xn.Identity(),
+            1.0,
+            "end the network with Softplus(), or use",
+        ),
+        (xn.Poisson(), xn.Identity(), -2.0, "y must hold counts or rates of at least 0, not -2."),
+        (
+            xn.Hinge(),
+            xn.Identity(),
+            3.0,
+            "y must hold the labels 0 and 1, or −1 and 1, not 0 and 3.",
+        ),
+        (
+            xn.Quantile([0.1, 0.5]),
+            xn.Identity(),
+            1.0,
+            "one for each of the 3 outputs of the network",
+        ),
+        (xn.BCEWithLogits([1, 2]), xn.Identity(), 1.0, "hold one for each of the 3 outputs"),
+    ],
+    ids=lambda value: repr(value) if isinstance(value, xn.Loss) else None,
+)
+def test_outputs_and_targets_that_a_loss_cannot_take_are_told(backend, loss, last, y, sentence):
+    x, y = arr(backend, np.eye(4)), arr(backend, np.full((4, 3), y))
+    first = xn.Linear(4, 3, weight_init=xn.HeNormal())
+    net = xn.Sequential(first, last)
+    how = {"loss": loss, "optimizer": xn.SGD(), "epochs": 1, "seed": 0}
+    raises(ValueError, sentence, lambda: xn.fit(net, x, y, **how))
+
+
 def test_what_rprop_may_not_be_given_is_named():
     raises(TypeError, "etas must be a pair of numbers, not 0.5.", lambda: xn.Rprop(etas=0.5))
     raises(

@@ -493,6 +493,22 @@ SOFT_FORMULAS = {
 }
 
 
+SOFT_FORMULAS["BCEWithLogits, weighed"] = (
+    xn.BCEWithLogits(pos_weight=(2.0, 0.5)),
+    Z,
+    W * SOFT * np.log1p(np.exp(-Z)) + (1 - SOFT) * np.log1p(np.exp(Z)),
+    (1 - SOFT) * sigmoid(Z) - W * SOFT * sigmoid(-Z),
+    6,
+)
+SOFT_FORMULAS["CrossEntropy, smoothed"] = (
+    xn.CrossEntropy(0.1),
+    Z,
+    -((0.9 * SOFT + 0.05) * np.log(softmax(Z))).sum(-1, keepdims=True),
+    softmax(Z) - (0.9 * SOFT + 0.05),
+    3,
+)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", SOFT_FORMULAS)
 def test_targets_may_be_probabilities(backend, name, dtype):

@@ -195,12 +195,54 @@ def test_a_schedule_goes_on_where_a_state_goes_on(backend: Any) -> None:
     np.testing.assert_allclose(now, then, rtol=0, atol=bound)
 
 
+def test_a_state_of_schedules_of_the_members_goes_on_with_other_numbers(backend: Any) -> None:
+    theta = backend.asarray(np.ones((2, 4)), "float64")
+    starts = backend.asarray(np.array([[0.1], [0.2]]), "float64")
+    before = xn.Adam(xn.WarmUp(2, xn.ExponentialDecay(starts, 0.5 + starts)))
+    _, state = before.update(theta, theta, before.init(theta))
+    assert {"lr.then.start", "lr.then.gamma", "log lr.then.gamma"} <= state.keys()
+    for other in (
+        xn.Adam(0.1),
+        xn.Adam(xn.CosineDecay(0.1, 5)),
+        xn.Adam(xn.CosineDecay(starts, 5)),
+    ):
+        resumed = other.resume(theta, state)
+        assert resumed.keys() == other.init(theta).keys()
+        np.testing.assert_array_equal(*(backend.to_host(s["m"]) for s in (resumed, state)))
+    with pytest.raises(ValueError, match=r"must be one of SGD, which has no 'm', 'v'\."):
+        xn.SGD(0.1).resume(theta, state)
+
+
 def test_a_schedule_is_the_same_beyond_what_float32_counts() -> None:
     """Decayed to its end long before, at 2²⁴ steps and beyond."""
     for count in (2.0**24, 2.0**40):
         done = np.float32(count)
         assert xn.CosineDecay(0.1, 1000, 0.01)(np, np.asarray(done)) == np.float32(0.01)
         assert xn.ExponentialDecay(0.1, 0.99)(np, np.asarray(done)) == 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("steps", "factor"), [(5, 2), (7, 3), (2, 2), (10, 10), (7, 1), (1000, 1)])
+def test_restarts_come_at_their_step_for_a_million_steps(
+    backend: Any, steps: int, factor: int, dtype: str
+) -> None:
+    begins, lengths = [0], [steps]
+    while begins[-1] + lengths[-1] < 2**20:
+        begins.append(begins[-1] + lengths[-1])
+        lengths.append(lengths[-1] * factor)
+    ends = np.array(begins) + lengths
+    with backend.context():
+        firsts, lasts = (backend.asarray(np.array(t)[:, None], dtype) for t in (begins, ends - 1))
+        restarted = xn.CosineRestarts(1.0, steps, factor)
+        assert (backend.to_host(restarted(backend.xp, firsts)) == 1).all()
+        # (1 + cos(π (n − 1) / n)) / 2 is at most 1 / 2, with a few roundings; too early it is 1.
+        assert (backend.to_host(restarted(backend.xp, lasts)) <= 0.5 + 16 * EPS[dtype]).all()
+        if factor == 1:  # it has gone down as often at the last step of each
+            found = backend.to_host(xn.StepDecay(1.0, steps, 0.999)(backend.xp, lasts)).ravel()
+            times = np.arange(len(begins))
+            # A rounding of the exponent is one of the result, times its size.
+            bound = 4 * EPS[dtype] * (1 + times.max() * 1e-3)
+            np.testing.assert_allclose(found, 0.999**times, rtol=bound, atol=np.finfo(dtype).tiny)
 
 
 @dataclass(frozen=True)
@@ -277,7 +319,8 @@ MISTAKES = {
     ),
     "boundaries must be a sequence of numbers, not 5.": lambda: xn.PiecewiseConstant(5, [0.1]),
     "factor must be": lambda: xn.CosineRestarts(0.1, 5, 0),
-    "then must be": lambda: xn.WarmUp(5, -1),
+    "then must be a finite number of at least 0, not -1": lambda: xn.WarmUp(5, -1),
+    "then must be a schedule such as CosineDecay": lambda: xn.WarmUp(5, xn.CosineDecay),
     "steps must be enough to go up and down, above 3.33": lambda: xn.OneCycle(0.1, 3),
     "start must be a number or an array of shape (members, 1), not of": lambda: xn.CosineDecay(
         np.ones(3), 5

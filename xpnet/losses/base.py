@@ -99,6 +99,9 @@ class Loss(ABC):
     classifies: bool = False
     """Whether the loss tells classes apart, so that there is an accuracy."""
 
+    takes_probabilities: bool = False
+    """Whether outputs must be probabilities: those of a Sigmoid or a Softmax are taken as seen."""
+
     probabilistic: bool = True
     """Whether, where it ``classifies``, there are `probabilities` too."""
 
@@ -303,6 +306,13 @@ def factors(xp: Any, value: float | tuple[float, ...], output: Array) -> Any:
         return value
     device = getattr(output, "device", None)  # one that JAX traces has none
     return xp.asarray(list(value), dtype=output.dtype, device=device)
+
+
+def check_not_negative(backend: backends.Backend, y: Array, what: str) -> bool:
+    """As `Loss.check_values`, of ``y`` that holds counts or probabilities, as ``what`` says."""
+    if not bool(backend.xp.all(y >= 0)):
+        raise ValueError(f"y must hold {what} of at least 0, not {first_but(backend, y, y >= 0)}.")
+    return False
 
 
 def first_but(backend: backends.Backend, y: Array, right: Array) -> str:

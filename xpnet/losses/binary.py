@@ -90,6 +90,7 @@ class BCE(_Binary):
     hyperparameters: ClassVar[tuple[str, ...]] = ("eps",)
     eps: float = 1e-3
     threshold = 0.5
+    takes_probabilities = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "eps", checks.number("eps", self.eps, least=0))

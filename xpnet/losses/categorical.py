@@ -12,8 +12,8 @@ from xpnet import backends, checks
 from xpnet.losses.base import (
     Loss,
     brief,
+    check_not_negative,
     either,
-    first_but,
     integers,
     plain,
     shapes,
@@ -189,15 +189,11 @@ class KL(Loss):
         return share.mean(xp, losses), lambda: xp.zeros_like(output) - target * share.each()
 
     def check_values(self, backend: backends.Backend, shape: tuple[int, ...], y: Array) -> bool:
-        if not bool(backend.xp.all(y >= 0)):
-            raise ValueError(
-                f"y must hold probabilities, of at least 0, not {first_but(backend, y, y >= 0)}."
-            )
-        return False
+        return check_not_negative(backend, y, "probabilities")
 
     def check_output(self, backend: backends.Backend, compute: Callable[[], Array]) -> None:
         high = float(backend.to_host(backend.xp.max(compute())))
-        if high > 1e-3:  # which float32 makes of a logarithm of 1
+        if high > 1e-3:  # more than rounding makes of the logarithm of 1
             raise ValueError(
                 f"loss {self!r} needs logarithms of probabilities, none above 0, not {high:.3g}; "
                 "end the network with LogSoftmax()."

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from xpnet import backends, checks
-from xpnet.losses.base import Loss, check_outputs, factors, first_but, per_output
+from xpnet.losses.base import Loss, check_not_negative, check_outputs, factors, per_output
 from xpnet.losses.share import Share
 from xpnet.types import Array
 
@@ -150,11 +150,7 @@ class Poisson(Loss):
         return xp.exp(output) if self.log_input else output
 
     def check_values(self, backend: backends.Backend, shape: tuple[int, ...], y: Array) -> bool:
-        if not bool(backend.xp.all(y >= 0)):
-            raise ValueError(
-                f"y must hold counts, or rates, of at least 0, not {first_but(backend, y, y >= 0)}."
-            )
-        return False
+        return check_not_negative(backend, y, "counts or rates")
 
     def check_output(self, backend: backends.Backend, compute: Callable[[], Array]) -> None:
         if self.log_input:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xpnet.optimizers.base import signed, zeros
+from xpnet.optimizers.base import decayed, zeros
 from xpnet.optimizers.betas import WithBetas, correction
 from xpnet.optimizers.hyperparameters import Number, State
 from xpnet.optimizers.transforms import Transform
@@ -54,11 +54,7 @@ class Adam(WithBetas):
 
     def step(self, xp: Any, theta: Array, grad: Array, state: State) -> tuple[Array, State]:
         h = self.given(state)
-        lr, weight_decay = h.lr, h.weight_decay
-        if self.decoupled_weight_decay:
-            theta = theta - lr * weight_decay * theta
-            weight_decay = 0.0
-        grad = signed(grad, theta, weight_decay, self.maximize)
+        theta, grad = decayed(h, theta, grad, self.decoupled_weight_decay, self.maximize)
         m, v = state["m"], state["v"]
         m *= h.beta1
         m += grad
@@ -71,7 +67,7 @@ class Adam(WithBetas):
         t = xp.astype(state["step"], theta.dtype)
         # m̂ / (√v̂ + ε) = rate · m' / (√v + root · ε) for m' as it is kept.
         root = xp.sqrt(correction(xp, h.log_of("beta2"), t))
-        rate = lr * (h.one_minus("beta1") / correction(xp, h.log_of("beta1"), t)) * root
+        rate = h.lr * (h.one_minus("beta1") / correction(xp, h.log_of("beta1"), t)) * root
         d = xp.sqrt(v)
         d += h.eps * root
         d = m / d

@@ -150,7 +150,7 @@ class Optimizer(ABC):
         """Count a step and do it: the inside of `update`, unchecked."""
         count = next_step(xp, state["step"])
         grad = transformed(xp, self.transforms, grad)
-        numbers = scheduled(xp, dict(self.schedules), theta, count, state)
+        numbers = scheduled(xp, self.schedules, theta, count, state)
         theta, after = self.step(xp, theta, grad, {**state, **numbers, "step": count})
         kept = {name: array for name, array in after.items() if name not in numbers}
         return theta, {**kept, "step": count}
@@ -244,6 +244,20 @@ def signed(grad: Array, theta: Array, weight_decay: Number, maximize: bool) -> A
     if checks.is_array(weight_decay) or weight_decay != 0:
         grad = grad + weight_decay * theta
     return grad
+
+
+def decayed(
+    h: Hyperparameters, theta: Array, grad: Array, decoupled: bool, maximize: bool
+) -> tuple[Array, Array]:
+    """``theta`` and the gradient after weight decay: ``θ ← θ − lr λ θ`` if ``decoupled``.
+
+    Else it is `signed`'s L2 term.
+    """
+    weight_decay = h.weight_decay
+    if decoupled:
+        theta = theta - h.lr * weight_decay * theta
+        weight_decay = 0.0
+    return theta, signed(grad, theta, weight_decay, maximize)
 
 
 def zeros(xp: Any, theta: Array, names: Iterable[str]) -> State:

@@ -9,7 +9,7 @@ from typing import Any
 
 from xpnet.checks import shown
 from xpnet.optimizers.base import Optimizer
-from xpnet.optimizers.hyperparameters import Number, check_number
+from xpnet.optimizers.hyperparameters import Hyperparameters, Number, State, check_number
 from xpnet.types import Array
 
 
@@ -43,6 +43,16 @@ class WithBetas(Optimizer):
         kept = (math.nan if f"beta{i}" in operands else beta for i, beta in enumerate(betas, 1))
         object.__setattr__(blank, "betas", tuple(kept))
         return blank
+
+
+def moments(h: Hyperparameters, state: State, grad: Array) -> tuple[Array, Array]:
+    """The next ``m ← β₁ m + (1 − β₁) g`` and ``v ← β₂ v + (1 − β₂) g²``."""
+    m, v = state["m"], state["v"]
+    m *= h.beta1
+    m += h.one_minus("beta1") * grad
+    v *= h.beta2
+    v += h.one_minus("beta2") * grad * grad
+    return m, v
 
 
 def correction(xp: Any, log_beta: Number, t: Array) -> Array:

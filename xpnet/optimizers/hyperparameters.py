@@ -73,13 +73,12 @@ class Hyperparameters:
 
 
 def scheduled(
-    xp: Any, numbers: dict[str, Number], theta: Array, count: Array, state: State
+    xp: Any, schedules: dict[str, Schedule], theta: Array, count: Array, state: State
 ) -> State:
-    """What the schedules among the numbers give for the step of this ``count``, from 1 on.
+    """What the schedules of an optimizer give for the step of this ``count``, from 1 on.
 
     Their own numbers come from the state if they are there, as those of the optimizer do.
     """
-    schedules = {name: v for name, v in numbers.items() if isinstance(v, Schedule)}
     if not schedules:
         return {}
     done = xp.astype(count - 1, theta.dtype)

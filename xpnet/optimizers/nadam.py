@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from xpnet.optimizers.base import signed, zeros
-from xpnet.optimizers.betas import WithBetas, correction
+from xpnet.optimizers.base import decayed, zeros
+from xpnet.optimizers.betas import WithBetas, correction, moments
 from xpnet.optimizers.hyperparameters import Number, State
 from xpnet.types import Array
 
@@ -54,16 +54,8 @@ class NAdam(WithBetas):
 
     def step(self, xp: Any, theta: Array, grad: Array, state: State) -> tuple[Array, State]:
         h = self.given(state)
-        weight_decay = h.weight_decay
-        if self.decoupled_weight_decay:
-            theta = theta - h.lr * weight_decay * theta
-            weight_decay = 0.0
-        grad = signed(grad, theta, weight_decay, self.maximize)
-        m, v = state["m"], state["v"]
-        m *= h.beta1
-        m += h.one_minus("beta1") * grad
-        v *= h.beta2
-        v += h.one_minus("beta2") * grad * grad
+        theta, grad = decayed(h, theta, grad, self.decoupled_weight_decay, self.maximize)
+        m, v = moments(h, state, grad)
         t = xp.astype(state["step"], theta.dtype)
         decay = h.momentum_decay * DECAY
         now, after = (h.beta1 * (1 - 0.5 * xp.exp(decay * n)) for n in (t, t + 1))

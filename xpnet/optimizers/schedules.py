@@ -104,11 +104,6 @@ def _cosine(xp: Any, start: Plain, end: Plain, part: Array) -> Array:
     return end + (start - end) * 0.5 * (1 + xp.cos(math.pi * part))
 
 
-def _times(xp: Any, done: Array, steps: int) -> Array:
-    """How often so many steps are done; from a half more, that no rounding makes one less."""
-    return xp.floor((done + 0.5) * (1 / steps))
-
-
 @dataclass(frozen=True)
 class ExponentialDecay(Schedule):
     """``start · γᵗ`` after ``t`` steps, as ``torch.optim.lr_scheduler.ExponentialLR`` a step.
@@ -154,7 +149,8 @@ class StepDecay(Schedule):
         self._check_whole("every")
 
     def __call__(self, xp: Any, done: Array) -> Array:
-        return self.start * xp.exp(_times(xp, done, self.every) * self.log_of("gamma"))
+        times = (done - done % self.every) * (1 / self.every)
+        return self.start * xp.exp(times * self.log_of("gamma"))
 
 
 @dataclass(frozen=True)
@@ -252,7 +248,8 @@ class CosineDecay(Schedule):
 class CosineRestarts(Schedule):
     """`CosineDecay` again and again, each ``factor`` times as long (Loshchilov and Hutter 2017).
 
-    As ``torch.optim.lr_scheduler.CosineAnnealingWarmRestarts``.
+    As ``torch.optim.lr_scheduler.CosineAnnealingWarmRestarts``. In float32 a restart comes at its
+    step for a million steps.
 
     Args:
         start: the number at the first step of each, at least 0.
@@ -272,14 +269,23 @@ class CosineRestarts(Schedule):
 
     def __call__(self, xp: Any, done: Array) -> Array:
         if self.factor == 1:
-            part = done * (1 / self.steps) - _times(xp, done, self.steps)
+            part = done % self.steps * (1 / self.steps)
         else:
-            # Rounds i = 0, 1 … take steps · fⁱ, and those before steps · (fⁱ − 1) / (f − 1).
-            more = self.factor - 1
-            i = xp.floor(xp.log1p((done + 0.5) * (more / self.steps)) * (1 / math.log(self.factor)))
-            times = xp.round(xp.exp(i * math.log(self.factor)))
-            part = (done - (times - 1) * (self.steps / more)) / (times * self.steps)
+            times = self._times(xp, done)
+            part = (done - self._before(xp, times)) / (times * self.steps)
         return _cosine(xp, self.start, self.end, part)
+
+    def _times(self, xp: Any, done: Array) -> Array:
+        """How many times as long as the first the round under way is: ``factorⁱ``."""
+        i = xp.log1p(done * ((self.factor - 1) / self.steps)) * (1 / math.log(self.factor))
+        times = xp.round((self.factor * xp.ones_like(i)) ** xp.floor(i))
+        # Where a round begins or ends, a rounded logarithm may be that of the one beside it.
+        times = xp.where(done < self._before(xp, times), times * (1 / self.factor), times)
+        return xp.where(done < self._before(xp, times * self.factor), times, times * self.factor)
+
+    def _before(self, xp: Any, times: Array) -> Array:
+        """How many steps the rounds take before the one that is so many times as long."""
+        return xp.round((times - 1) * (self.steps / (self.factor - 1)))
 
 
 @dataclass(frozen=True)
@@ -302,6 +308,11 @@ class WarmUp(Schedule):
     def __post_init__(self) -> None:
         self._check_whole("steps")
         self._check("factor", least=0, most=1)
+        if callable(self.then) and not isinstance(self.then, Schedule):
+            raise TypeError(
+                "then must be a schedule such as CosineDecay(1e-2, steps=1000), or a number, "
+                f"not {checks.shown(self.then)}."
+            )
         if not isinstance(self.then, Schedule):
             self._check("then", least=0)
 
@@ -338,7 +349,7 @@ class OneCycle(Schedule):
         self._check("first", "last", least=1)
         self._check_whole("steps")
         part = checks.number("rising", self.rising, above=0, below=1)
-        if part * self.steps <= 1 or (1 - part) * self.steps <= 0:
+        if part * self.steps <= 1:
             raise ValueError(
                 f"steps must be enough to go up and down, above {1 / part:.3g} with "
                 f"rising={part:g}, not {self.steps}."

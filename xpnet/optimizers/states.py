@@ -130,7 +130,9 @@ def resumed(optimizer: Optimizer, theta: Array, state: Any) -> State:
     """The state to go on from ``state``, with the numbers of this optimizer, or raise."""
     _check_dict(state)
     fresh, given = optimizer.init(theta), {*optimizer.hyperparameters(), *optimizer.derivations()}
-    _refuse_unknown(optimizer, set(state) - set(fresh) - given, "")
+    # What belongs to a schedule of before, as lr.start does, is a number as lr is.
+    unknown = [name for name in state if name.rpartition(" ")[2].partition(".")[0] not in given]
+    _refuse_unknown(optimizer, set(unknown) - set(fresh), "")
     for name in [name for name in fresh if name not in given]:
         _check_named(optimizer, name, state, "")
         backends.of(theta, state[name], names=("theta", f"state[{name!r}]"))

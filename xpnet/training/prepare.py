@@ -140,7 +140,7 @@ def _prepare(
     def output() -> Array:
         return apply(network, xp, network.layout.views(xp, theta), few, state)
 
-    if not network.gives_probabilities:
+    if not (network.gives_probabilities and loss.takes_probabilities):
         loss.check_output(backend, output)
     check_answers(backend, loss, output, _few(target))
     return network.counted(backend, x, weight), target, weight

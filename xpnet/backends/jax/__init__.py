@@ -7,7 +7,6 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -150,7 +149,14 @@ class JaxBackend(Backend):
         return getattr(self.device, "platform", "") == "cpu"
 
     def as_one(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        return _as_one(function)  # operation by operation, each is compiled and dispatched alone
+        # Operation by operation, each is compiled and dispatched alone. What JAX has compiled of a
+        # function it keeps with it.
+        said = inspect.signature(function).parameters.values()
+        static = [one.name for one in said if one.kind is one.KEYWORD_ONLY]
+        compiled: Callable[..., Any] = self._import().jit(
+            function, static_argnums=0, static_argnames=static
+        )
+        return compiled
 
     def runner(self, step: Step, threads: int | None = None) -> Runner:
         from xpnet.backends.jax.program import compiled  # on first use, as the library itself
@@ -191,16 +197,6 @@ class JaxBackend(Backend):
                 raise TypeError(CHANGES.format("its operations or constants differ"))
 
         return run
-
-
-@lru_cache(maxsize=16)
-def _as_one(function: Callable[..., Any]) -> Callable[..., Any]:
-    said = inspect.signature(function).parameters.values()
-    static = [one.name for one in said if one.kind is one.KEYWORD_ONLY]
-    compiled: Callable[..., Any] = JaxBackend._import().jit(
-        function, static_argnums=0, static_argnames=static
-    )
-    return compiled
 
 
 _ADDRESS = re.compile("0x[0-9a-f]+")
