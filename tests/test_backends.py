@@ -251,3 +251,12 @@ def test_what_jax_is_told_to_refuse_in_a_users_code_is_not_refused_in_ours(loss)
         assert {name: getattr(jax.config, name) for name in refused} == refused
     finally:
         tell(before)
+
+
+def test_float32_is_multiplied_with_all_its_digits(backend):
+    # Not in TF32, which JAX takes on a GPU: 2^-11 a product, where float32 has 2^-24.
+    a, b = np.random.default_rng(0).random((2, 256, 256)).astype("float32")
+    with backend.context():
+        product = backend.asarray(a, "float32") @ backend.asarray(b, "float32")
+    exact = a.astype("float64") @ b.astype("float64")
+    assert (abs(backend.to_host(product) - exact) <= 256 * 2.0**-24 * exact).all()

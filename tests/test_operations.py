@@ -348,7 +348,7 @@ class Changing(xn.Layer):
 
 @pytest.mark.parametrize("kind", ["calls", "mean", "rng", "noise"])
 def test_a_layer_that_changes_itself_is_refused(backend: Any, kind: str) -> None:
-    if kind == "mean" and backend.name not in ("numpy", "torch", "jax"):
+    if kind == "mean" and backend.way == "plain":
         kind = "calls"  # where steps run as written an array of its own may be for its backprop
     x = backend.asarray(np.ones((4, 2)), "float64")
     net = xn.Sequential(xn.Linear(2, 2), xn.Sequential(Changing(kind)))

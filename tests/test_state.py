@@ -475,7 +475,7 @@ def test_explain_says_how_steps_with_state_and_noise_run(backend):
     x, y = data(backend)
     for net in NETWORKS.values():
         found = xn.explain(net, x, y, loss=xn.MSE(), optimizer=xn.SGD())
-        assert found.way == xn.backends.way(backend.name)
+        assert found.way == backend.way
 
 
 # ---- mistakes

@@ -71,8 +71,8 @@ def _class(name: str) -> type[Backend]:
 
 
 def way(name: str) -> str:
-    """How steps run on this library, on a CPU (`Backend.way`); it need not be installed."""
-    return _class(name).way
+    """How steps run on this library, on a CPU (`Backend.usual_way`); it need not be installed."""
+    return _class(name).usual_way
 
 
 def get(name: str, device: str | None = None) -> Backend:

@@ -62,7 +62,7 @@ class Backend(ABC):
     """Whether a step runs operation by operation, so that a run can be cut short between steps."""
     words: ClassVar[str] = "uint32"
     """The dtype of random words (`xpnet.noise`): wider where there is no arithmetic of this one."""
-    way: ClassVar[str] = "plain"
+    usual_way: ClassVar[str] = "plain"
     """How steps run on a CPU, as `explain` says it: ``"recorded"`` and replayed, ``"compiled"`` by
     the library, or ``"plain"``."""
 
@@ -161,6 +161,11 @@ class Backend(ABC):
             ) from error
         if not (result == 4).all():
             raise BackendUnavailable(f"backend {cls.name!r} computed {result.tolist()} for 2 + 2.")
+
+    @property
+    def way(self) -> str:
+        """How steps run on this device, in the words of `usual_way`."""
+        return self.usual_way
 
     @property
     def on_host(self) -> bool:

@@ -17,7 +17,7 @@ class StrictBackend(NumPyBackend):
     name = "strict"
     module = "array_api_strict"
     install = "array-api-strict"
-    way = "plain"
+    usual_way = "plain"
 
     @classmethod
     def _namespace(cls) -> Any:

@@ -52,7 +52,7 @@ class TorchBackend(Backend):
     module = "torch"
     install = "torch"
     words = "int64"  # it has uint32, but no sums of it
-    way = "recorded"
+    usual_way = "recorded"
 
     @classmethod
     def _namespace(cls) -> Any:
@@ -84,6 +84,10 @@ class TorchBackend(Backend):
         backend.xp = cls._namespace()
         backend.device = array.device
         return backend
+
+    @property
+    def way(self) -> str:  # recorded programs have not been run on a GPU yet
+        return self.usual_way if self.on_host else "plain"
 
     @property
     def on_host(self) -> bool:
@@ -152,12 +156,12 @@ class TorchBackend(Backend):
         return np.asarray(array.detach().cpu().numpy())
 
     def kept(self, step: Step, data: Data, *also: Any) -> Any:
-        if self.device.type != "cpu":
+        if self.way == "plain":
             return None
         return kept(self, step, data, *also)
 
     def runner(self, step: Step, threads: int | None = None) -> Runner:
-        if self.device.type != "cpu":  # recorded programs have not been run on a GPU yet
+        if self.way == "plain":
             return super().runner(step, threads)
         from xpnet.compiler.writers.torch import TorchProgram
 

@@ -28,7 +28,7 @@ class JaxBackend(Backend):
     block_bytes = 1 << 16  # a few arrays of a block fit in a core's cache
     install = "jax"
     eager = False
-    way = "compiled"
+    usual_way = "compiled"
 
     @classmethod
     def _namespace(cls) -> Any:
@@ -102,8 +102,8 @@ class JaxBackend(Backend):
         return here
 
     def context(self, size: Size | None = None) -> AbstractContextManager[Any]:
-        # The first two are for the user's own code; members and promotion by NumPy's rules are ours.
-        # On a GPU, JAX alone multiplies float32 in TF32, of which three digits are right, unless
+        # Rank and promotion are for the user's own code; members and NumPy's rules are ours. On a
+        # GPU, JAX alone multiplies float32 in TF32, of which three digits are right, unless
         # somebody says otherwise.
         jax = self._import()
         rank, dtype = jax.config.jax_numpy_rank_promotion, jax.config.jax_numpy_dtype_promotion

@@ -31,7 +31,7 @@ class NumPyBackend(Backend):
     module = "numpy"
     block_bytes = 1 << 17  # a few arrays of a block fit in a core's cache
     install = "numpy"
-    way = "recorded"
+    usual_way = "recorded"
 
     @classmethod
     def _namespace(cls) -> Any:
