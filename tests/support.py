@@ -61,7 +61,7 @@ FEATURES = {
     "held": Feature("its threads are held to one where they would wait", CPUS - COMPILED),
     "writable": Feature("arrays can be written into; layers must not", EVERY - COMPILED),
     "digits": Feature("sums of many numbers of float32 keep their digits", EVERY - {"strict"}),
-    "tested": Feature("the tests have been run there", CPUS),
+    "tested": Feature("the tests have been run there", CPUS | {"cupy", "torch:cuda"}),
 }
 """By the names that the marker ``has`` knows."""
 

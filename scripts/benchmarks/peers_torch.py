@@ -219,8 +219,11 @@ def graph(problem: Problem) -> Contestant:
     captured = torch.cuda.CUDAGraph()
     with torch.cuda.graph(captured):
         step()
+    # The graph reads the data where they lie, and keeps nothing of what it has captured.
+    held = step, x, y
 
     def start() -> Run:
+        assert held
         _reset(torch, model, problem)
         for state in optimizer.state.values():
             for value in state.values():
