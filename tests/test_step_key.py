@@ -216,6 +216,48 @@ def test_equal_steps_are_compiled_once_on_jax() -> None:
         assert len(programs) > before
 
 
+@pytest.mark.parametrize("members", [None, 3])
+def test_layers_of_ones_own_are_compiled_once_on_jax_while_they_do_the_same(members: Any) -> None:
+    # That Times(0.4375) does so is known after it was traced; it compares by identity.
+    with _compiled() as programs:
+        backend = xn.backends.get("jax", "cpu")
+        x = arr(backend, np.random.default_rng(0).normal(size=(9, 4)))
+
+        def compiles(layer: Any) -> bool:
+            before, net = len(programs), xn.Sequential(xn.Linear(4, 1), layer, xn.Tanh())
+            xn.fit(net, x, x[:, :1], loss=xn.MSE(), optimizer=xn.Adam(), epochs=3, seed=0,
+                   members=members, batch_size=4, shuffle_seed=0)  # fmt: skip
+            return len(programs) > before
+
+        layer = Times(0.4375)
+        assert [compiles(layer), compiles(layer), compiles(Times(0.4375))] == [True, False, False]
+        layer.a = 0.5
+        assert [compiles(layer), compiles(Times(0.4375)), compiles(layer)] == [True, False, False]
+
+
+def test_what_a_jaxpr_says_is_all_that_it_does_or_nothing() -> None:
+    jax = library("jax")
+    from xpnet.backends.jax.jaxprs import said
+
+    x, long = np.ones(3, "float32"), np.arange(5000, dtype="float32")
+    within = jax.jit(lambda x, a: x * a)
+
+    def of(function: Any) -> Any:
+        return said(jax.make_jaxpr(function)(x))
+
+    def scaled(a: Any) -> Any:
+        held = jax.numpy.asarray(a)
+        return jax.jit(lambda x: within(x, 2.0) * held[-1] + held.sum())
+
+    assert of(scaled(long)) == of(scaled(long.copy())) is not None
+    assert of(scaled(long)) != of(scaled(np.flip(long)))
+    assert of(lambda x: x * 0.1) != of(lambda x: x * np.nextafter(np.float32(0.1), np.float32(1)))
+    assert of(lambda x: jax.lax.cond(x[0] > 0, scaled(long), scaled(long), x)) != of(
+        lambda x: jax.lax.cond(x[0] > 0, scaled(long), scaled(long + 1), x)
+    )
+    assert of(lambda x: jax.pure_callback(np.sin, x, x)) is None
+
+
 def test_a_mask_by_hand_is_one_program_of_jax_for_all_steps() -> None:
     x = np.zeros((3, 11))
     with _compiled() as programs:

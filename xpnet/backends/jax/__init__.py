@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from typing import Any
@@ -164,7 +163,9 @@ class JaxBackend(Backend):
         return compiled
 
     def runner(self, step: Step, threads: int | None = None) -> Runner:
-        from xpnet.backends.jax.program import compiled  # on first use, as the library itself
+        # On first use, as the library itself.
+        from xpnet.backends.jax.jaxprs import ADDRESS, constants, digest
+        from xpnet.backends.jax.program import compiled
 
         program = compiled(step)
         on_cpu = self._on_cpu()  # not measured elsewhere yet
@@ -194,17 +195,15 @@ class JaxBackend(Backend):
             said = []
             for _ in range(2):
                 closed = self._import().make_jaxpr(lambda *args: step(*args))(carry, data)
-                if any(isinstance(constant, tracer) for constant in closed.consts):
+                values = constants(closed)
+                if any(isinstance(value, tracer) for value in values):
                     raise TypeError(_KEPT)
-                constants = [np.asarray(constant).tobytes() for constant in closed.consts]
-                said.append((_ADDRESS.sub("", str(closed.jaxpr)), constants))
+                said.append(digest(ADDRESS.sub("", str(closed.jaxpr)), values))
             if said[0] != said[1]:
                 raise TypeError(CHANGES.format("its operations or constants differ"))
 
         return run
 
-
-_ADDRESS = re.compile("0x[0-9a-f]+")
 
 _KEPT = (
     "A layer, loss or optimizer kept an array of one step and used it in another, or gave it to "

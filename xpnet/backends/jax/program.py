@@ -13,10 +13,12 @@ from threading import Lock
 from typing import Any
 
 import jax
+import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from xpnet.backends.jax.jaxprs import said
 from xpnet.backends.jax.rewrite import (
     Each,
     MembersLast,
@@ -64,6 +66,9 @@ class Static:
 _KNOWN: OrderedDict[Static, Any] = OrderedDict()
 """The programs of the steps that were trained of late, the latest last."""
 
+_TRACED: OrderedDict[Any, Any] = OrderedDict()
+"""The programs of steps of somebody's own, by what they were when they were traced."""
+
 _ONCE: OrderedDict[Static, None] = OrderedDict()
 """What steps say without any of their numbers, of which one was trained of late."""
 
@@ -80,7 +85,7 @@ def compiled(step: Step) -> Any:
 
     Steps that say the same share their programs, from one training to the next; their ``operands``
     are not part of what they say. What cannot be compared for certain, somewhere within a step, may
-    be changed in between: such a step has programs of its own, which go with it.
+    be changed in between: such a step is traced in each training, and shares by what it did there.
 
     Nothing is donated: the arrays at an interval's beginning are kept, to come back to, and what is
     donated would have to be copied first.
@@ -124,7 +129,40 @@ def _program(step: Any) -> tuple[Any, dict[str, float]]:
                 _keep(_ONCE, swept, None)
             return _shared(static, template), own
     except ByIdentity:
-        return _jitted(template), own
+        return Traced(template), own
+
+
+class Traced:
+    """The programs of a step of which nobody can tell what it says, but for what it does.
+
+    Each training traces it, for each form of what it is given; those whose jaxprs are equal share
+    what is compiled of them, which takes ten times as long. A jaxpr is all there is to a program:
+    what the step holds may change afterwards.
+    """
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+        self.forms: dict[Any, tuple[Any, Any]] = {}
+
+    def __call__(self, n: int, rewrite: bool, names: tuple[str, ...], *given: Any) -> Any:
+        leaves, tree = jax.tree.flatten(given)
+        arrays = tuple((leaf.shape, leaf.dtype, leaf.weak_type) for leaf in leaves)
+        form = n, rewrite, names, tree, arrays
+        if form not in self.forms:
+            self.forms[form] = self._traced(n, rewrite, names, given)
+        program, structure = self.forms[form]
+        return jax.tree.unflatten(structure, program(*leaves))
+
+    def _traced(self, n: int, rewrite: bool, names: tuple[str, ...], given: Any) -> Any:
+        closed, structure = traced(partial(_scan, self.step, n, rewrite, names), *given)
+        key = said(closed)
+        with _LOCK:
+            program = None if key is None else _TRACED.pop(key, None)
+            if program is None:
+                program = jax.jit(jax.extend.core.jaxpr_as_fun(closed))
+            if key is not None:
+                _keep(_TRACED, key, program)
+        return program, structure
 
 
 def _shared(static: Static, step: Step) -> Any:
@@ -136,7 +174,7 @@ def _shared(static: Static, step: Step) -> Any:
     return program
 
 
-def _keep(among: OrderedDict[Static, Any], static: Static, value: Any) -> None:
+def _keep(among: OrderedDict[Any, Any], static: Any, value: Any) -> None:
     among[static] = value
     while len(among) > KEPT:
         among.popitem(last=False)
