@@ -147,3 +147,17 @@ def threefry(key, counter):
             n = i // 4 + 1
             a, b = (a + keys[n % 3]) & word, (b + keys[(n + 1) % 3] + n) & word
     return a, b
+
+
+def scalars(folder):
+    """The scalars of TensorBoard's log, read with the definitions of its format."""
+    event = library("tensorboardX.proto.event_pb2")
+    (path,) = folder.iterdir()
+    data, found = path.read_bytes(), {}
+    while data:
+        size = int.from_bytes(data[:8], "little")  # then 4 bytes of checksum, before and after
+        record = event.Event.FromString(data[12 : 12 + size])
+        for value in record.summary.value:
+            found.setdefault(value.tag, []).append((record.step, value.simple_value))
+        data = data[16 + size :]
+    return found

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import xpnet as xn
-from tests.helpers import library
+from tests.helpers import library, scalars
 from xpnet.callbacks import LogLines, Picture, ProgressBar, TensorBoard
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,20 +43,6 @@ class Fails(xn.Callback):
     def check(self, run: xn.Run) -> None:
         if run.epoch >= 20:
             raise RuntimeError("the run fails here")
-
-
-def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """The scalars of TensorBoard's log, read with the definitions of its format."""
-    event = library("tensorboardX.proto.event_pb2")
-    (path,) = folder.iterdir()
-    data, found = path.read_bytes(), {}
-    while data:
-        size = int.from_bytes(data[:8], "little")  # then 4 bytes of checksum, before and after
-        record = event.Event.FromString(data[12 : 12 + size])
-        for value in record.summary.value:
-            found.setdefault(value.tag, []).append((record.step, value.simple_value))
-        data = data[16 + size :]
-    return found
 
 
 # ---- log lines

@@ -27,11 +27,13 @@ from xpnet.training import Callback, Run
 __all__ = ["LogLines", "Picture", "ProgressBar", "TensorBoard", "writable_folder"]
 
 
-_SHORT = {"loss": "loss", "accuracy": "acc"}
+_SHORT = {"loss": "loss", "accuracy": "acc", "val_loss": "val loss", "val_accuracy": "val acc"}
 
 
 class LogLines(Callback):
     """Writes ``Epoch: 500, loss: 0.688860, acc: 0.523810.`` for every so many epochs.
+
+    Where there is validation after such an epoch, also ``val loss: 0.701234, val acc: 0.500000``.
 
     For an ensemble it is the mean of the members that were still trained then:
     ``Epoch: 500, loss: 0.688860, acc: 0.523810 (mean of 871 still trained).``
@@ -56,6 +58,9 @@ class LogLines(Callback):
             for epoch in range(first, run.epoch + 1, self.every):
                 row = epoch - run.seen - 1
                 numbers = [f"{_SHORT[name]}: {values[row]:.6f}" for name, values in recent.items()]
+                if epoch == run.epoch:
+                    seen = run.validation.items()
+                    numbers += [f"{_SHORT[name]}: {_average(v):.6f}" for name, v in seen]
                 whose = ""
                 if run.members is not None:
                     there = np.count_nonzero(~np.isnan(run.latest["loss"][row]))
@@ -101,6 +106,8 @@ class ProgressBar(Callback):
                 f"{mean}{_SHORT[name]}={_mean(values[-1:])[0]:.4f}"
                 for name, values in run.latest.items()
             ]
+            seen = run.validation.items()
+            numbers += [f"{mean}{_SHORT[name]}={_average(values):.4f}" for name, values in seen]
             if run.members is not None:
                 numbers.insert(0, f"training={run.training}/{run.members}")
             self._bar.set_postfix_str(", ".join(numbers), refresh=False)
@@ -115,7 +122,8 @@ class TensorBoard(Callback):
     """Writes loss and accuracy of every epoch as TensorBoard's scalars.
 
     For an ensemble: their mean and their 10, 50 and 90 % quantiles over the members still trained,
-    as ``loss/mean``, ``loss/q10`` and so on.
+    as ``loss/mean``, ``loss/q10`` and so on. Where there is validation, ``val_loss`` and
+    ``val_accuracy`` of the checks.
 
     Args:
         folder: one folder a run; made if it is not there.
@@ -148,8 +156,15 @@ class TensorBoard(Callback):
             for name, values in run.latest.items()
             for end, column in _spread(values).items()
         }
+        seen = {
+            name + end: float(column[0])
+            for name, values in run.validation.items()
+            for end, column in _spread(values if run.members is None else values[None]).items()
+        }
         for epoch, row in enumerate(zip(*columns.values(), strict=True), run.seen + 1):
             scalars = [value(tag=t, simple_value=v) for t, v in zip(columns, row, strict=True)]
+            if epoch == run.epoch:
+                scalars += [value(tag=t, simple_value=v) for t, v in seen.items()]
             row_of = summary.Summary(value=scalars)
             self._writer.write_event(event.Event(wall_time=now, step=epoch, summary=row_of))
 
@@ -262,6 +277,11 @@ def _widths(run: Run) -> list[int]:
 def _mean(values: np.ndarray) -> np.ndarray:
     """One value an epoch: the mean over those members that are still trained."""
     return values if values.ndim == 1 else _quiet(np.nanmean, values)
+
+
+def _average(values: np.ndarray) -> float:
+    """That of one network, or the mean over those members that are still trained."""
+    return float(_mean(values[None])[0])
 
 
 def _spread(values: np.ndarray) -> dict[str, np.ndarray]:

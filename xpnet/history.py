@@ -26,6 +26,14 @@ class History:
         epochs: how many epochs were trained.
         stopped: whether a callback ended it, with ``run.stop()``.
         acc_goal: the goal, or ``None``.
+        val_loss: the loss on the samples of ``validation``, after the epochs ``val_epochs``;
+            ``(checks,)`` or ``(checks, members)``, or ``None`` where there was no validation. It
+            is taken behind an epoch's updates, and in inference, where ``loss`` is before them.
+        val_accuracy: the accuracy there, where there is one.
+        val_epochs: ``(checks,)``.
+        best_epoch: behind which epoch the monitored number was best, 0 for never; as ``stop``.
+        exhausted: the epoch at which ``patience`` ended, 0 for never; as ``stop``.
+        restored: whether the model is that of ``best_epoch``, of each member.
     """
 
     loss: np.ndarray
@@ -37,6 +45,12 @@ class History:
     epochs: int = 0
     stopped: bool = False
     acc_goal: float | None = None
+    val_loss: np.ndarray | None = None
+    val_accuracy: np.ndarray | None = None
+    val_epochs: np.ndarray | None = None
+    best_epoch: int | np.ndarray = 0
+    exhausted: int | np.ndarray = 0
+    restored: bool = False
 
     def __repr__(self) -> str:
         """In a line, for a prompt: how long, from where to where, and how it ended."""

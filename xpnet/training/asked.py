@@ -13,6 +13,7 @@ from xpnet.initializers import RNG
 from xpnet.losses import Loss
 from xpnet.network import Sequential
 from xpnet.optimizers import Optimizer
+from xpnet.training.validation import MONITORS
 from xpnet.types import Array
 
 
@@ -40,6 +41,11 @@ class Asked:
     noise_seed: int | Sequence[int] = 0
     acc_goal: float | None = None
     every_epoch: bool = True
+    validation: tuple[Array, ...] | None = None
+    monitor: str | None = None
+    patience: int | None = None
+    min_delta: float = 0.0
+    restore_best: bool = True
     block: int | None = None
     threads: int | None = None
 
@@ -77,7 +83,33 @@ class Asked:
             )
         if self.seed is not None and self.theta is not None:
             raise ValueError("seed must be None where theta is given, since nothing is drawn then.")
-        return replace(self, x=x, acc_goal=acc_goal, members=members), backend
+        monitor, patience = self._watched()
+        found = replace(
+            self, x=x, acc_goal=acc_goal, members=members, monitor=monitor, patience=patience
+        )
+        return found, backend
+
+    def _watched(self) -> tuple[str, int | None]:
+        """What is monitored, and how long it may stay as it is."""
+        checks.switch("restore_best", self.restore_best)
+        delta = checks.number("min_delta", self.min_delta, least=0)
+        usual = self.monitor is None and self.patience is None and delta == 0
+        if self.validation is None and not (usual and self.restore_best):
+            name = next(n for n in ("monitor", "patience", "min_delta", "restore_best")
+                        if getattr(self, n) != getattr(Asked, n))  # fmt: skip
+            raise ValueError(
+                f"validation must be given with {name}, such as validation=(x_val, y_val), not be "
+                "None."
+            )
+        monitor = "val_loss" if self.monitor is None else self.monitor
+        checks.one_of("monitor", monitor, list(MONITORS))
+        if monitor == "val_accuracy" and not self.loss.classifies:
+            raise ValueError(
+                f"monitor must be 'val_loss' for {checks.shown(self.loss)}, which has no accuracy, "
+                "not 'val_accuracy'."
+            )
+        patience = None if self.patience is None else checks.whole("patience", self.patience)
+        return monitor, patience
 
     def _goal(self) -> float | None:
         if self.acc_goal is None:

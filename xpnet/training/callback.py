@@ -62,6 +62,13 @@ class Run:
         return self._loop.recorder.latest
 
     @property
+    def validation(self) -> dict[str, np.ndarray]:
+        """``val_loss`` and ``val_accuracy`` of this check, ``(members,)`` or ``(1,)``; or empty."""
+        watched = self._loop.validation
+        there = watched is not None and watched.epochs[-1:] == [self.epoch]
+        return watched.latest if watched is not None and there else {}
+
+    @property
     def training(self) -> int:
         """How many members are still trained."""
         return int(self._loop.population.alive.sum())

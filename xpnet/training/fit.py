@@ -47,7 +47,12 @@ def fit(
     layer_state: dict[str, Array] | None = None,
     noise_seed: int | Sequence[int] = 0,
     acc_goal: float | None = None,
-    check_every: int = 100,
+    validation: tuple[Array, ...] | None = None,
+    monitor: str | None = None,
+    patience: int | None = None,
+    min_delta: float = 0.0,
+    restore_best: bool = True,
+    check_every: int | None = None,
     every_epoch: bool = True,
     block: int | None = None,
     threads: int | None = None,
@@ -86,7 +91,16 @@ def fit(
             ``noise_seed + i``. A run that goes on from ``theta`` and ``state`` draws what it would
             have drawn.
         acc_goal: stop at this accuracy, above 0 and up to 1; each member by itself.
-        check_every: how many epochs lie between two looks at the goal.
+        validation: ``(x, y)`` or ``(x, y, sample_weight)`` of samples that are not trained on,
+            shared or of members, looked at in inference at every check: ``history.val_loss``.
+        monitor: ``"val_loss"`` (the default) or ``"val_accuracy"``: what is to become better.
+        patience: how many checks without an improvement end the training, of each member by
+            itself (``history.exhausted``); ``None`` for any number.
+        min_delta: by how much more than the best so far is an improvement.
+        restore_best: whether the result, ``theta`` and all state, is that of the check that was
+            best (``history.best_epoch``), of each member, and not the last.
+        check_every: how many epochs lie between two looks at goal and validation; ``None`` for 1
+            with validation, else 100.
         every_epoch: whether the history holds every epoch, or those of the checks alone, which
             is all that memory has room for where members are many and epochs too.
         block: how many members are computed together; ``None`` for as many as suit the cache or
@@ -108,14 +122,16 @@ def fit(
         TypeError, ValueError: if an argument is not as described; before anything is trained.
     """
     epochs = checks.whole("epochs", epochs)
-    check_every = checks.whole("check_every", check_every)
     if epoch_checking is not None:
-        if check_every != 100:
+        if check_every is not None:
             raise ValueError(
                 "epoch_checking must be left out where check_every is given, of which it is the "
                 f"old name, not {checks.shown(epoch_checking)}."
             )
         check_every = checks.whole("epoch_checking", epoch_checking)
+    if check_every is None:
+        check_every = 100 if validation is None else 1
+    check_every = checks.whole("check_every", check_every)
     if _no_sequence(callbacks):
         hint = "; write [callback]" if isinstance(callbacks, Callback) else ""
         raise TypeError(
@@ -129,7 +145,9 @@ def fit(
         network, x, y, loss, optimizer, seed=seed, theta=theta, state=state, members=members,
         batch_size=batch_size, shuffle=shuffle, shuffle_seed=shuffle_seed,
         sample_weight=sample_weight, layer_state=layer_state, noise_seed=noise_seed,
-        acc_goal=acc_goal, every_epoch=every_epoch, block=block, threads=threads,
+        acc_goal=acc_goal, every_epoch=every_epoch, validation=validation, monitor=monitor,
+        patience=patience, min_delta=min_delta, restore_best=restore_best, block=block,
+        threads=threads,
     )  # fmt: skip
     with prepared(asked) as loop:
         run = Run(loop, x, y, epochs)

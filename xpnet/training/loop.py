@@ -15,6 +15,7 @@ from xpnet.training.ensemble import Population
 from xpnet.training.epochs import train_epochs
 from xpnet.training.finite import all_finite_in
 from xpnet.training.step import layer_state_in, state_in
+from xpnet.training.validation import Validation
 
 
 class TrainingLoop:
@@ -24,9 +25,16 @@ class TrainingLoop:
         population: who is trained.
         acc_goal: the accuracy at which a member is done, or ``None``.
         every_epoch: whether all epochs are recorded, or those of the checks alone.
+        validation: looks at samples of its own at every check, or ``None``.
     """
 
-    def __init__(self, population: Population, acc_goal: float | None, every_epoch: bool) -> None:
+    def __init__(
+        self,
+        population: Population,
+        acc_goal: float | None,
+        every_epoch: bool,
+        validation: Validation | None = None,
+    ) -> None:
         self.population, self.acc_goal = population, acc_goal
         self.backend, self.step = population.backend, population.blocks.step
         self.recent, self.batches = population.recent, population.recent.batches
@@ -35,7 +43,9 @@ class TrainingLoop:
         self.epochs = 0
         self.stop = np.zeros(self.members or 1, dtype=np.int64)
         self.diverged = np.zeros(self.members or 1, dtype=np.int64)
-        self.interrupted = self.stopped = False
+        self.exhausted = np.zeros(self.members or 1, dtype=np.int64)
+        self.interrupted = self.stopped = self.restored = False
+        self.validation = validation
 
     @property
     def training(self) -> bool:
@@ -60,10 +70,11 @@ class TrainingLoop:
         return self._record(metrics, epoch, complete=len(metrics["loss"]) == n)
 
     def finish(self) -> None:
-        """Look once at the losses that the last update of all has left behind."""
+        """Look once at the losses that the last update of all has left behind; take the best."""
         if self.recent.intervals and self.training:
             spoilt = self.population.finish()
             self.diverged[self.population.columns[spoilt]] = self.epochs + 1
+        self.restored = self.validation is not None and self.validation.kept is not None
 
     # ---- the check
 
@@ -72,6 +83,12 @@ class TrainingLoop:
         loss = metrics["loss"].reshape(len(metrics["loss"]), -1)
         alive, count = self.population.alive, len(loss)
         reached, finite = self._reached(metrics, complete), np.isfinite(loss)
+        exhausted = np.zeros_like(alive)
+        fine = alive & finite.all(axis=0)
+        if self.validation is not None and complete and fine.any():
+            exhausted = self.validation.check(self.population, fine, epoch + count)
+            if reached is None and exhausted.any():
+                reached = np.zeros_like(alive)
         # A parameter may be infinite where no loss is: behind a tanh, beside a feature of zeros.
         if reached is None and finite.all() and all_finite_in(self.population.blocks):
             self._keep(metrics, count)  # as nearly always
@@ -85,10 +102,13 @@ class TrainingLoop:
             self._keep(metrics, count, failed, first_bad)
         else:
             self._keep(metrics, count)
-        spoilt = self.population.settle(reached, failed, (first_bad + 1) * self.batches.steps)
+        exhausted &= ~reached
+        limits = (first_bad + 1) * self.batches.steps
+        spoilt = self.population.settle(reached | exhausted, failed, limits)
         self.diverged[columns[failed]] = epoch + first_bad[failed] + 1
         self.diverged[columns[spoilt]] = epoch + count + 1
         self.stop[columns[reached]] = epoch + count
+        self.exhausted[columns[exhausted & ~spoilt]] = epoch + count
         self.epochs += count
         return count
 
@@ -125,21 +145,29 @@ class TrainingLoop:
     def history(self) -> History:
         """The record up to now."""
         loss = self.recorder.get("loss")
-        stop, diverged = self.stop.copy(), self.diverged.copy()
         shape = (0,) if self.members is None else (0, self.members)
+
+        def each(values: np.ndarray) -> Any:
+            return int(values[0]) if self.members is None else values.copy()
+
         return History(
             loss=np.empty(shape) if loss is None else loss,
             accuracy=self.recorder.get("accuracy"),
-            stop=int(stop[0]) if self.members is None else stop,
-            diverged=int(diverged[0]) if self.members is None else diverged,
+            stop=each(self.stop),
+            diverged=each(self.diverged),
             interrupted=self.interrupted,
             epochs=self.epochs,
             stopped=self.stopped,
             acc_goal=self.acc_goal,
+            exhausted=each(self.exhausted),
+            restored=self.restored,
+            **({} if self.validation is None else self.validation.history()),
         )
 
     def model(self) -> Model:
-        """The model as it is now: of members that left, as they left."""
+        """The model as it is now: of members that left, as they left; at last, the best."""
         carry, step = self.population.gather(), self.step
+        if self.restored and self.validation is not None:
+            carry = self.validation.restored(carry)
         own = layer_state_in(step.network, carry) or None
         return Model(step.network, carry["theta"], step.loss, self.history(), state_in(carry), own)

@@ -21,7 +21,8 @@ from xpnet.training.blocks import Blocks
 from xpnet.training.ensemble import Population
 from xpnet.training.loop import TrainingLoop
 from xpnet.training.recent import Recent
-from xpnet.training.step import Data, TrainingStep, carry_of
+from xpnet.training.step import Data, TrainingStep, ValidationStep, carry_of
+from xpnet.training.validation import Validation, validated
 from xpnet.types import Array
 
 
@@ -78,13 +79,25 @@ def _placed(asked: Asked) -> tuple[TrainingLoop, Any]:
             block = checks.whole("block", block)
         if threads is not None:
             threads = checks.whole("threads", threads)
+        watched = None
+        if asked.validation is not None:
+            watched = Validation(
+                backend,
+                ValidationStep(backend.xp, network, asked.loss, optimizer),
+                validated(backend, network, asked.loss, asked.validation, x, members),
+                members,
+                monitor=str(asked.monitor),
+                patience=asked.patience,
+                min_delta=asked.min_delta,
+                restore_best=asked.restore_best,
+            )
         blocks = Blocks(backend, step, block or members or 1, threads)
         kept = backend.kept(step, data, members, block, threads)
         if kept is not None:
             data = kept.data
             kept.lend(blocks.runners)
         population = Population(blocks, Recent(backend, batches), first, data, members)
-        loop = TrainingLoop(population, asked.acc_goal, asked.every_epoch)
+        loop = TrainingLoop(population, asked.acc_goal, asked.every_epoch, watched)
     return loop, kept
 
 

@@ -7,13 +7,15 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+from xpnet.layers.base import apply
 from xpnet.layers.checked import is_own, named, note
 from xpnet.losses import Loss, Share
+from xpnet.losses.base import evaluate
 from xpnet.network import Sequential
 from xpnet.noise import Stream
 from xpnet.optimizers import Optimizer
 from xpnet.optimizers.states import next_step
-from xpnet.types import Array, Carry
+from xpnet.types import Array, Carry, Metrics
 
 Data = tuple[Array, Array, Array | None]
 """``x``, the prepared targets, and the prepared weights or ``None``."""
@@ -185,3 +187,27 @@ class TrainingStep:
             take(target, rows, axis=-2),
             None if weight is None else take(weight, rows, axis=-2),
         )
+
+
+@dataclass(frozen=True)
+class ValidationStep(TrainingStep):
+    """A step that changes nothing: loss and accuracy, by the short way of inference.
+
+    It is run as training steps are, and so is recorded, or compiled, where those are.
+    """
+
+    @property
+    def is_samplewise(self) -> bool:
+        """False: there are no halves of it that threads could share."""
+        return False
+
+    def __call__(self, carry: Carry, batch: Data) -> tuple[Carry, Metrics]:
+        x, target, weight = batch
+        network, loss = self._given(carry)
+        state = tuple(layer_state_in(network, carry).values())
+        views = network.layout.views(self.xp, carry["theta"])
+        output, share = apply(network, self.xp, views, x, state), Share(x.shape[-2], weight)
+        metrics = {"loss": evaluate(loss, self.xp, output, target, share)[0]}
+        if loss.classifies:
+            metrics["accuracy"] = loss.accuracy(self.xp, output, target, share)
+        return carry, metrics

@@ -1,0 +1,205 @@
+"""Validation: how samples that are not trained on are predicted, who is best, who has given up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from xpnet import backends, checks
+from xpnet.checks.network import check_input, check_samples
+from xpnet.losses import Loss, prepare
+from xpnet.network import Sequential
+from xpnet.training.ensemble import Population
+from xpnet.training.rows import data_rows, rows_of
+from xpnet.training.step import Data, ValidationStep, trained
+from xpnet.types import Array, Carry, Metrics
+
+MONITORS = {"val_loss": -1, "val_accuracy": 1}
+"""What may be monitored, and whether less or more of it is better."""
+
+
+class Validation:
+    """Looks at every check how well who is trained does on samples of its own.
+
+    Args:
+        backend: where they are.
+        step: looks, once.
+        data: on what.
+        members: how many networks, or ``None``.
+        monitor: of `MONITORS`.
+        patience: after how many checks without an improvement a member is done, or ``None``.
+        min_delta: by how much more than the best so far is one.
+        restore_best: whether the best are kept.
+
+    Attributes:
+        epochs: after which epochs there was a look.
+        values: what was found, ``(members,)`` each, by name.
+        best_epoch: that of the best so far, 0 for none, ``(members,)``.
+    """
+
+    def __init__(
+        self,
+        backend: backends.Backend,
+        step: ValidationStep,
+        data: Data,
+        members: int | None,
+        *,
+        monitor: str,
+        patience: int | None,
+        min_delta: float,
+        restore_best: bool,
+    ) -> None:
+        self.backend, self.step, self.data, self.members = backend, step, data, members
+        self.monitor, self.patience, self.min_delta = monitor, patience, min_delta
+        self.restore_best = restore_best
+        self.run = backend.runner(step, 1)
+        self.epochs: list[int] = []
+        self.values: dict[str, list[np.ndarray]] = {}
+        count = members or 1
+        self.best = np.full(count, np.inf)
+        self.best_epoch = np.zeros(count, dtype=np.int64)
+        self.waited = np.zeros(count, dtype=np.int64)
+        self.kept: Carry | None = None
+        self._dealt: tuple[Any, list[Data]] = None, []
+
+    def check(self, population: Population, alive: np.ndarray, epoch: int) -> np.ndarray:
+        """Look at those who are ``alive``; return whose patience has ended."""
+        columns = population.columns
+        found = self._look(population)
+        self.epochs.append(epoch)
+        for name, values in found.items():
+            if self.members is not None:
+                wide = np.full(self.members, np.nan, dtype=values.dtype)
+                wide[columns[alive]] = values[alive]
+                values = wide
+            self.values.setdefault(name, []).append(values)
+        score = -MONITORS[self.monitor] * found[self.monitor].astype(np.float64)
+        better = alive & (score < self.best[columns] - self.min_delta)  # not where it is NaN
+        self.best[columns[better]] = score[better]
+        self.best_epoch[columns[better]] = epoch
+        self.waited[columns[alive]] += 1
+        self.waited[columns[better]] = 0
+        if self.restore_best and better.any():
+            self._keep(population, better)
+        if self.patience is None:
+            return np.zeros_like(alive)
+        return np.asarray(alive & (self.waited[columns] >= self.patience))
+
+    def history(self) -> dict[str, Any]:
+        """What the `History` says of it."""
+
+        def one(values: np.ndarray) -> Any:
+            return values.copy() if self.members is not None else values[..., 0]
+
+        empty = np.empty((0, self.members or 1))
+        found = {name: one(np.stack(values)) for name, values in self.values.items()}
+        found.setdefault("val_loss", one(empty))
+        best = one(self.best_epoch)
+        return {
+            **found,
+            "val_epochs": np.array(self.epochs, dtype=np.int64),
+            "best_epoch": int(best) if self.members is None else best,
+        }
+
+    def restored(self, carry: Carry) -> Carry:
+        """The carry of all members with the best of each in its place, where there is one."""
+        if self.kept is None:
+            return carry
+        if self.members is None:
+            return rows_of(self.backend, [self.kept], np.zeros(1, dtype=int))
+        every = np.arange(self.members)
+        rows = np.where(self.best_epoch > 0, self.members + every, every)
+        return rows_of(self.backend, [carry, self.kept], rows)
+
+    @property
+    def latest(self) -> dict[str, np.ndarray]:
+        """What was found last, by name: one number, or ``(members,)``."""
+        return {name: values[-1] for name, values in self.values.items()}
+
+    # ---- inside
+
+    def _look(self, population: Population) -> dict[str, np.ndarray]:
+        """Loss and accuracy of all who are computed, on the host."""
+        parts: list[Metrics] = []
+        for block, data in zip(population.blocks, self._data(population), strict=True):
+            parts.append(self.run(trained(block.carry), data, 1)[1])
+        host = self.backend.to_host
+        return {
+            f"val_{name}": np.concatenate([host(part[name]).reshape(-1) for part in parts])
+            for name in ("loss", "accuracy")  # JAX sorts a dict
+            if name in parts[0]
+        }
+
+    def _data(self, population: Population) -> list[Data]:
+        """The samples of each block: the same, or where members have their own, those of its."""
+        columns, sizes = population.columns, []
+        for block in population.blocks:
+            sizes.append(1 if self.members is None else int(block.carry["theta"].shape[0]))
+        if all(array is None or len(array.shape) < 3 for array in self.data):
+            return [self.data] * len(sizes)
+        if self._dealt[0] is not columns:  # which are others when members have left
+            ends = np.cumsum(sizes)
+            rows = [columns[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+            self._dealt = columns, [data_rows(self.backend, self.data, some) for some in rows]
+        return self._dealt[1]
+
+    def _keep(self, population: Population, better: np.ndarray) -> None:
+        """Keep what those are now who are better than ever."""
+        carries, columns = population.blocks.carries, population.columns
+        if self.kept is None or self.members is None:
+            self.kept = rows_of(self.backend, carries, self._first(population))
+            return
+        rows = np.arange(self.members)
+        rows[columns[better]] = self.members + np.flatnonzero(better)
+        self.kept = rows_of(self.backend, [self.kept, *carries], rows)
+
+    def _first(self, population: Population) -> np.ndarray:
+        """Where each member is among those who are computed, for the first that is kept of all."""
+        rows = np.zeros(self.members or 1, dtype=int)
+        rows[population.columns[population.alive]] = np.flatnonzero(population.alive)
+        return rows
+
+
+def validated(
+    backend: backends.Backend,
+    network: Sequential,
+    loss: Loss,
+    given: Any,
+    x: Array,
+    members: int | None,
+) -> Data:
+    """The samples to validate on, as a step wants them.
+
+    Args:
+        backend: that of ``x``.
+        network, loss: what is trained.
+        given: ``(x, y)`` or ``(x, y, sample_weight)``.
+        x: what it is trained on.
+        members: how many networks, or ``None``.
+
+    Raises:
+        TypeError, ValueError: if they are not as those that it is trained on.
+    """
+    if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
+        raise TypeError(
+            "validation must be (x, y) or (x, y, sample_weight) of samples that are not trained "
+            f"on, not {checks.shown(given)}."
+        )
+    own, y, weight = (*given, None)[:3]
+    try:
+        checks.given(x=own, y=y)
+        backends.of(x, own, y, weight, names=("x of training", "x", "y", "sample_weight"))
+        checks.same_dtype(backend, own, "x", x, "x of training")
+        own = check_samples(network, backend, own)
+        checks.same_members(own, members)
+        for name, array in (("x", own), ("y", y), ("sample_weight", weight)):
+            if array is not None and backend.xp.isdtype(array.dtype, "real floating"):
+                backend.check_finite(name, array)
+        check_input(network, backend, own)
+        lead = () if members is None else (members,)
+        shape = (*lead, int(own.shape[-2]), network.out_features or own.shape[-1])
+        target, share = prepare(backend, loss, shape, y, weight, x.dtype, check=True)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"In validation, {error}") from error
+    return own, target, share
