@@ -490,8 +490,8 @@ def test_seeds_that_are_one_too_many_or_none_at_all_are_named():
            lambda: fit(x, y, seed=[1, "x"], members=2))  # fmt: skip
     raises(TypeError, ("seed must be an int", "not '12'."),
            lambda: fit(x, y, seed="12", members=2))  # fmt: skip
-    raises(TypeError, "RandomState or None, or a sequence of them, not an array of shape (2,).",
-           lambda: fit(x, y, seed=np.asarray([1, 2]), members=2))  # fmt: skip
+    raises(TypeError, "RandomState or None, or a sequence of them, not an array of shape (2, 1).",
+           lambda: fit(x, y, seed=np.asarray([[1], [2]]), members=2))  # fmt: skip
 
 
 def test_numbers_of_the_members_as_a_list_are_told_what_would_be_right():
@@ -771,7 +771,7 @@ def test_an_error_shows_a_value_in_a_few_words(value, text):
     [
         lambda: xn.Adam(lr=[0.1] * 250),
         lambda: xn.Adam(betas=[0.1] * 250),
-        lambda: NET.init(np.arange(250), like=np.zeros(1), members=250),
+        lambda: NET.init(np.arange(250), like=np.zeros(1), members=249),
         lambda: NET.init(list(range(250)), like=np.zeros(1)),
         lambda: NET.init({i: i for i in range(250)}, like=np.zeros(1)),
         lambda: fit(*xn.datasets.xor(), epochs=np.arange(250)),

@@ -108,3 +108,20 @@ def test_weights_and_biases_may_be_drawn_differently(backend):
     net = xn.Sequential(xn.Linear(2, 3, xn.Constant(2.0), xn.Zeros()))
     theta = net.init(0, like=arr(backend, [1.0]))
     assert_equal(backend, theta, [2.0] * 6 + [0.0] * 3)
+
+
+def test_seeds_of_members_may_be_an_array(backend):
+    x = arr(backend, np.zeros((2, 3)))
+    net = xn.Sequential(xn.Linear(3, 2), xn.Dropout(0.5))
+    seeds = [5, 3, 8]
+    wanted = host(backend, net.init(seeds, like=x, members=3))
+    for given in (np.array(seeds), np.array(seeds, "uint8"), tuple(seeds)):
+        assert_equal(backend, net.init(given, like=x, members=3), wanted)
+        assert hash(xn.Noise(given, 0)) == hash(xn.Noise(tuple(seeds), 0))
+    assert xn.Noise(np.int64(5), 0) == xn.Noise(5, 0)
+    with pytest.raises(ValueError, match="each of the 250 members, not 3"):
+        net.init(np.array(seeds), like=x, members=250)
+    with pytest.raises(TypeError, match=r"not an array of shape \(250,\)\.$"):
+        net.init(np.arange(250), like=x)
+    with pytest.raises(TypeError, match=r"^seed\[0\] must be"):
+        net.init(np.array(seeds, "float64"), like=x, members=3)

@@ -193,3 +193,95 @@ def test_a_network_whose_output_is_nan_has_no_prediction(backend, model):
         lost.predict(arr(backend, [[1.0, 1.0]]))
     regression = xn.Model(NET, arr(backend, theta), xn.MSE())
     assert np.isnan(host(backend, regression.predict(arr(backend, [[1.0, 1.0]])))).all()
+
+
+# ---- members of an ensemble
+
+
+def deep():
+    return xn.Sequential(xn.Linear(2, 4), xn.BatchNorm(4), xn.Tanh(), xn.Linear(4, 1))
+
+
+def trained(backend, epochs=12, optimizer=None, **options):
+    x, y = xor(backend)
+    options = {"seed": 5, "batch_size": 8, "check_every": 2, "acc_goal": 0.7} | options
+    return xn.fit(deep(), x, y, loss=xn.BCEWithLogits(), optimizer=optimizer or xn.Momentum(0.2),
+                  epochs=epochs, **options)  # fmt: skip
+
+
+@pytest.mark.parametrize("validated", [False, True])
+def test_a_member_is_what_it_would_be_alone(backend, validated):
+    x, y = xor(backend)
+    options = {"validation": (x[::2, :], y[::2, :]), "patience": 2} if validated else {}
+    many = trained(backend, members=4, **options)
+    ends = set()
+    for i in range(4):
+        one, alone = many.member(i), trained(backend, seed=5 + i, **options)
+        for found, wanted in (
+            (one.theta, alone.theta),
+            *((one.state[name], alone.state[name]) for name in alone.state),
+            *((one.layer_state[name], alone.layer_state[name]) for name in alone.layer_state),
+        ):
+            np.testing.assert_allclose(
+                backend.to_host(found), backend.to_host(wanted), rtol=0, atol=rounding(3000, 10)
+            )
+        assert one.history.member == i
+        for name in ("epochs", "stop", "diverged", "exhausted", "best_epoch", "restored"):
+            assert getattr(one.history, name) == getattr(alone.history, name), name
+        for name in ("loss", "accuracy", "val_loss", "val_accuracy", "val_epochs"):
+            found, wanted = (getattr(model.history, name) for model in (one, alone))
+            assert (found is None) == (wanted is None)
+            if found is not None:
+                np.testing.assert_allclose(found, wanted, rtol=0, atol=rounding(3000, 10))
+        ends.add(one.history.epochs)
+    assert len(ends) > 1
+
+
+@pytest.mark.parametrize("make", [xn.Momentum, xn.NAdam])
+def test_a_member_goes_on_as_it_would_have(backend, make):
+    x, y = xor(backend)
+    net, rates = NET, arr(backend, [[0.1], [0.2]])
+    options = {"loss": xn.BCEWithLogits(), "epochs": 3}
+    many = xn.fit(net, x, y, optimizer=make(rates), members=2, seed=5, **options)
+    half = many.member(-1)
+    on = xn.fit(net, x, y, optimizer=make(0.2), theta=half.theta, state=half.state, **options)
+    whole = xn.fit(net, x, y, optimizer=make(0.2), seed=6, **{**options, "epochs": 6})
+    assert_close(backend, on.theta, host(backend, whole.theta), atol=rounding(1000, 10))
+
+
+def test_the_best_may_be_one_that_has_arrived(backend):
+    many = trained(backend, members=4)
+    loss = many.history.loss
+    assert np.isnan(loss[-1]).any()  # of whom it says nothing any more
+    last = [column[~np.isnan(column)][-1] for column in loss.T]
+    assert many.best().history.member == int(np.argmin(last))
+    assert many.best(by="accuracy").history.member == int(np.argmax(many.history.last("accuracy")))
+    np.testing.assert_array_equal(many.history.last("loss"), last)
+
+
+def test_members_that_diverged_are_the_best_of_nobody(backend):
+    x, y = xor(backend)
+    linear = xn.Sequential(xn.Linear(2, 3), xn.Linear(3, 1))
+    rates = arr(backend, [[1e200], [1e-3], [1e-1]])
+    with pytest.warns(RuntimeWarning, match="1 of 3 members"):
+        many = xn.fit(linear, x, y, loss=xn.MSE(), optimizer=xn.SGD(rates), epochs=20, seed=[0] * 3,
+                      members=3)  # fmt: skip
+    assert many.best().history.member == 2
+    lost = many.member(0).history
+    assert 0 < lost.diverged <= lost.epochs + 1
+    assert len(lost.loss) == lost.epochs
+
+
+def test_what_has_no_members_says_so(backend):
+    alone = trained(backend, 1)
+    with pytest.raises(TypeError, match="member needs a model of several networks"):
+        alone.member(0)
+    with pytest.raises(TypeError, match="best needs a model of several networks"):
+        alone.best()
+    many = trained(backend, 1, members=2)
+    with pytest.raises(IndexError):
+        many.member(2)
+    with pytest.raises(ValueError, match="by must be one of loss, accuracy, not 'val_loss'"):
+        many.best(by="val_loss")
+    with pytest.raises(TypeError, match="not one without a history"):
+        xn.Model(many.network, many.theta, layer_state=many.layer_state).best()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -34,6 +34,8 @@ class History:
         best_epoch: behind which epoch the monitored number was best, 0 for never; as ``stop``.
         exhausted: the epoch at which ``patience`` ended, 0 for never; as ``stop``.
         restored: whether the model is that of ``best_epoch``, of each member.
+        member: of an ensemble this was member ``member``; ``None`` for an ensemble as a whole, and
+            for a network that was trained alone.
     """
 
     loss: np.ndarray
@@ -51,6 +53,57 @@ class History:
     best_epoch: int | np.ndarray = 0
     exhausted: int | np.ndarray = 0
     restored: bool = False
+    member: int | None = None
+
+    def of_member(self, i: int) -> History:
+        """That of member ``i`` of an ensemble alone, up to where it left."""
+        stop, diverged, exhausted = (
+            int(np.asarray(ends)[i]) for ends in (self.stop, self.diverged, self.exhausted)
+        )
+        best = int(np.broadcast_to(self.best_epoch, self.loss.shape[1:])[i])
+        there = _filled(self.loss[:, i])
+        if there < diverged <= len(self.loss) == self.epochs:
+            there = diverged  # whose loss may be NaN itself
+        checks = None if self.val_loss is None else slice(_filled(self.val_loss[:, i]))
+
+        def until(values: np.ndarray | None, end: slice | None) -> np.ndarray | None:
+            if values is None or end is None:
+                return None
+            return values[end].copy() if values.ndim == 1 else values[end, i].copy()
+
+        loss = until(self.loss, slice(there))
+        assert loss is not None
+        return replace(
+            self,
+            loss=loss,
+            accuracy=until(self.accuracy, slice(there)),
+            epochs=min(filter(None, [stop, diverged, exhausted, self.epochs]), default=0),
+            val_loss=until(self.val_loss, checks),
+            val_accuracy=until(self.val_accuracy, checks),
+            val_epochs=until(self.val_epochs, checks),
+            best_epoch=best,
+            member=i,
+            stop=stop,
+            diverged=diverged,
+            exhausted=exhausted,
+        )
+
+    def last(self, name: str) -> np.ndarray:
+        """What each member left with of ``"loss"``, ``"accuracy"``, ``"val_loss"`` or
+        ``"val_accuracy"``: the entry of ``best_epoch`` where that is restored, else its last.
+
+        Returns:
+            ``(members,)``, NaN for who has none, and for a ``loss`` that diverged.
+        """
+        values = np.asarray(getattr(self, name))
+        columns = np.arange(values.shape[1])
+        rows = np.array([_filled(values[:, i]) - 1 for i in columns], dtype=np.int64)
+        if self.val_epochs is not None and self.restored and name.startswith("val_"):
+            best = np.searchsorted(self.val_epochs, self.best_epoch)
+            rows = np.where(np.asarray(self.best_epoch) > 0, best, rows)
+        found = np.where(rows >= 0, values[rows, columns], np.nan) if len(values) else np.nan
+        lost = (np.asarray(self.diverged) > 0) & (not self.restored)
+        return np.where(lost, np.nan, found)
 
     def __repr__(self) -> str:
         """In a line, for a prompt: how long, from where to where, and how it ended."""
@@ -69,6 +122,12 @@ class History:
             parts += [f"{name}: {getattr(self, name)}" for name in ends]
         ended = [name for name in ("interrupted", "stopped") if getattr(self, name)]
         return f"History({', '.join([*parts, *ended])})"
+
+
+def _filled(values: np.ndarray) -> int:
+    """How many entries there are before only NaN comes."""
+    there = np.flatnonzero(~np.isnan(values))
+    return int(there[-1]) + 1 if len(there) else 0
 
 
 @dataclass

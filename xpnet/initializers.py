@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -180,20 +180,21 @@ class Zeros(Initializer):
 
 def member_seeds(seed: Any, members: int | None) -> Iterator[RNG]:
     """The generator of each member: of ``seed + i``, of its own seed, or one that all share."""
-    many = isinstance(seed, Sequence) and not isinstance(seed, (str, bytes))
+    many = checks.several(seed)
     if members is None:
-        if many:
+        if many is not None:
             raise TypeError(
-                f"seed must be one for a network alone (members=None), not a list of {len(seed)}."
+                "seed must be one for a network alone (members=None), not "
+                f"{checks.shown(seed) if checks.is_array(seed) else f'a list of {len(seed)}'}."
             )
         return iter([generator(seed)])
     members = checks.whole("members", members)
-    if many:
-        if len(seed) != members:
+    if many is not None:
+        if len(many) != members:
             raise ValueError(
-                f"seed must hold one seed for each of the {members} members, not {len(seed)}."
+                f"seed must hold one seed for each of the {members} members, not {len(many)}."
             )
-        return (generator(s, f"seed[{i}]") for i, s in enumerate(seed))
+        return (generator(s, f"seed[{i}]") for i, s in enumerate(many))
     if seed is None or isinstance(seed, (np.random.Generator, np.random.RandomState)):
         rng = generator(seed)
         return (rng for _ in range(members))

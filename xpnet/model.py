@@ -87,6 +87,73 @@ class Model:
         """The parameters by name, such as ``"0.W"``; views, where the library has views."""
         return self.network.unflatten(self.theta)
 
+    # ---- members of an ensemble
+
+    @property
+    def members(self) -> int | None:
+        """How many networks these are, or ``None`` for one."""
+        return int(self.theta.shape[0]) if len(self.theta.shape) == 2 else None
+
+    def member(self, i: int) -> Model:
+        """Member ``i`` of an ensemble as a model of its own, with its state and history.
+
+        It goes on as any other, with the optimizer of its own numbers (``lr=0.01`` where the
+        ensemble had an array of them); where layers draw, with ``noise_seed + i``.
+
+        Raises:
+            TypeError: if this is a network alone.
+            IndexError: if there is no such member.
+        """
+        if self.members is None:
+            raise TypeError("member needs a model of several networks, not a network alone.")
+        i = checks.index(i, self.members)
+        backend = backends.of(self.theta)
+        with backend.context():
+
+            def own(array: Array) -> Array:
+                return backend.copy(array[i, ...])
+
+            def entry(name: str, array: Array) -> Array:
+                if not len(array.shape):  # which the members share
+                    return backend.copy(array)
+                return backend.xp.reshape(own(array), ()) if name == "step" else own(array)
+
+            layers = self.layer_state
+            return Model(
+                self.network,
+                own(self.theta),
+                self.loss,
+                self.history and self.history.of_member(i),
+                self.state and {name: entry(name, a) for name, a in self.state.items()},
+                layers and {name: own(array) for name, array in layers.items()},
+            )
+
+    def best(self, by: str | None = None) -> Model:
+        """The member that has done best in training, as `member` has it.
+
+        Args:
+            by: ``"val_loss"`` (the default where there was validation), ``"val_accuracy"``,
+                ``"loss"`` (the default elsewhere) or ``"accuracy"``: what each member left with
+                (`History.last`). Of equals the first; ``model.history.member`` says which it is.
+
+        Raises:
+            TypeError: if this is a network alone.
+            ValueError: if there is no such number in the history, or all are NaN.
+        """
+        history = self.history
+        if self.members is None or history is None:
+            what = "a network alone" if self.members is None else "one without a history"
+            raise TypeError(f"best needs a model of several networks, trained by fit, not {what}.")
+        there = [n for n in ("val_loss", "val_accuracy", "loss", "accuracy")
+                 if getattr(history, n) is not None]  # fmt: skip
+        by = by or ("val_loss" if "val_loss" in there else "loss")
+        values = history.last(checks.one_of("by", by, there))
+        values = -values if by.endswith("accuracy") else values
+        if (values != values).all():
+            raise ValueError(f"by must be what some member has, but {by!r} is NaN for all.")
+        lowest = min(value for value in values.tolist() if value == value)
+        return self.member(values.tolist().index(lowest))
+
     def __call__(self, x: Array) -> Array:
         """The network's output in inference, ``(..., samples, outputs)``."""
         return self.network(self.theta, x, self.layer_state)

@@ -115,8 +115,8 @@ class Sequential(Chain):
 
         Args:
             seed: an int, a ``numpy.random.Generator``, a ``RandomState`` or ``None``; for an
-                ensemble also a sequence of them, one a member. Member ``i`` of an int ``seed`` is
-                the network of ``seed + i``; of a generator, the members are drawn in turn.
+                ensemble also a sequence or an array, one a member. Member ``i`` of an int ``seed``
+                is the network of ``seed + i``; of a generator, the members are drawn in turn.
             like: an array of floats.
             members: ``None`` for one network, ``(size,)``; else ``(members, size)``.
 

@@ -210,7 +210,7 @@ class Noise:
     step. `fit` takes the number of steps that its optimizer has counted, ``state["step"]``.
 
     Args:
-        seed: a whole number from 0 to 2⁶⁴ − 1, for an ensemble also a sequence of them, one a
+        seed: a whole number from 0 to 2⁶⁴ − 1, for an ensemble also a sequence or an array, one a
             member. Member ``i`` of an int ``seed`` draws what a network alone draws of
             ``seed + i``.
         step: how many steps were done before: a whole number, or an integer array of no axes, or
@@ -225,6 +225,9 @@ class Noise:
 
     def __post_init__(self) -> None:
         check_seed("seed", self.seed)
+        many = checks.several(self.seed)
+        if many is not None:  # an array has no hash
+            object.__setattr__(self, "seed", tuple(many))
         if not checks.is_array(self.step) or isinstance(self.step, Integral):
             object.__setattr__(self, "step", checks.whole("step", self.step, least=0))
 
@@ -253,21 +256,22 @@ SEEDS = 1 << 64
 
 def check_seed(name: str, seed: Any) -> None:
     """Raise unless this is a seed of noise, or a sequence of them."""
-    many = isinstance(seed, Sequence) and not isinstance(seed, (str, bytes))
-    for i, one in enumerate(seed if many else [seed]):
-        which = f"{name}[{i}]" if many else name
+    many = checks.several(seed)
+    for i, one in enumerate([seed] if many is None else many):
+        which = name if many is None else f"{name}[{i}]"
         if checks.whole(which, one, least=0) >= SEEDS:
             raise ValueError(f"{which} must be below 2**64, not {shown(one)}.")
 
 
-def keys(seed: int | Sequence[int], members: int | None, name: str) -> Any:
+def keys(seed: Any, members: int | None, name: str) -> Any:
     """The words of the keys of a network, or of each member, in lists.
 
     Raises:
         TypeError, ValueError: if there are not as many seeds as members.
     """
     check_seed(name, seed)
-    if not isinstance(seed, Sequence):
+    many = checks.several(seed)
+    if many is None:
         if members is None:
             return _words(seed)
         if int(seed) + members > SEEDS:
@@ -275,13 +279,13 @@ def keys(seed: int | Sequence[int], members: int | None, name: str) -> Any:
         return [_words(int(seed) + i) for i in range(members)]
     if members is None:
         raise TypeError(
-            f"{name} must be one for a network alone (members=None), not a list of {len(seed)}."
+            f"{name} must be one for a network alone (members=None), not a list of {len(many)}."
         )
-    if len(seed) != members:
+    if len(many) != members:
         raise ValueError(
-            f"{name} must hold one seed for each of the {members} members, not {len(seed)}."
+            f"{name} must hold one seed for each of the {members} members, not {len(many)}."
         )
-    return [_words(one) for one in seed]
+    return [_words(one) for one in many]
 
 
 def _words(seed: int) -> list[int]:

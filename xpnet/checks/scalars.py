@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -21,6 +21,15 @@ def shape_of(value: Any) -> tuple[Any, ...]:
         return tuple(value.shape)
     except Exception:
         return ()
+
+
+def several(value: Any) -> Any:
+    """The values of a sequence, or of an array of one axis, in a list; ``None`` for all else."""
+    if is_array(value):
+        many = len(shape_of(value)) == 1 and hasattr(value, "tolist")
+        return value.tolist() if many else None
+    many = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+    return list(value) if many else None
 
 
 def _length(value: Any) -> int:

@@ -87,9 +87,9 @@ def fit(
         layer_state: the state of layers such as `BatchNorm` to go on from
             (``model.layer_state``), with ``theta``; ``None`` for a fresh one; not changed.
         noise_seed: seeds the random numbers of layers such as `Dropout`; for an ensemble also a
-            sequence, one a member. Member ``i`` of an int draws what a network alone draws of
-            ``noise_seed + i``. A run that goes on from ``theta`` and ``state`` draws what it would
-            have drawn.
+            sequence or an array, one a member. Member ``i`` of an int draws what a network alone
+            draws of ``noise_seed + i``. A run that goes on from ``theta`` and ``state`` draws what
+            it would have drawn.
         acc_goal: stop at this accuracy, above 0 and up to 1; each member by itself.
         validation: ``(x, y)`` or ``(x, y, sample_weight)`` of samples that are not trained on,
             shared or of members, looked at in inference at every check: ``history.val_loss``.
