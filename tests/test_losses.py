@@ -719,3 +719,30 @@ def test_a_loss_that_takes_a_weight_is_told_of_its_share(backend):
     ):
         with pytest.raises(TypeError, match=r"Old.*: forward is given a share in place of weight"):
             train()
+
+
+@pytest.mark.parametrize(
+    ("layer", "loss", "cure"),
+    [
+        (xn.Sigmoid(), xn.BCEWithLogits(), "leave it out, or use BCE()"),
+        (xn.Sigmoid(), xn.Hinge(), "leave it out, or use BCE()"),
+        (xn.Softmax(), xn.CrossEntropy(), "leave it out"),
+        (xn.Sequential(xn.Softmax()), xn.CrossEntropy(), "leave it out"),
+    ],
+)
+def test_probabilities_where_a_loss_wants_what_comes_before_them_are_warned_of(layer, loss, cure):
+    backend = xn.backends.get("numpy")
+    x, count = np.random.default_rng(0).normal(size=(6, 3)), 2 if cure == "leave it out" else 1
+    y = np.array([0, 1] * 3) if count == 2 else np.array([[0.0], [1.0]] * 3)
+
+    def fit(*layers, of=loss):
+        net = xn.Sequential(xn.Linear(3, count), *layers)
+        xn.fit(net, arr(backend, x), y, loss=of, optimizer=xn.SGD(), epochs=1, seed=0)
+
+    with pytest.warns(RuntimeWarning, match="wants numbers of either sign") as told:
+        fit(layer)
+    assert str(told[0].message).endswith(f", makes of them: {cure}.")
+    assert told[0].filename == __file__
+    fit()  # no warning, which would be an error here
+    if count == 1:
+        fit(layer, of=xn.BCE())

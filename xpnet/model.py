@@ -161,13 +161,16 @@ class Model:
     def predict(self, x: Array, check: bool = True) -> Array:
         """The class where the loss tells classes apart, the rate for `Poisson`, else the output.
 
+        Without a loss (``model.loss is None``) it is the output.
+
         Classes are 0 or 1 of the shape of the output for the binary losses, ``(..., samples)`` for
         `CrossEntropy`.
 
         Args:
             x: ``(samples, features)``, or ``(members, samples, features)``.
-            check: whether to make sure that no output is NaN, which is of no class; it waits for
-                the device.
+            check: whether to make sure that no output is NaN, which is no answer; it waits for
+                the device. Without a loss nobody knows what an output means, and it is not looked
+                at.
 
         Raises:
             ValueError: if one is.
@@ -175,11 +178,7 @@ class Model:
         output = self(x)
         if self.loss is None:
             return output
-        if self.loss.classifies:
-            return self._meaning(self.loss.predict, output, x, check)
-        backend = backends.of(output)
-        with backend.context():
-            return self.loss.predict(backend.xp, output)
+        return self._meaning(self.loss.predict, output, x, check)
 
     def predict_proba(self, x: Array, check: bool = True) -> Array:
         """The output as probabilities, of the shape of the output; arguments as for `predict`.

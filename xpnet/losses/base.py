@@ -102,6 +102,9 @@ class Loss(ABC):
     takes_probabilities: bool = False
     """Whether outputs must be probabilities: those of a Sigmoid or a Softmax are taken as seen."""
 
+    without_probabilities: str = ""
+    """What to do where a network ends in probabilities, if the loss wants numbers of any sign."""
+
     probabilistic: bool = True
     """Whether, where it ``classifies``, there are `probabilities` too."""
 

@@ -153,6 +153,7 @@ class BCEWithLogits(_Binary):
 
     samplewise: ClassVar[bool] = True
     threshold = 0.0
+    without_probabilities = "leave it out, or use BCE()"
     pos_weight: float | tuple[float, ...] = 1.0
     __repr__ = brief
 
@@ -218,6 +219,7 @@ class Hinge(_Binary):
 
     samplewise: ClassVar[bool] = True
     threshold = 0.0
+    without_probabilities = "leave it out, or use BCE()"
     probabilistic = False
 
     def forward(

@@ -42,6 +42,7 @@ class CrossEntropy(Loss):
 
     samplewise: ClassVar[bool] = True
     classifies = True
+    without_probabilities = "leave it out"
     label_smoothing: float = 0.0
     __repr__ = brief
 

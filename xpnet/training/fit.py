@@ -116,7 +116,8 @@ def fit(
         The `Model`, with its `History`. If the loss became NaN or infinite, training stopped there
         (``history.diverged``), ``theta`` and ``state`` are the last whose loss was finite, and a
         ``RuntimeWarning`` says so. In batches that is the loss of a step; after the last step of
-        all, that of the first ``batch_size`` samples.
+        all, that of the first ``batch_size`` samples. A network that ends in probabilities, where
+        the loss wants what comes before them, is warned of as well.
 
     Raises:
         TypeError, ValueError: if an argument is not as described; before anything is trained.
@@ -150,6 +151,8 @@ def fit(
         threads=threads,
     )  # fmt: skip
     with prepared(asked) as loop:
+        if loss.without_probabilities and network.gives_probabilities:
+            warnings.warn(_ends_in_probabilities(network, loss), RuntimeWarning, stacklevel=2)
         run = Run(loop, x, y, epochs)
         _train(loop, run, check_every, listeners)
     if loop.diverged.any():
@@ -162,6 +165,13 @@ def _no_sequence(callbacks: Any) -> bool:
     if isinstance(callbacks, (str, bytes, Callback)) or checks.is_array(callbacks):
         return True
     return not isinstance(callbacks, Iterable)
+
+
+def _ends_in_probabilities(network: Sequential, loss: Loss) -> str:
+    return (
+        f"{checks.shown(loss)} wants numbers of either sign, not the probabilities that the last "
+        f"layer, {checks.shown(network.leaves[-1])}, makes of them: {loss.without_probabilities}."
+    )
 
 
 def _what_diverged(loop: TrainingLoop) -> str:
