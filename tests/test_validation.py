@@ -130,8 +130,7 @@ def test_an_improvement_is_more_than_min_delta(backend):
     assert found.val_loss[found.val_epochs.tolist().index(found.best_epoch)] == best
 
 
-@pytest.mark.parametrize("block", [None, 2])
-@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize(("block", "own"), [(None, True), (2, False), (2, True)])
 def test_each_member_has_a_patience_of_its_own(backend, block, own):
     (x, y), (xv, yv) = data(backend)
     if own:  # each member its own samples of validation
@@ -153,6 +152,20 @@ def test_each_member_has_a_patience_of_its_own(backend, block, own):
         assert np.isnan(many.history.val_loss[count:, i]).all()
         ends.add(one.history.exhausted or one.history.stop)
     assert len(ends) > 2  # they leave at different times
+
+
+@pytest.mark.way("recorded")
+def test_blocks_with_samples_of_their_own_share_a_program(backend, monkeypatch):
+    from xpnet.compiler import replay
+
+    made, record = [], replay.record
+    monkeypatch.setattr(replay, "record", lambda *a, **o: made.append(a[0]) or record(*a, **o))
+    _, (xv, yv) = data(backend)
+    xv = backend.xp.stack([xv * (1 + i) for i in range(12)])
+    options = {"members": 12, "block": 2, "batch_size": None, "threads": 1}
+    fit(backend, 8, validation=(xv, yv), **options)
+    looks = [step for step in made if type(step).__name__ == "ValidationStep"]
+    assert len(looks) == 1  # of six blocks, at four checks
 
 
 def test_who_diverges_comes_back_as_the_best(backend):

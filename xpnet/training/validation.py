@@ -122,6 +122,8 @@ class Validation:
     def _look(self, population: Population) -> dict[str, np.ndarray]:
         """Loss and accuracy of all who are computed, on the host."""
         parts: list[Metrics] = []
+        if hasattr(self.run, "varies"):  # as of the runners of blocks that have their own data
+            self.run.varies = len(population.blocks) > 1 and self._own
         for block, data in zip(population.blocks, self._data(population), strict=True):
             parts.append(self.run(trained(block.carry), data, 1)[1])
         host = self.backend.to_host
@@ -131,12 +133,17 @@ class Validation:
             if name in parts[0]
         }
 
+    @property
+    def _own(self) -> bool:
+        """Whether members have samples of their own."""
+        return any(array is not None and len(array.shape) == 3 for array in self.data)
+
     def _data(self, population: Population) -> list[Data]:
         """The samples of each block: the same, or where members have their own, those of its."""
         columns, sizes = population.columns, []
         for block in population.blocks:
             sizes.append(1 if self.members is None else int(block.carry["theta"].shape[0]))
-        if all(array is None or len(array.shape) < 3 for array in self.data):
+        if not self._own:
             return [self.data] * len(sizes)
         if self._dealt[0] is not columns:  # which are others when members have left
             ends = np.cumsum(sizes)
