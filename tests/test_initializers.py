@@ -121,6 +121,9 @@ def test_seeds_of_members_may_be_an_array(backend):
     assert xn.Noise(np.int64(5), 0) == xn.Noise(5, 0)
     with pytest.raises(ValueError, match="each of the 250 members, not 3"):
         net.init(np.array(seeds), like=x, members=250)
+    if backend.name != "numpy":  # what JAX calls a key is an array of two, and no seeds
+        with pytest.raises(TypeError, match=r"or a sequence of them, not an array of shape"):
+            net.init(arr(backend, [5, 3, 8], "int64"), like=x, members=3)
     with pytest.raises(TypeError, match=r"not an array of shape \(250,\)\.$"):
         net.init(np.arange(250), like=x)
     with pytest.raises(TypeError, match=r"^seed\[0\] must be"):

@@ -282,8 +282,14 @@ def test_what_has_no_members_says_so(backend):
     with pytest.raises(TypeError, match="best needs a model of several networks"):
         alone.best()
     many = trained(backend, 1, members=2)
-    with pytest.raises(IndexError):
+    with pytest.raises(IndexError, match="the number of a member must be from 0 to 1"):
         many.member(2)
+    with pytest.raises(TypeError, match="last needs the history of several networks"):
+        alone.history.last("loss")
+    with pytest.raises(TypeError, match="of_member needs the history of several networks"):
+        alone.history.of_member(0)
+    with pytest.raises(ValueError, match="name must be one of loss, accuracy, not 'val_loss'"):
+        many.history.last("val_loss")
     with pytest.raises(ValueError, match="by must be one of loss, accuracy, not 'val_loss'"):
         many.best(by="val_loss")
     with pytest.raises(TypeError, match="not one without a history"):

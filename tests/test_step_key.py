@@ -256,6 +256,8 @@ def test_what_a_jaxpr_says_is_all_that_it_does_or_nothing() -> None:
         lambda x: jax.lax.cond(x[0] > 0, scaled(long), scaled(long + 1), x)
     )
     assert of(lambda x: jax.pure_callback(np.sin, x, x)) is None
+    narrow = jax.numpy.asarray([1.0, 2.0, 0.5], "bfloat16")  # of which NumPy has no buffer
+    assert of(lambda x: x * narrow.astype(x.dtype)) not in (None, of(lambda x: x))
 
 
 def test_a_mask_by_hand_is_one_program_of_jax_for_all_steps() -> None:

@@ -224,7 +224,90 @@ def test_tensorboard_has_it_at_the_checks(tmp_path):
         np.testing.assert_allclose(values, mean, rtol=rounding(10, 1, "float32"))
 
 
+def squashed(rates, thetas, **options):
+    """A tanh, whose loss is finite where its parameters are not; on NumPy."""
+    net, one = xn.Sequential(xn.Linear(1, 1), xn.Tanh()), np.ones((4, 1))
+    many = len(rates) > 1
+    lr, theta = (np.array(rates)[:, None], np.array(thetas)) if many else (rates[0], thetas[0])
+    options = {"validation": (one, one), "epochs": 6} | options
+    with pytest.warns(RuntimeWarning, match="NaN or infinite"):
+        return xn.fit(net, one, one, loss=xn.MSE(), optimizer=xn.SGD(lr), theta=np.array(theta),
+                      **options)  # fmt: skip
+
+
+def test_parameters_that_are_not_finite_are_the_best_of_nobody():
+    model = squashed([1.7e308], [[0.1, 0.1]])
+    np.testing.assert_array_equal(model.theta, [0.1, 0.1])
+    assert (model.history.best_epoch, model.history.restored) == (0, False)
+    many = squashed([0.1, 1.7e308], [[0.3, 0.3], [0.1, 0.1]], check_every=3)
+    assert np.isfinite(many.theta).all()
+    np.testing.assert_array_equal(many.history.best_epoch, [6, 0])
+    assert np.isnan(many.history.last("loss")).tolist() == [False, True]
+    assert many.best("loss").history.member == 0
+    assert not many.member(1).history.restored
+    alone = squashed([0.1, 1.7e308], [[0.3, 0.3], [0.1, 0.1]], check_every=1).member(1).history
+    assert (alone.epochs, len(alone.loss)) == (1, 1)  # the last update is not an epoch
+
+
+def test_the_warning_of_a_divergence_says_what_came_back(backend):
+    x, y = arr(backend, [[1.0], [2.0]]), arr(backend, [[1.0], [3.0]])
+    with pytest.warns(RuntimeWarning, match=r"theta is that of epoch \d+, the best in validation"):
+        xn.fit(xn.Sequential(xn.Linear(1, 1)), x, y, loss=xn.MSE(), optimizer=xn.SGD(3.0),
+               epochs=1000, seed=0, validation=(x, y))  # fmt: skip
+
+
+@pytest.mark.parametrize("every_epoch", [True, False])
+def test_what_members_left_with_is_that_of_what_came_back(every_epoch):
+    x = np.linspace(-1, 1, 20)[:, None]
+    y, net = 3 * x, xn.Sequential(xn.Linear(1, 1))
+    many = xn.fit(net, x, y, loss=xn.MSE(), optimizer=xn.SGD(np.array([[0.5], [0.01]])), epochs=50,
+                  theta=np.array([[0.0, 0.0], [2.5, 0.0]]), validation=(x, -y),
+                  every_epoch=every_epoch)  # fmt: skip
+    np.testing.assert_array_equal(many.history.best_epoch, [1, 1])
+    now = [float(((many.member(i)(x) - y) ** 2).mean()) for i in range(2)]
+    if every_epoch:  # else the one before the update
+        np.testing.assert_allclose(many.history.last("loss"), now, rtol=rounding(100, 1))
+    assert many.best("loss").history.member == int(np.argmin(now)) == 1
+    there = [float(((many.member(i)(x) + y) ** 2).mean()) for i in range(2)]
+    np.testing.assert_allclose(many.history.last("val_loss"), there, rtol=rounding(100, 1))
+    assert many.best().history.member == int(np.argmin(there)) == 0
+
+
+def test_who_left_was_not_interrupted_and_patience_is_told():
+    class Stop(xn.Callback):
+        def check(self, run):
+            if run.training == 1:
+                run.stop()
+
+    backend = xn.backends.get("numpy")
+    many = fit(backend, 400, members=4, patience=2, callbacks=[Stop()])
+    exhausted = many.history.exhausted
+    assert np.count_nonzero(exhausted) == 3
+    assert [many.member(i).history.stopped for i in range(4)] == (exhausted == 0).tolist()
+    assert "exhausted: 3 of them" in repr(many.history)
+    one = fit(backend, 400, patience=2).history
+    assert f"exhausted: {one.exhausted}" in repr(one)
+
+
 # ---- mistakes
+
+
+def test_numbers_are_reckoned_with_as_they_were_checked():
+    from decimal import Decimal
+
+    numpy = xn.backends.get("numpy")
+    wanted = fit(numpy, 20, patience=2, min_delta=0.05).history.val_loss
+    found = fit(numpy, 20, patience=2, min_delta=Decimal("0.05")).history.val_loss
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_samples_of_validation_must_not_be_traced():
+    jax = library("jax")
+    backend = xn.backends.get("jax", "cpu")
+    backend.prepare("float64")
+    _, (xv, yv) = data(backend)
+    with pytest.raises(TypeError, match=r"^In validation, x must hold values, not be traced\."):
+        jax.vmap(lambda v: fit(backend, 1, validation=(v, yv)).theta)(xv[None])
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+
+from xpnet import checks
 
 
 @dataclass(repr=False)
@@ -32,6 +35,8 @@ class History:
         val_accuracy: the accuracy there, where there is one.
         val_epochs: ``(checks,)``.
         best_epoch: behind which epoch the monitored number was best, 0 for never; as ``stop``.
+        monitor: what is monitored, ``"val_loss"`` or ``"val_accuracy"``, or ``None``.
+        trained: how many epochs it was trained, the one that diverged included; as ``stop``.
         exhausted: the epoch at which ``patience`` ended, 0 for never; as ``stop``.
         restored: whether the model is that of ``best_epoch``, of each member.
         member: of an ensemble this was member ``member``; ``None`` for an ensemble as a whole, and
@@ -51,59 +56,97 @@ class History:
     val_accuracy: np.ndarray | None = None
     val_epochs: np.ndarray | None = None
     best_epoch: int | np.ndarray = 0
+    monitor: str | None = None
+    trained: int | np.ndarray = 0
     exhausted: int | np.ndarray = 0
     restored: bool = False
     member: int | None = None
 
     def of_member(self, i: int) -> History:
-        """That of member ``i`` of an ensemble alone, up to where it left."""
-        stop, diverged, exhausted = (
-            int(np.asarray(ends)[i]) for ends in (self.stop, self.diverged, self.exhausted)
+        """That of member ``i`` of an ensemble alone, up to where it left.
+
+        Raises:
+            TypeError: if this is that of one network.
+            IndexError: if there is no such member.
+        """
+        i = checks.index(i, self._members("of_member"), "member")
+        stop, diverged, exhausted, trained, best = (
+            int(np.broadcast_to(found, self.loss.shape[1:])[i])
+            for found in (
+                *(self.stop, self.diverged, self.exhausted, self.trained, self.best_epoch),
+            )
         )
-        best = int(np.broadcast_to(self.best_epoch, self.loss.shape[1:])[i])
-        there = _filled(self.loss[:, i])
-        if there < diverged <= len(self.loss) == self.epochs:
-            there = diverged  # whose loss may be NaN itself
-        checks = None if self.val_loss is None else slice(_filled(self.val_loss[:, i]))
+        there = trained if self._every_epoch else _filled(self.loss[:, i])
+        rows = slice(there)
+        checked = slice(0 if self.val_loss is None else _filled(self.val_loss[:, i]))
 
-        def until(values: np.ndarray | None, end: slice | None) -> np.ndarray | None:
-            if values is None or end is None:
-                return None
-            return values[end].copy() if values.ndim == 1 else values[end, i].copy()
+        def own(values: np.ndarray | None, rows: slice) -> Any:
+            return None if values is None else values[rows, i].copy()
 
-        loss = until(self.loss, slice(there))
-        assert loss is not None
+        there_then = not (stop or diverged or exhausted)
         return replace(
             self,
-            loss=loss,
-            accuracy=until(self.accuracy, slice(there)),
-            epochs=min(filter(None, [stop, diverged, exhausted, self.epochs]), default=0),
-            val_loss=until(self.val_loss, checks),
-            val_accuracy=until(self.val_accuracy, checks),
-            val_epochs=until(self.val_epochs, checks),
-            best_epoch=best,
-            member=i,
+            loss=own(self.loss, rows),
+            accuracy=own(self.accuracy, rows),
             stop=stop,
             diverged=diverged,
+            interrupted=self.interrupted and there_then,
+            epochs=trained,
+            stopped=self.stopped and there_then,
+            val_loss=own(self.val_loss, checked),
+            val_accuracy=own(self.val_accuracy, checked),
+            val_epochs=None if self.val_epochs is None else self.val_epochs[checked].copy(),
+            best_epoch=best,
+            trained=trained,
             exhausted=exhausted,
+            restored=self.restored and best > 0,
+            member=i,
         )
 
     def last(self, name: str) -> np.ndarray:
-        """What each member left with of ``"loss"``, ``"accuracy"``, ``"val_loss"`` or
-        ``"val_accuracy"``: the entry of ``best_epoch`` where that is restored, else its last.
+        """What each member of an ensemble left with.
+
+        Args:
+            name: ``"loss"``, ``"accuracy"``, ``"val_loss"`` or ``"val_accuracy"``.
 
         Returns:
-            ``(members,)``, NaN for who has none, and for a ``loss`` that diverged.
+            ``(members,)``: the entry of ``best_epoch`` where that was restored (of ``loss`` and
+            ``accuracy``, which are before an epoch's updates, the one behind it, if there is one),
+            else its last; NaN for who has none, and for who diverged and was not restored.
+
+        Raises:
+            TypeError: if this is that of one network.
+            ValueError: if it has no such numbers.
         """
-        values = np.asarray(getattr(self, name))
-        columns = np.arange(values.shape[1])
-        rows = np.array([_filled(values[:, i]) - 1 for i in columns], dtype=np.int64)
-        if self.val_epochs is not None and self.restored and name.startswith("val_"):
-            best = np.searchsorted(self.val_epochs, self.best_epoch)
-            rows = np.where(np.asarray(self.best_epoch) > 0, best, rows)
-        found = np.where(rows >= 0, values[rows, columns], np.nan) if len(values) else np.nan
-        lost = (np.asarray(self.diverged) > 0) & (not self.restored)
-        return np.where(lost, np.nan, found)
+        members = self._members("last")
+        values = getattr(self, checks.one_of("name", name, self.names))
+        filled = np.array([_filled(values[:, i]) for i in range(members)], dtype=np.int64)
+        best = np.broadcast_to(self.best_epoch, (members,))
+        back = (best > 0) & self.restored
+        if name.startswith("val_") or not self._every_epoch:
+            found = np.searchsorted(np.asarray(self.val_epochs), best) if back.any() else filled
+        else:
+            found = best
+        rows = np.minimum(np.where(back, found, filled - 1), filled - 1)
+        if not len(values):
+            return np.full(members, np.nan)
+        lost = (filled == 0) | ((np.asarray(self.diverged) > 0) & ~back)
+        return np.where(lost, np.nan, values[rows, np.arange(members)])
+
+    @property
+    def names(self) -> list[str]:
+        """Which numbers there are of every epoch or check."""
+        every = ("loss", "accuracy", "val_loss", "val_accuracy")
+        return [name for name in every if getattr(self, name) is not None]
+
+    @property
+    def _every_epoch(self) -> bool:
+        return len(self.loss) == self.epochs
+
+    def _members(self, asked: str) -> int:
+        if self.loss.ndim != 2:
+            raise TypeError(f"{asked} needs the history of several networks, not of one.")
+        return int(self.loss.shape[1])
 
     def __repr__(self) -> str:
         """In a line, for a prompt: how long, from where to where, and how it ended."""
@@ -120,6 +163,9 @@ class History:
                     parts.append(f"{name}: {values[0]:.6g} to {values[-1]:.6g}")
             ends = [*goal, *["diverged"] * bool(self.diverged)]
             parts += [f"{name}: {getattr(self, name)}" for name in ends]
+        if np.any(self.exhausted):
+            many = f"{np.count_nonzero(self.exhausted)} of them"
+            parts.append(f"exhausted: {many if self.loss.ndim == 2 else self.exhausted}")
         ended = [name for name in ("interrupted", "stopped") if getattr(self, name)]
         return f"History({', '.join([*parts, *ended])})"
 

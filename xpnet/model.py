@@ -18,6 +18,8 @@ from xpnet.types import Array
 class Model:
     """A network, its parameters, and the loss that gives its output a meaning.
 
+    Long, since it is all that a person holds; half of it are docstrings.
+
     Attributes:
         network: the `Sequential`.
         theta: ``(size,)``, or ``(members, size)`` for an ensemble; can be set to another of the
@@ -106,7 +108,7 @@ class Model:
         """
         if self.members is None:
             raise TypeError("member needs a model of several networks, not a network alone.")
-        i = checks.index(i, self.members)
+        i = checks.index(i, self.members, "member")
         backend = backends.of(self.theta)
         with backend.context():
 
@@ -132,9 +134,9 @@ class Model:
         """The member that has done best in training, as `member` has it.
 
         Args:
-            by: ``"val_loss"`` (the default where there was validation), ``"val_accuracy"``,
-                ``"loss"`` (the default elsewhere) or ``"accuracy"``: what each member left with
-                (`History.last`). Of equals the first; ``model.history.member`` says which it is.
+            by: ``"val_loss"``, ``"val_accuracy"``, ``"loss"`` or ``"accuracy"``: what each member
+                left with (`History.last`); ``None`` for what was monitored, else the loss. Of
+                equals the first; ``model.history.member`` says which it is.
 
         Raises:
             TypeError: if this is a network alone.
@@ -144,10 +146,8 @@ class Model:
         if self.members is None or history is None:
             what = "a network alone" if self.members is None else "one without a history"
             raise TypeError(f"best needs a model of several networks, trained by fit, not {what}.")
-        there = [n for n in ("val_loss", "val_accuracy", "loss", "accuracy")
-                 if getattr(history, n) is not None]  # fmt: skip
-        by = by or ("val_loss" if "val_loss" in there else "loss")
-        values = history.last(checks.one_of("by", by, there))
+        by = by or history.monitor or "loss"
+        values = history.last(checks.one_of("by", by, history.names))
         values = -values if by.endswith("accuracy") else values
         if (values != values).all():
             raise ValueError(f"by must be what some member has, but {by!r} is NaN for all.")

@@ -24,9 +24,9 @@ def shape_of(value: Any) -> tuple[Any, ...]:
 
 
 def several(value: Any) -> Any:
-    """The values of a sequence, or of an array of one axis, in a list; ``None`` for all else."""
-    if is_array(value):
-        many = len(shape_of(value)) == 1 and hasattr(value, "tolist")
+    """The values of a sequence, or of an array of NumPy, in a list; ``None`` for all else."""
+    if is_array(value):  # of NumPy alone: what JAX calls a key is an array, and no seeds
+        many = len(shape_of(value)) == 1 and type(value).__module__.partition(".")[0] == "numpy"
         return value.tolist() if many else None
     many = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
     return list(value) if many else None
@@ -103,17 +103,17 @@ def _unlike(parameter: inspect.Parameter) -> bool:
     return "None" not in str(parameter.annotation)
 
 
-def index(i: Any, count: int) -> int:
+def index(i: Any, count: int, what: str = "layer") -> int:
     """Return ``i`` as a number from 0, of one of ``count`` layers, or raise."""
     last = f"from 0 to {count - 1}, or from -{count} to -1"
     try:
         number = i.__index__()
     except (AttributeError, TypeError):
         raise TypeError(
-            f"a layer must be asked for by its number, {last}, not {shown(i)}."
+            f"a {what} must be asked for by its number, {last}, not {shown(i)}."
         ) from None
     if not -count <= number < count:
-        raise IndexError(f"the number of a layer must be {last}, not {shown(i)}.")
+        raise IndexError(f"the number of a {what} must be {last}, not {shown(i)}.")
     return int(number) % count
 
 

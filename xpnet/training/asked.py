@@ -83,14 +83,11 @@ class Asked:
             )
         if self.seed is not None and self.theta is not None:
             raise ValueError("seed must be None where theta is given, since nothing is drawn then.")
-        monitor, patience = self._watched()
-        found = replace(
-            self, x=x, acc_goal=acc_goal, members=members, monitor=monitor, patience=patience
-        )
-        return found, backend
+        watched = self._watched()
+        return replace(self, x=x, acc_goal=acc_goal, members=members, **watched), backend
 
-    def _watched(self) -> tuple[str, int | None]:
-        """What is monitored, and how long it may stay as it is."""
+    def _watched(self) -> dict[str, Any]:
+        """What is monitored, how long it may stay as it is, and by how much it is better."""
         checks.switch("restore_best", self.restore_best)
         delta = checks.number("min_delta", self.min_delta, least=0)
         usual = self.monitor is None and self.patience is None and delta == 0
@@ -109,7 +106,7 @@ class Asked:
                 "not 'val_accuracy'."
             )
         patience = None if self.patience is None else checks.whole("patience", self.patience)
-        return monitor, patience
+        return {"monitor": monitor, "patience": patience, "min_delta": delta}
 
     def _goal(self) -> float | None:
         if self.acc_goal is None:

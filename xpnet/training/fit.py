@@ -116,7 +116,9 @@ def fit(
         The `Model`, with its `History`. If the loss became NaN or infinite, training stopped there
         (``history.diverged``), ``theta`` and ``state`` are the last whose loss was finite, and a
         ``RuntimeWarning`` says so. In batches that is the loss of a step; after the last step of
-        all, that of the first ``batch_size`` samples. A network that ends in probabilities, where
+        all, that of the first ``batch_size`` samples. With ``restore_best`` it is the best of
+        before (``history.best_epoch``) that comes back, also where ``acc_goal`` was reached later.
+        A network that ends in probabilities, where
         the loss wants what comes before them, is warned of as well.
 
     Raises:
@@ -181,13 +183,13 @@ def _what_diverged(loop: TrainingLoop) -> str:
             "training; theta is as it was. Smaller numbers in x, y or theta may help."
         )
     if loop.members is None:
+        last = "the last whose loss was finite"
+        if loop.restored and loop.validation is not None:
+            last = f"that of epoch {loop.validation.best_epoch[0]}, the best in validation"
         when = f"at epoch {loop.diverged[0]}, which ended the training"
         if loop.diverged[0] > loop.epochs:
             when = f"with the last update, that of epoch {loop.epochs}, which ended the training"
-        return (
-            f"The loss became NaN or infinite {when}; theta is the last whose loss was finite. A "
-            "smaller lr may help."
-        )
+        return f"The loss became NaN or infinite {when}; theta is {last}. A smaller lr may help."
     return (
         f"The loss of {np.count_nonzero(loop.diverged)} of {loop.members} members became NaN or "
         "infinite, which ended their training: see history.diverged."

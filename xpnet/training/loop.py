@@ -13,13 +13,15 @@ from xpnet.history import History, Recorder
 from xpnet.model import Model
 from xpnet.training.ensemble import Population
 from xpnet.training.epochs import train_epochs
-from xpnet.training.finite import all_finite_in
+from xpnet.training.finite import all_finite_in, finite_in
 from xpnet.training.step import layer_state_in, state_in
 from xpnet.training.validation import Validation
 
 
 class TrainingLoop:
     """Trains a `Population` interval by interval and keeps the record.
+
+    Long by what there is to record of a check.
 
     Args:
         population: who is trained.
@@ -43,6 +45,7 @@ class TrainingLoop:
         self.epochs = 0
         self.stop = np.zeros(self.members or 1, dtype=np.int64)
         self.diverged = np.zeros(self.members or 1, dtype=np.int64)
+        self.trained = np.zeros(self.members or 1, dtype=np.int64)
         self.exhausted = np.zeros(self.members or 1, dtype=np.int64)
         self.interrupted = self.stopped = self.restored = False
         self.validation = validation
@@ -84,13 +87,17 @@ class TrainingLoop:
         alive, count = self.population.alive, len(loss)
         reached, finite = self._reached(metrics, complete), np.isfinite(loss)
         exhausted = np.zeros_like(alive)
+        # A parameter may be infinite where no loss is: behind a tanh, beside a feature of zeros.
+        sound = bool(finite.all()) and all_finite_in(self.population.blocks)
         fine = alive & finite.all(axis=0)
+        if self.validation is not None and not sound:
+            fine &= finite_in(self.population.blocks)
         if self.validation is not None and complete and fine.any():
             exhausted = self.validation.check(self.population, fine, epoch + count)
             if reached is None and exhausted.any():
                 reached = np.zeros_like(alive)
-        # A parameter may be infinite where no loss is: behind a tanh, beside a feature of zeros.
-        if reached is None and finite.all() and all_finite_in(self.population.blocks):
+        self.trained[self.population.columns[alive]] = epoch + count
+        if reached is None and sound:
             self._keep(metrics, count)  # as nearly always
             self.epochs += count
             return count
@@ -106,6 +113,7 @@ class TrainingLoop:
         limits = (first_bad + 1) * self.batches.steps
         spoilt = self.population.settle(reached | exhausted, failed, limits)
         self.diverged[columns[failed]] = epoch + first_bad[failed] + 1
+        self.trained[columns[failed]] = self.diverged[columns[failed]]
         self.diverged[columns[spoilt]] = epoch + count + 1
         self.stop[columns[reached]] = epoch + count
         self.exhausted[columns[exhausted & ~spoilt]] = epoch + count
@@ -159,6 +167,7 @@ class TrainingLoop:
             epochs=self.epochs,
             stopped=self.stopped,
             acc_goal=self.acc_goal,
+            trained=each(self.trained),
             exhausted=each(self.exhausted),
             restored=self.restored,
             **({} if self.validation is None else self.validation.history()),

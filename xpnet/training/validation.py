@@ -100,6 +100,7 @@ class Validation:
             **found,
             "val_epochs": np.array(self.epochs, dtype=np.int64),
             "best_epoch": int(best) if self.members is None else best,
+            "monitor": self.monitor,
         }
 
     def restored(self, carry: Carry) -> Carry:
@@ -201,6 +202,8 @@ def validated(
         own = check_samples(network, backend, own)
         checks.same_members(own, members)
         for name, array in (("x", own), ("y", y), ("sample_weight", weight)):
+            if array is not None and backend.traced(array):
+                raise TypeError(f"{name} must hold values, not be traced.")
             if array is not None and backend.xp.isdtype(array.dtype, "real floating"):
                 backend.check_finite(name, array)
         check_input(network, backend, own)
@@ -208,5 +211,7 @@ def validated(
         shape = (*lead, int(own.shape[-2]), network.out_features or own.shape[-1])
         target, share = prepare(backend, loss, shape, y, weight, x.dtype, check=True)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"In validation, {error}") from error
+        # Not the labels that are trained on: what would be right is not another count from 0.
+        said = f"In validation, {error}".partition("; use y - ")[0].rstrip(".")
+        raise (ValueError if isinstance(error, ValueError) else TypeError)(f"{said}.") from error
     return own, target, share

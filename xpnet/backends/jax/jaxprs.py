@@ -33,7 +33,7 @@ def digest(text: str, values: list[Any]) -> str:
     for value in values:
         array = np.asarray(value)
         found.update(f"{array.dtype}{array.shape}".encode())
-        found.update(np.ascontiguousarray(array).data)
+        found.update(array.tobytes())
     return found.hexdigest()
 
 
