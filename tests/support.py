@@ -60,6 +60,10 @@ FEATURES = {
     "split": Feature("a large batch is split over threads of xpnet's", {"numpy"}),
     "held": Feature("its threads are held to one where they would wait", CPUS - COMPILED),
     "writable": Feature("arrays can be written into; layers must not", EVERY - COMPILED),
+    "quotients": Feature(
+        "a number divided by itself is 1 (49/49 is a unit in the last place less where not)",
+        EVERY - {"torch:cuda", "jax:cuda"},
+    ),
     "digits": Feature("sums of many numbers of float32 keep their digits", EVERY - {"strict"}),
     "tested": Feature("the tests have been run there", CPUS | {"cupy", "torch:cuda"}),
 }

@@ -386,6 +386,7 @@ def test_classes_beyond_the_range_of_their_dtype_are_counted_rightly(backend):
 # ---- accuracy and prediction
 
 
+@pytest.mark.has("quotients")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("samples", [1, 41, 49, 98, 103])
 def test_all_samples_right_is_an_accuracy_of_exactly_1(backend, samples, dtype):

@@ -43,9 +43,8 @@ class Share:
         """The mean of truth values ``(..., samples, outputs)``; of parts, it may be below 0."""
         here, count = hits.shape[-2] * hits.shape[-1], self.samples * hits.shape[-1]
         if self.weight is None:
-            # 49 · (1/49) is not 1, but so do GPUs divide; and 1 is what a goal is.
-            hit = xp.astype(xp.count_nonzero(hits, axis=(-2, -1)), dtype)
-            return xp.where(hit == count, xp.ones_like(hit), hit / count)
+            # Divided, not multiplied by the inverse: 49 · (1/49) is not 1, and 1 is what a goal is.
+            return xp.astype(xp.count_nonzero(hits, axis=(-2, -1)), dtype) / count
         # By what is missed, so that all right is exactly 1, however the weights are rounded.
         missed = (1 - xp.astype(hits, dtype)) * self.weight
         return here / count - xp.sum(missed, axis=(-2, -1)) / count
