@@ -47,6 +47,8 @@ from xpnet.types import Array
 class Optimizer(ABC):
     """What all optimizers share: the boundary, and where their numbers come from inside a step.
 
+    Long by its docstrings: what is long in itself stands in `states`, `numbers` and `betas`.
+
     Args:
         transforms: what is done to the gradient first, such as ``(ClipNorm(1.0),)``, in order.
 
