@@ -72,27 +72,24 @@ class History:
         i = checks.index(i, self._members("of_member"), "member")
         stop, diverged, exhausted, trained, best = (
             int(np.broadcast_to(found, self.loss.shape[1:])[i])
-            for found in (
-                *(self.stop, self.diverged, self.exhausted, self.trained, self.best_epoch),
-            )
+            for found in (self.stop, self.diverged, self.exhausted, self.trained, self.best_epoch)
         )
-        there = trained if self._every_epoch else _filled(self.loss[:, i])
-        rows = slice(there)
+        rows = slice(trained if self._every_epoch else _filled(self.loss[:, i]))
         checked = slice(0 if self.val_loss is None else _filled(self.val_loss[:, i]))
 
         def own(values: np.ndarray | None, rows: slice) -> Any:
             return None if values is None else values[rows, i].copy()
 
-        there_then = not (stop or diverged or exhausted)
+        to_the_end = not (stop or diverged or exhausted)
         return replace(
             self,
             loss=own(self.loss, rows),
             accuracy=own(self.accuracy, rows),
             stop=stop,
             diverged=diverged,
-            interrupted=self.interrupted and there_then,
+            interrupted=self.interrupted and to_the_end,
             epochs=trained,
-            stopped=self.stopped and there_then,
+            stopped=self.stopped and to_the_end,
             val_loss=own(self.val_loss, checked),
             val_accuracy=own(self.val_accuracy, checked),
             val_epochs=None if self.val_epochs is None else self.val_epochs[checked].copy(),

@@ -9,10 +9,9 @@ from typing import Any
 from xpnet import backends, checks
 from xpnet.checks.layers import check_layers
 from xpnet.checks.losses import check_answers
-from xpnet.checks.network import check_arrays, check_input, check_state
+from xpnet.checks.network import check_arrays, check_state
 from xpnet.checks.optimizers import check_update
 from xpnet.layers.base import State, apply
-from xpnet.losses import prepare
 from xpnet.network import Sequential
 from xpnet.noise import Stream, keys, random_bits
 from xpnet.training.asked import Asked
@@ -21,8 +20,9 @@ from xpnet.training.blocks import Blocks
 from xpnet.training.ensemble import Population
 from xpnet.training.loop import TrainingLoop
 from xpnet.training.recent import Recent
+from xpnet.training.samples import looked_at, validated
 from xpnet.training.step import Data, TrainingStep, ValidationStep, carry_of
-from xpnet.training.validation import Validation, validated
+from xpnet.training.validation import Validation
 from xpnet.types import Array
 
 
@@ -137,16 +137,9 @@ def _prepare(
 ) -> Data:
     """The data as a step wants it; looks at all values once."""
     network, loss, x, y = asked.network, asked.loss, asked.x, asked.y
-    sample_weight = asked.sample_weight
     xp = backend.xp
-    shape = (*theta.shape[:-1], x.shape[-2], network.out_features or x.shape[-1])
-    for name, array in (("x", x), ("y", y), ("sample_weight", sample_weight)):
-        floating = array is not None and xp.isdtype(array.dtype, "real floating")
-        if floating:
-            backend.check_finite(name, array)
     backend.check_finite("theta", theta)
-    check_input(network, backend, x)
-    target, weight = prepare(backend, loss, shape, y, sample_weight, theta.dtype, check=True)
+    target, weight = looked_at(backend, network, loss, x, y, asked.sample_weight, asked.members)
     few = _few(x)
     check_layers(network, backend, theta, few, state, noise)
 

@@ -6,14 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from xpnet import backends, checks
-from xpnet.checks.network import check_input, check_samples
-from xpnet.losses import Loss, prepare
-from xpnet.network import Sequential
+from xpnet import backends
 from xpnet.training.ensemble import Population
 from xpnet.training.rows import data_rows, rows_of
 from xpnet.training.step import Data, ValidationStep, trained
-from xpnet.types import Array, Carry, Metrics
+from xpnet.types import Carry, Metrics
 
 MONITORS = {"val_loss": -1, "val_accuracy": 1}
 """What may be monitored, and whether less or more of it is better."""
@@ -167,51 +164,3 @@ class Validation:
         rows = np.zeros(self.members or 1, dtype=int)
         rows[population.columns[population.alive]] = np.flatnonzero(population.alive)
         return rows
-
-
-def validated(
-    backend: backends.Backend,
-    network: Sequential,
-    loss: Loss,
-    given: Any,
-    x: Array,
-    members: int | None,
-) -> Data:
-    """The samples to validate on, as a step wants them.
-
-    Args:
-        backend: that of ``x``.
-        network, loss: what is trained.
-        given: ``(x, y)`` or ``(x, y, sample_weight)``.
-        x: what it is trained on.
-        members: how many networks, or ``None``.
-
-    Raises:
-        TypeError, ValueError: if they are not as those that it is trained on.
-    """
-    if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
-        raise TypeError(
-            "validation must be (x, y) or (x, y, sample_weight) of samples that are not trained "
-            f"on, not {checks.shown(given)}."
-        )
-    own, y, weight = (*given, None)[:3]
-    try:
-        checks.given(x=own, y=y)
-        backends.of(x, own, y, weight, names=("x of training", "x", "y", "sample_weight"))
-        checks.same_dtype(backend, own, "x", x, "x of training")
-        own = check_samples(network, backend, own)
-        checks.same_members(own, members)
-        for name, array in (("x", own), ("y", y), ("sample_weight", weight)):
-            if array is not None and backend.traced(array):
-                raise TypeError(f"{name} must hold values, not be traced.")
-            if array is not None and backend.xp.isdtype(array.dtype, "real floating"):
-                backend.check_finite(name, array)
-        check_input(network, backend, own)
-        lead = () if members is None else (members,)
-        shape = (*lead, int(own.shape[-2]), network.out_features or own.shape[-1])
-        target, share = prepare(backend, loss, shape, y, weight, x.dtype, check=True)
-    except (TypeError, ValueError) as error:
-        # Not the labels that are trained on: what would be right is not another count from 0.
-        said = f"In validation, {error}".partition("; use y - ")[0].rstrip(".")
-        raise (ValueError if isinstance(error, ValueError) else TypeError)(f"{said}.") from error
-    return own, target, share

@@ -171,8 +171,6 @@ class NumPyWriter(Writer):
         if node.op == "divide":
             return f"{args[0]} / {args[1]}"
         if node.op == "where":
-            if all(isinstance(arg, Node) and arg.dtype == node.dtype for arg in node.args[1:]):
-                return f"{args[1]} if {args[0]} else {args[2]}"  # as they are, without a call
             return f"{self.names.function(np.where)}({', '.join(args)})[()]"
         if not node.operation.infix and node.op != "negative":
             return f"{self.names.function(_ufunc_of(node))}({', '.join(args)})"
