@@ -82,7 +82,7 @@ def _run() -> int:
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     machine.hold_threads(chosen.threads)
     # Only now: the thread pools of the libraries are made when these import them.
-    from benchmarks import gpu, growth, importing, masks, table, timing
+    from benchmarks import gpu, growth, importing, masks, table, timing, validating
     from benchmarks.works import WORKS
 
     ready()
@@ -102,12 +102,14 @@ def _run() -> int:
         "load": load,
         "import seconds": importing.median(rounds),
         "masks": masks.ratios(rounds),
+        "validation": validating.ratios(["numpy", "torch", "jax"], rounds, chosen.quick),
     }
     if chosen.quick:
         print("A smoke run, of few steps: the numbers mean nothing.\n")
     added = 1e3 * about["import seconds"]
     print(f"import xpnet adds {added:.0f} ms to import numpy\n")
     print(f"{table.masks(about['masks'])}\n")
+    print(f"{table.validation(about['validation'])}\n")
     works = [work for work in WORKS if _wanted(work.name, chosen.only)]
     growing = _wanted("growth", chosen.only)
     has_gpu = about["machine"]["gpu"] is not None

@@ -61,6 +61,15 @@ def masks(ratios: dict[str, float]) -> str:
     return f"A mask of Dropout takes NumPy {found} of what `Generator.random` does, of at most 2."
 
 
+def validation(ratios: dict[str, float]) -> str:
+    """What validation costs, in a sentence."""
+    found = ", ".join(f"{ratio:.2f} on {name}" for name, ratio in ratios.items())
+    return (
+        "Training with validation at every epoch (1,500 samples, 297 held out, 64-64-10, batch 32, "
+        f"float32) takes {found} of the time without, of at most 1.15."
+    )
+
+
 def verdict(results: Sequence[Result]) -> str:
     """How many targets are reached, and which are not."""
     rows = [(result, row) for result in results for row in result.rows if row.target is not None]
@@ -123,6 +132,8 @@ def markdown(
         "50 that are promised.",
         "",
         masks(about["masks"]),
+        "",
+        validation(about["validation"]),
         "",
         *(["**A smoke run: these numbers mean nothing.**", ""] if about["quick"] else []),
         verdict(results).replace("\nMissed", "\n\n- Missed", 1).replace("\nMissed", "\n- Missed"),
