@@ -114,7 +114,7 @@ def test_all_names_every_public_name_once_and_in_order() -> None:
         for name, value in vars(xpnet).items()
         if not name.startswith("_") and not inspect.ismodule(value)
     }
-    assert present | {"backends", "callbacks", "datasets"} == set(xpnet.__all__)
+    assert present | {"backends", "callbacks", "datasets", "metrics"} == set(xpnet.__all__)
 
 
 @pytest.mark.parametrize("name", sorted(xpnet.__all__))

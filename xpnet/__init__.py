@@ -4,7 +4,7 @@ import typing as _typing
 from importlib import import_module as _import_module
 
 # The first of ours, for a Ctrl-C during the others, and for what these would not find.
-from xpnet import _interrupt, _needs, backends, datasets  # noqa: F401
+from xpnet import _interrupt, _needs, backends, datasets, metrics  # noqa: F401
 from xpnet.compiler import step_key as _step_key
 from xpnet.explanation import Explanation, explain
 from xpnet.history import History
@@ -182,4 +182,5 @@ __all__ = [
     "datasets",
     "explain",
     "fit",
+    "metrics",
 ]

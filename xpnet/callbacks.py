@@ -27,7 +27,9 @@ from xpnet.training import Callback, Run
 __all__ = ["LogLines", "Picture", "ProgressBar", "TensorBoard", "writable_folder"]
 
 
-_SHORT = {"loss": "loss", "accuracy": "acc", "val_loss": "val loss", "val_accuracy": "val acc"}
+def _short(name: str) -> str:
+    """A number of the history by a name that fits in a line: ``val_accuracy`` as ``val acc``."""
+    return name.replace("accuracy", "acc").replace("_", " ")
 
 
 class LogLines(Callback):
@@ -57,10 +59,10 @@ class LogLines(Callback):
             first = (run.seen // self.every + 1) * self.every
             for epoch in range(first, run.epoch + 1, self.every):
                 row = epoch - run.seen - 1
-                numbers = [f"{_SHORT[name]}: {values[row]:.6f}" for name, values in recent.items()]
+                numbers = [f"{_short(name)}: {values[row]:.6f}" for name, values in recent.items()]
                 if epoch == run.epoch:
                     seen = run.validation.items()
-                    numbers += [f"{_SHORT[name]}: {_average(v):.6f}" for name, v in seen]
+                    numbers += [f"{_short(name)}: {_average(v):.6f}" for name, v in seen]
                 whose = ""
                 if run.members is not None:
                     there = np.count_nonzero(~np.isnan(run.latest["loss"][row]))
@@ -103,11 +105,11 @@ class ProgressBar(Callback):
         if not self._bar.disable:
             mean = "" if run.members is None else "mean "
             numbers = [
-                f"{mean}{_SHORT[name]}={_mean(values[-1:])[0]:.4f}"
+                f"{mean}{_short(name)}={_mean(values[-1:])[0]:.4f}"
                 for name, values in run.latest.items()
             ]
             seen = run.validation.items()
-            numbers += [f"{mean}{_SHORT[name]}={_average(values):.4f}" for name, values in seen]
+            numbers += [f"{mean}{_short(name)}={_average(values):.4f}" for name, values in seen]
             if run.members is not None:
                 numbers.insert(0, f"training={run.training}/{run.members}")
             self._bar.set_postfix_str(", ".join(numbers), refresh=False)

@@ -9,6 +9,9 @@ import numpy as np
 
 from xpnet import checks
 
+GREATER = {"loss": False, "accuracy": True, "val_loss": False, "val_accuracy": True}
+"""Of which numbers more is better."""
+
 
 @dataclass(repr=False)
 class History:
@@ -33,9 +36,13 @@ class History:
             ``(checks,)`` or ``(checks, members)``, or ``None`` where there was no validation. It
             is taken behind an epoch's updates, and in inference, where ``loss`` is before them.
         val_accuracy: the accuracy there, where there is one.
+        val_metrics: what `metrics` were there, by ``val_`` and their names, as ``val_loss``; each
+            is also an attribute: ``history.val_auc``.
+        greater: of which of these numbers more is better, by their names; ``None`` where that is
+            not known, as of a function.
         val_epochs: ``(checks,)``.
         best_epoch: behind which epoch the monitored number was best, 0 for never; as ``stop``.
-        monitor: what is monitored, ``"val_loss"`` or ``"val_accuracy"``, or ``None``.
+        monitor: what is monitored, such as ``"val_loss"``, or ``None``.
         trained: how many epochs it was trained, the one that diverged included; as ``stop``.
         exhausted: the epoch at which ``patience`` ended, 0 for never; as ``stop``.
         restored: whether the model is that of ``best_epoch``, of each member.
@@ -54,6 +61,8 @@ class History:
     acc_goal: float | None = None
     val_loss: np.ndarray | None = None
     val_accuracy: np.ndarray | None = None
+    val_metrics: dict[str, np.ndarray] = field(default_factory=dict)
+    greater: dict[str, bool | None] = field(default_factory=lambda: dict(GREATER))
     val_epochs: np.ndarray | None = None
     best_epoch: int | np.ndarray = 0
     monitor: str | None = None
@@ -61,6 +70,13 @@ class History:
     exhausted: int | np.ndarray = 0
     restored: bool = False
     member: int | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        # Of what is no attribute; not before there is anything, as for copy and pickle.
+        found = vars(self).get("val_metrics", {})
+        if name not in found:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return found[name]
 
     def of_member(self, i: int) -> History:
         """That of member ``i`` of an ensemble alone, up to where it left.
@@ -92,6 +108,7 @@ class History:
             stopped=self.stopped and to_the_end,
             val_loss=own(self.val_loss, checked),
             val_accuracy=own(self.val_accuracy, checked),
+            val_metrics={name: own(values, checked) for name, values in self.val_metrics.items()},
             val_epochs=None if self.val_epochs is None else self.val_epochs[checked].copy(),
             best_epoch=best,
             trained=trained,
@@ -104,7 +121,8 @@ class History:
         """What each member of an ensemble left with.
 
         Args:
-            name: ``"loss"``, ``"accuracy"``, ``"val_loss"`` or ``"val_accuracy"``.
+            name: ``"loss"``, ``"accuracy"``, ``"val_loss"``, ``"val_accuracy"``, or ``val_`` and
+                that of a metric.
 
         Returns:
             ``(members,)``: the entry of ``best_epoch`` where that was restored (of ``loss`` and
@@ -133,8 +151,7 @@ class History:
     @property
     def names(self) -> list[str]:
         """Which numbers there are of every epoch or check."""
-        every = ("loss", "accuracy", "val_loss", "val_accuracy")
-        return [name for name in every if getattr(self, name) is not None]
+        return [name for name in GREATER if getattr(self, name) is not None] + [*self.val_metrics]
 
     @property
     def _every_epoch(self) -> bool:

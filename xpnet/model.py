@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from xpnet import backends, checks
@@ -10,7 +10,9 @@ from xpnet.checks.network import check_state, check_theta
 from xpnet.history import History
 from xpnet.layers.base import Layer
 from xpnet.layers.chain import Chain
-from xpnet.losses import Loss
+from xpnet.losses import Loss, Share, prepare
+from xpnet.losses.base import evaluate
+from xpnet.metrics import Scorer, asked_for
 from xpnet.network import Sequential
 from xpnet.types import Array
 
@@ -134,9 +136,10 @@ class Model:
         """The member that has done best in training, as `member` has it.
 
         Args:
-            by: ``"val_loss"``, ``"val_accuracy"``, ``"loss"`` or ``"accuracy"``: what each member
-                left with (`History.last`); ``None`` for what was monitored, else the loss. Of
-                equals the first; ``model.history.member`` says which it is.
+            by: ``"val_loss"``, ``"val_accuracy"``, ``"loss"``, ``"accuracy"``, or ``val_`` and the
+                name of a metric: what each member left with (`History.last`); ``None`` for what was
+                monitored, else the loss. Of equals the first; ``model.history.member`` says which
+                it is.
 
         Raises:
             TypeError: if this is a network alone.
@@ -148,7 +151,12 @@ class Model:
             raise TypeError(f"best needs a model of several networks, trained by fit, not {what}.")
         by = by or history.monitor or "loss"
         values = history.last(checks.one_of("by", by, history.names))
-        values = -values if by.endswith("accuracy") else values
+        if history.greater[by] is None:
+            raise ValueError(
+                f"by must be a number of which is known whether more of it is better, not {by!r}; "
+                f"use xpnet.metrics.Function({by[4:]}, greater=True)."
+            )
+        values = -values if history.greater[by] else values
         if (values != values).all():
             raise ValueError(f"by must be what some member has, but {by!r} is NaN for all.")
         lowest = min(value for value in values.tolist() if value == value)
@@ -193,6 +201,50 @@ class Model:
                 f"not {checks.shown(self.loss)}."
             )
         return self._meaning(self.loss.probabilities, self(x), x, check)
+
+    def evaluate(
+        self,
+        x: Array,
+        y: Array,
+        sample_weight: Array | None = None,
+        metrics: Sequence[Any] | None = None,
+    ) -> dict[str, Any]:
+        """How well it does on samples, in inference: the loss, the accuracy, and what is asked for.
+
+        Args:
+            x: ``(samples, features)``, or ``(members, samples, features)``.
+            y: the targets, as for `fit`.
+            sample_weight: ``(samples,)`` or ``(members, samples)``, at least 0.
+            metrics: as for `fit`; ``None`` for ``["r2", "mae"]`` where there are no classes.
+
+        Returns:
+            By name a float, or for an ensemble an array of NumPy ``(members,)``.
+
+        Raises:
+            TypeError, ValueError: if an argument does not fit, there is no loss, or an output is
+                NaN.
+        """
+        if self.loss is None:
+            raise TypeError("evaluate needs a model with a loss, not one whose loss is None.")
+        loss, network = self.loss, self.network
+        output = self(x)
+        backend = backends.of(output, y, sample_weight, names=("x", "y", "sample_weight"))
+        if metrics is None:
+            metrics = [] if loss.classifies else ["r2", "mae"]
+        with backend.context(network.layout.extent(self.members, output.shape[-2])):
+            checks.given(y=y)
+            asked = asked_for(backend, loss, output.shape[-1], output, metrics)
+            self._check_output(backend, output, x)
+            target, weight = prepare(
+                backend, loss, output.shape, y, sample_weight, output.dtype, check=True
+            )
+            share = Share(output.shape[-2], weight)
+            found = {"loss": evaluate(loss, backend.xp, output, target, share)[0]}
+            if loss.classifies:
+                found["accuracy"] = loss.accuracy(backend.xp, output, target, share)
+            said = {name: backend.to_host(value) for name, value in found.items()}
+            said |= Scorer(backend, loss, asked, y, sample_weight)(output, target, weight)
+        return {n: v.item() if self.members is None else v for n, v in said.items()}
 
     def _meaning(self, of: Callable[..., Array], output: Array, x: Array, check: bool) -> Array:
         backend = backends.of(output)

@@ -11,9 +11,9 @@ from xpnet.checks.losses import check_loss
 from xpnet.checks.network import check_samples
 from xpnet.initializers import RNG
 from xpnet.losses import Loss
+from xpnet.metrics import NAMED, asked_for
 from xpnet.network import Sequential
 from xpnet.optimizers import Optimizer
-from xpnet.training.validation import MONITORS
 from xpnet.types import Array
 
 
@@ -42,6 +42,7 @@ class Asked:
     acc_goal: float | None = None
     every_epoch: bool = True
     validation: tuple[Array, ...] | None = None
+    metrics: Sequence[Any] = ()
     monitor: str | None = None
     patience: int | None = None
     min_delta: float = 0.0
@@ -83,30 +84,38 @@ class Asked:
             )
         if self.seed is not None and self.theta is not None:
             raise ValueError("seed must be None where theta is given, since nothing is drawn then.")
-        watched = self._watched()
+        watched = self._watched(backend, x)
         return replace(self, x=x, acc_goal=acc_goal, members=members, **watched), backend
 
-    def _watched(self) -> dict[str, Any]:
+    def _watched(self, backend: backends.Backend, x: Array) -> dict[str, Any]:
         """What is monitored, how long it may stay as it is, and by how much it is better."""
         checks.switch("restore_best", self.restore_best)
         delta = checks.number("min_delta", self.min_delta, least=0)
-        usual = self.monitor is None and self.patience is None and delta == 0
-        if self.validation is None and not (usual and self.restore_best):
-            name = next(n for n in ("monitor", "patience", "min_delta", "restore_best")
-                        if getattr(self, n) != getattr(Asked, n))  # fmt: skip
+        names = ("monitor", "patience", "min_delta", "restore_best", "metrics")
+        given = [name for name in names if getattr(self, name) != getattr(Asked, name)]
+        if self.validation is None and given:
             raise ValueError(
-                f"validation must be given with {name}, such as validation=(x_val, y_val), not be "
-                "None."
+                f"validation must be given with {given[0]}, such as validation=(x_val, y_val), not "
+                "be None."
             )
+        outputs = self.network.out_features or int(x.shape[-1])
+        metrics = asked_for(backend, self.loss, outputs, x, self.metrics)
         monitor = "val_loss" if self.monitor is None else self.monitor
-        checks.one_of("monitor", monitor, list(MONITORS))
-        if monitor == "val_accuracy" and not self.loss.classifies:
+        known = {f"val_{one.name}": one for one in metrics}
+        usual = ("val_loss", "val_accuracy")[: 1 + self.loss.classifies]
+        classes = self.loss.classifies
+        named = [f"val_{n}" for n, one in NAMED.items() if (one.of != "numbers") == classes]
+        checks.one_of("monitor", monitor, dict.fromkeys([*usual, *named, *known]))
+        if monitor not in {*usual, *known}:  # a name says all
+            metrics += asked_for(backend, self.loss, outputs, x, [monitor[4:]], "monitor")
+        elif monitor in known and known[monitor].greater is None:
             raise ValueError(
-                f"monitor must be 'val_loss' for {checks.shown(self.loss)}, which has no accuracy, "
-                "not 'val_accuracy'."
+                f"monitor must be a metric of which is known whether more of it is better, not "
+                f"{monitor!r}; use xpnet.metrics.Function({known[monitor].name}, greater=True)."
             )
         patience = None if self.patience is None else checks.whole("patience", self.patience)
-        return {"monitor": monitor, "patience": patience, "min_delta": delta}
+        watched = {"monitor": monitor, "patience": patience, "min_delta": delta}
+        return {**watched, "metrics": metrics}
 
     def _goal(self) -> float | None:
         if self.acc_goal is None:

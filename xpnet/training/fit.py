@@ -48,6 +48,7 @@ def fit(
     noise_seed: int | Sequence[int] = 0,
     acc_goal: float | None = None,
     validation: tuple[Array, ...] | None = None,
+    metrics: Sequence[Any] = (),
     monitor: str | None = None,
     patience: int | None = None,
     min_delta: float = 0.0,
@@ -93,7 +94,11 @@ def fit(
         acc_goal: stop at this accuracy, above 0 and up to 1; each member by itself.
         validation: ``(x, y)`` or ``(x, y, sample_weight)`` of samples that are not trained on,
             shared or of members, looked at in inference at every check: ``history.val_loss``.
-        monitor: ``"val_loss"`` (the default) or ``"val_accuracy"``: what is to become better.
+        metrics: what else is asked of these: names (``"balanced_accuracy"``, ``"auc"``, ``"f1"``,
+            ``"log_loss"``; ``"r2"``, ``"mae"``, ``"mse"``), metrics such as ``TopK(3)``, functions
+            ``f(y, predicted)``: see `xpnet.metrics`. ``history.val_auc``.
+        monitor: ``"val_loss"`` (the default), ``"val_accuracy"`` or ``val_`` and the name of a
+            metric: what is to become better.
         patience: how many checks without an improvement end the training, of each member by
             itself (``history.exhausted``); ``None`` for any number.
         min_delta: by how much more than the best so far is an improvement.
@@ -148,9 +153,9 @@ def fit(
         network, x, y, loss, optimizer, seed=seed, theta=theta, state=state, members=members,
         batch_size=batch_size, shuffle=shuffle, shuffle_seed=shuffle_seed,
         sample_weight=sample_weight, layer_state=layer_state, noise_seed=noise_seed,
-        acc_goal=acc_goal, every_epoch=every_epoch, validation=validation, monitor=monitor,
-        patience=patience, min_delta=min_delta, restore_best=restore_best, block=block,
-        threads=threads,
+        acc_goal=acc_goal, every_epoch=every_epoch, validation=validation, metrics=metrics,
+        monitor=monitor, patience=patience, min_delta=min_delta, restore_best=restore_best,
+        block=block, threads=threads,
     )  # fmt: skip
     with prepared(asked) as loop:
         if loss.without_probabilities and network.gives_probabilities:

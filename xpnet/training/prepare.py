@@ -12,6 +12,7 @@ from xpnet.checks.losses import check_answers
 from xpnet.checks.network import check_arrays, check_state
 from xpnet.checks.optimizers import check_update
 from xpnet.layers.base import State, apply
+from xpnet.metrics import Scorer
 from xpnet.network import Sequential
 from xpnet.noise import Stream, keys, random_bits
 from xpnet.training.asked import Asked
@@ -81,10 +82,13 @@ def _placed(asked: Asked) -> tuple[TrainingLoop, Any]:
             threads = checks.whole("threads", threads)
         watched = None
         if asked.validation is not None:
+            held, given = validated(backend, network, asked.loss, asked.validation, x, members)
+            scorer = Scorer(backend, asked.loss, tuple(asked.metrics), *given)
             watched = Validation(
                 backend,
-                ValidationStep(backend.xp, network, asked.loss, optimizer),
-                validated(backend, network, asked.loss, asked.validation, x, members),
+                ValidationStep(backend.xp, network, asked.loss, optimizer, bool(scorer.metrics)),
+                held,
+                scorer,
                 members,
                 monitor=str(asked.monitor),
                 patience=asked.patience,
@@ -97,6 +101,8 @@ def _placed(asked: Asked) -> tuple[TrainingLoop, Any]:
             data = kept.data
             kept.lend(blocks.runners)
         population = Population(blocks, Recent(backend, batches), first, data, members)
+        if watched is not None:
+            watched.try_out(population)
         loop = TrainingLoop(population, asked.acc_goal, asked.every_epoch, watched)
     return loop, kept
 

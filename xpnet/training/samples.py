@@ -42,8 +42,8 @@ def validated(
     given: Any,
     x: Array,
     members: int | None,
-) -> Data:
-    """The samples to validate on, as a step wants them.
+) -> tuple[Data, tuple[Array, Array | None]]:
+    """The samples to validate on, as a step wants them, and their ``y`` and weights as given.
 
     Args:
         backend: that of ``x``.
@@ -75,4 +75,4 @@ def validated(
         # Not the labels that are trained on: what would be right is not another count from 0.
         said = f"In validation, {error}".partition("; use y - ")[0].rstrip(".")
         raise (ValueError if isinstance(error, ValueError) else TypeError)(f"{said}.") from error
-    return own, target, share
+    return (own, target, share), (y, weight)

@@ -194,7 +194,12 @@ class ValidationStep(TrainingStep):
     """A step that changes nothing: loss and accuracy, by the short way of inference.
 
     It is run as training steps are, and so is recorded, or compiled, where those are.
+
+    Attributes:
+        outputs: whether the output is among what it finds, for metrics that are not in it.
     """
+
+    outputs: bool = False
 
     @property
     def is_samplewise(self) -> bool:
@@ -210,4 +215,6 @@ class ValidationStep(TrainingStep):
         metrics = {"loss": evaluate(loss, self.xp, output, target, share)[0]}
         if loss.classifies:
             metrics["accuracy"] = loss.accuracy(self.xp, output, target, share)
+        if self.outputs:
+            metrics["output"] = output
         return carry, metrics

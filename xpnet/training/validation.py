@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 
 from xpnet import backends
+from xpnet.history import GREATER
+from xpnet.metrics import Function, Scorer
 from xpnet.training.ensemble import Population
 from xpnet.training.rows import data_rows, rows_of
 from xpnet.training.step import Data, ValidationStep, trained
 from xpnet.types import Carry, Metrics
-
-MONITORS = {"val_loss": -1, "val_accuracy": 1}
-"""What may be monitored, and whether less or more of it is better."""
 
 
 class Validation:
@@ -23,8 +22,9 @@ class Validation:
         backend: where they are.
         step: looks, once.
         data: on what.
+        scorer: what metrics say of its outputs.
         members: how many networks, or ``None``.
-        monitor: of `MONITORS`.
+        monitor: ``val_loss``, ``val_accuracy``, or ``val_`` and the name of a metric.
         patience: after how many checks without an improvement a member is done, or ``None``.
         min_delta: by how much more than the best so far is one.
         restore_best: whether the best are kept.
@@ -40,6 +40,7 @@ class Validation:
         backend: backends.Backend,
         step: ValidationStep,
         data: Data,
+        scorer: Scorer,
         members: int | None,
         *,
         monitor: str,
@@ -48,7 +49,9 @@ class Validation:
         restore_best: bool,
     ) -> None:
         self.backend, self.step, self.data, self.members = backend, step, data, members
-        self.monitor, self.patience, self.min_delta = monitor, patience, min_delta
+        self.scorer, self.monitor = scorer, monitor
+        self.patience, self.min_delta = patience, min_delta
+        self.greater = {**GREATER, **{f"val_{one.name}": one.greater for one in scorer.metrics}}
         self.restore_best = restore_best
         self.run = backend.runner(step, 1)
         self.epochs: list[int] = []
@@ -59,6 +62,11 @@ class Validation:
         self.waited = np.zeros(count, dtype=np.int64)
         self.kept: Carry | None = None
         self._dealt: tuple[Any, list[Data]] = None, []
+
+    def try_out(self, population: Population) -> None:
+        """Ask the functions among the metrics once, before anything is trained."""
+        if any(isinstance(one, Function) for one in self.scorer.metrics):
+            self._look(population)
 
     def check(self, population: Population, alive: np.ndarray, epoch: int) -> np.ndarray:
         """Look at those who are ``alive``; return whose patience has ended."""
@@ -71,7 +79,8 @@ class Validation:
                 wide[columns[alive]] = values[alive]
                 values = wide
             self.values.setdefault(name, []).append(values)
-        score = -MONITORS[self.monitor] * found[self.monitor].astype(np.float64)
+        sign = -1 if self.greater[self.monitor] else 1
+        score = sign * found[self.monitor].astype(np.float64)
         better = alive & (score < self.best[columns] - self.min_delta)  # not where it is NaN
         self.best[columns[better]] = score[better]
         self.best_epoch[columns[better]] = epoch
@@ -94,7 +103,9 @@ class Validation:
         found.setdefault("val_loss", one(empty))
         best = one(self.best_epoch)
         return {
-            **found,
+            **{name: found.pop(name) for name in ("val_loss", "val_accuracy") if name in found},
+            "val_metrics": found,
+            "greater": self.greater,
             "val_epochs": np.array(self.epochs, dtype=np.int64),
             "best_epoch": int(best) if self.members is None else best,
             "monitor": self.monitor,
@@ -122,14 +133,27 @@ class Validation:
         parts: list[Metrics] = []
         if hasattr(self.run, "varies"):  # as of the runners of blocks that have their own data
             self.run.varies = len(population.blocks) > 1 and self._own
+        scores: list[dict[str, Any]] = []
+        start = 0
         for block, data in zip(population.blocks, self._data(population), strict=True):
-            parts.append(self.run(trained(block.carry), data, 1)[1])
+            part = self.run(trained(block.carry), data, 1)[1]
+            if self.scorer.metrics:
+                output = part.pop("output")[0, ...]
+                count = 1 if self.members is None else int(output.shape[0])
+                who = population.columns[start : start + count].tolist()
+                scores.append(self.scorer(output, *data[1:], who))
+                start += count
+            parts.append(part)
         host = self.backend.to_host
-        return {
+        found = {
             f"val_{name}": np.concatenate([host(part[name]).reshape(-1) for part in parts])
             for name in ("loss", "accuracy")  # JAX sorts a dict
             if name in parts[0]
         }
+        for one in self.scorer.metrics:
+            values = [np.reshape(score[one.name], -1) for score in scores]
+            found[f"val_{one.name}"] = np.concatenate(values)
+        return found
 
     @property
     def _own(self) -> bool:
