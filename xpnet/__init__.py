@@ -41,6 +41,7 @@ from xpnet.layers import (
     SiLU,
     Softmax,
     Softplus,
+    Standardize,
     Tanh,
 )
 from xpnet.losses import (
@@ -86,6 +87,7 @@ from xpnet.optimizers import (
     Transform,
     WarmUp,
 )
+from xpnet.samples import split
 from xpnet.training import Callback, Run, fit
 
 _step_key.remember()  # behind all the imports
@@ -170,6 +172,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Softplus",
+    "Standardize",
     "StepDecay",
     "Tanh",
     "Transform",
@@ -183,4 +186,5 @@ __all__ = [
     "explain",
     "fit",
     "metrics",
+    "split",
 ]

@@ -11,6 +11,7 @@ from xpnet.checks.losses import check_loss
 from xpnet.checks.network import (
     check_arrays,
     check_input,
+    check_samples,
     check_state,
     check_theta,
     check_trainable,
@@ -18,12 +19,12 @@ from xpnet.checks.network import (
 from xpnet.initializers import member_seeds
 from xpnet.layers import base
 from xpnet.layers.base import Layer, State
-from xpnet.layers.chain import Chain
+from xpnet.layers.chain import Chain, Link
 from xpnet.layers.checked import named, note
 from xpnet.layers.flatten import Flatten
 from xpnet.layers.summary import table
 from xpnet.layout import ThetaLayout
-from xpnet.losses import Loss, Share, evaluate, looks, prepare, without
+from xpnet.losses import Loss, Share, evaluate, looks, prepare, prepare_weight, without
 from xpnet.noise import Noise, Stream
 from xpnet.types import Array
 
@@ -84,25 +85,56 @@ class Sequential(Chain):
 
     # ---- the state of the layers
 
-    def init_state(self, *, like: Array, members: int | None = None) -> dict[str, Array]:
+    def init_state(
+        self,
+        *,
+        like: Array,
+        members: int | None = None,
+        x: Array | None = None,
+        sample_weight: Array | None = None,
+    ) -> dict[str, Array]:
         """The state of the layers before the first step, by name; ``{}`` if they have none.
 
         Args:
             like: an array of floats, whose library, device and dtype it is to have.
             members: ``None`` for one network; else each array has the members as its first axis.
+            x: the samples that it will be trained on, ``(samples, features)``, or that a member:
+                what `Standardize` takes its statistics of.
+            sample_weight: their weights, ``(samples,)`` or ``(members, samples)``.
 
         Raises:
             TypeError, ValueError: if an argument is none of these.
         """
         checks.given(like=like)
-        backend = backends.of(like, names=("like",))
+        backend = backends.of(like, x, sample_weight, names=("like", "x", "sample_weight"))
         dtype = checks.floats(backend, like, "like")
         lead = () if members is None else (checks.whole("members", members),)
         with backend.context():
-            return {
-                name: backend.asarray(np.broadcast_to(values, (*lead, *values.shape)), dtype)
-                for name, values in zip(self.state_shapes, self.initial_state(), strict=True)
-            }
+            found = [
+                backend.asarray(np.broadcast_to(values, (*lead, *values.shape)), dtype)
+                for values in self.initial_state()
+            ]
+            if x is not None and any(len(link.layer.state()) for link in self._firsts()):
+                x = check_samples(self, backend, x)
+                checks.same_dtype(backend, x, "x", like, "like")
+                checks.same_members(x, members)
+                backend.check_finite("x", x)
+                shape = (*lead, int(x.shape[-2]), 1)
+                weight = prepare_weight(backend, sample_weight, shape, x.dtype)
+                self._of_samples(backend.xp, found, self.counted(backend, x, weight), weight)
+            return dict(zip(self.state_shapes, found, strict=True))
+
+    def _of_samples(self, xp: Any, found: list[Array], x: Array, weight: Array | None) -> None:
+        """Put what first layers take of the samples in the place of what they begin with."""
+        for link in self._firsts():
+            places = range(link.state.start, link.state.stop)
+            own = link.layer.statistics(xp, x, weight)
+            for i, values in zip(places, own, strict=False):
+                found[i] = xp.zeros_like(found[i]) + values  # of each member, also where shared
+
+    def _firsts(self) -> list[Link]:
+        """The layers that read the samples as they are given."""
+        return [link for link in self.links[:2] if link.layer.first]
 
     def named_state(self, state: State) -> dict[str, Array]:
         """The state of the layers by name, of arrays in their order."""

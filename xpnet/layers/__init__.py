@@ -25,6 +25,7 @@ from xpnet.layers.norms import LayerNorm, RMSNorm
 from xpnet.layers.prelu import PReLU
 from xpnet.layers.residual import Residual
 from xpnet.layers.softmax import LogSoftmax, Softmax
+from xpnet.layers.standardize import Standardize
 
 __all__ = [
     "ACTIVATIONS",
@@ -51,5 +52,6 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Softplus",
+    "Standardize",
     "Tanh",
 ]

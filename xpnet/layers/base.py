@@ -88,6 +88,20 @@ class Layer(ABC):
         """What it is before the first step, on the host, in float64, in the order of `state`."""
         return []
 
+    def statistics(self, xp: Any, x: Array, weight: Array | None) -> State:
+        """What the state is of samples that are trained on, where this is a ``first`` layer.
+
+        Args:
+            xp: the namespace.
+            x: ``(..., samples, features)``.
+            weight: ``(..., samples, 1)``, or ``None``.
+
+        Returns:
+            In the order of `state`, ``(..., 1, features)`` each; ``()`` for what `initial_state`
+            says.
+        """
+        return ()
+
     def check_batch(self, samples: int) -> None:
         """Raise ``ValueError`` unless the layer can be trained on a batch of so many samples."""
 

@@ -14,7 +14,7 @@ no arguments that gives ``dL/d output``.
 
 from __future__ import annotations
 
-from xpnet.losses.base import Loss, evaluate, looks, prepare, without
+from xpnet.losses.base import Loss, evaluate, looks, prepare, prepare_weight, without
 from xpnet.losses.binary import BCE, BCEWithLogits, Hinge
 from xpnet.losses.categorical import KL, CrossEntropy
 from xpnet.losses.regression import L1, MSE, Huber, Poisson, Quantile
@@ -36,5 +36,6 @@ __all__ = [
     "evaluate",
     "looks",
     "prepare",
+    "prepare_weight",
     "without",
 ]

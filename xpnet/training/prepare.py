@@ -59,7 +59,9 @@ def _placed(asked: Asked) -> tuple[TrainingLoop, Any]:
         words = backend.asarray(key, backend.words) if network.is_random else None
         own = asked.layer_state
         if own is None:
-            own = network.init_state(like=fresh, members=members)
+            own = network.init_state(
+                like=fresh, members=members, x=x, sample_weight=asked.sample_weight
+            )
         layer_state = check_state(network, backend, fresh, own, "layer_state")
         for name, array in own.items():
             backend.check_finite(f"layer_state[{name!r}]", array)

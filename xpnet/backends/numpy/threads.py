@@ -188,6 +188,7 @@ class ThreadedProgram:
         if not getattr(step, "is_samplewise", False):
             raise Untraceable("a step that is more than a mean over independent samples")
         self.noise = step.noise_in(carry)
+        self.state = {k: v for k, v in carry.items() if k.startswith("layers.")}
         carry = {k: v for k, v in carry.items() if k == "theta" or k.startswith("optimizer.")}
         if any(v.shape not in ((), theta.shape) for v in carry.values()):
             raise Untraceable("a state that does not go with the parameters")
@@ -204,7 +205,10 @@ class ThreadedProgram:
             )
             first = None if batch_rows is None else batch_rows[0, rows]
             half = _Gradient(step, np, samples, rows.start)
-            recording = record(half, np, {"theta": theta, "grad": theta, **self.noise}, part, first)
+            mine = {"theta": theta, "grad": theta, **self.noise, **self.state}
+            recording = record(half, np, mine, part, first)
+            if any(recording.results[name] is not recording.carry[name] for name in self.state):
+                raise Untraceable("a state of layers that its samples change")
             buffers = {"theta": self.carry["theta"]}
             self.gradients.append(NumPyProgram(recording, buffers, BLOCK_BYTES))
         # Edges at whole cache lines, so that no two threads write into one.
@@ -269,7 +273,7 @@ class ThreadedProgram:
 
             rows = None if batch_rows is None else batch_rows[:, self.rows[i]]
             mine = {name: gradient.carry[name] for name in ("theta", "grad")}
-            mine |= {name: carry[name] for name in self.noise}
+            mine |= {name: carry[name] for name in (*self.noise, *self.state)}
             try:
                 with ONE_BLAS_THREAD(), np.errstate(all="ignore"):
                     _, metrics[i] = gradient.run(mine, n, rows, then)
