@@ -21,7 +21,7 @@ nox.options.error_on_missing_interpreters = False
 
 BACKENDS = ("numpy", "strict", "torch", "jax", "cupy")
 MODULES = {"strict": "array_api_strict"}
-PEERS = ("torch", "jax", "optax", "scikit-learn", "thinc", "threadpoolctl", "matplotlib")
+PEERS = ("torch", "jax", "optax", "scikit-learn", "skorch", "thinc", "threadpoolctl", "matplotlib")
 
 
 # ---- what a session needs

@@ -19,7 +19,7 @@ from benchmarks.problems import (
 )
 
 
-class _Training:
+class Training:
     """The pieces that the contestants share: parameters as a list of pairs, loss, step."""
 
     def __init__(self, problem: Problem) -> None:
@@ -91,7 +91,7 @@ class _Training:
 
 def in_a_scan(problem: Problem) -> Contestant:
     """All steps in one compiled `scan`, parameters and state donated."""
-    training = _Training(problem)
+    training = Training(problem)
     if problem.members is not None:
         raise Unavailable("trains one network; the vmap of it stands for ensembles")
     compiled = training.jax.jit(training.scan, static_argnums=0, donate_argnums=1)
@@ -114,7 +114,7 @@ def in_a_scan(problem: Problem) -> Contestant:
 
 def step_by_step(problem: Problem) -> Contestant:
     """One compiled step in a Python loop, as optax's examples have it, its arguments donated."""
-    training = _Training(problem)
+    training = Training(problem)
     if problem.members is not None:
         raise Unavailable("trains one network; the vmap of it stands for ensembles")
     compiled = training.jax.jit(training.batch_step, donate_argnums=0)
@@ -143,7 +143,7 @@ def vmap_of_a_scan(problem: Problem) -> Contestant:
     if problem.members is None:
         raise Unavailable("written for ensembles")
     whole_batch(problem)
-    training = _Training(problem)
+    training = Training(problem)
     jax = training.jax
 
     def train(steps: int, params: Any, x: Any, y: Any) -> Any:

@@ -32,7 +32,7 @@ def _torch(device: str) -> Any:
     return torch
 
 
-def _network(torch: Any, problem: Problem, device: str) -> Any:
+def network(torch: Any, problem: Problem, device: str) -> Any:
     """`nn.Sequential` as its documentation has it, with the problem's initial weights."""
     nn, layers = torch.nn, []
     activations: dict[str, Callable[[int], Any]] = {
@@ -48,11 +48,12 @@ def _network(torch: Any, problem: Problem, device: str) -> Any:
     if problem.loss == "bce":
         layers.append(nn.Sigmoid())
     model = nn.Sequential(*layers).to(device=device, dtype=getattr(torch, problem.dtype))
-    _reset(torch, model, problem.alone())
+    reset(torch, model, problem.alone())
     return model
 
 
-def _reset(torch: Any, model: Any, problem: Problem) -> None:
+def reset(torch: Any, model: Any, problem: Problem) -> None:
+    """Give a model the problem's initial weights."""
     initial = [torch.as_tensor(a) for pair in problem.pairs() for a in pair]
     with torch.no_grad():
         for parameter, values in zip(model.parameters(), initial, strict=True):
@@ -86,7 +87,8 @@ def _data(torch: Any, problem: Problem, device: str) -> tuple[Any, Any]:
     )
 
 
-def _adam(torch: Any, parameters: Any, problem: Problem, **options: bool) -> Any:
+def adam(torch: Any, parameters: Any, problem: Problem, **options: bool) -> Any:
+    """The problem's optimizer."""
     return torch.optim.Adam(
         parameters, lr=problem.lr, betas=problem.betas, eps=problem.eps, **options
     )
@@ -113,7 +115,7 @@ def eager(
     if compiled and not (shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")):
         raise Unavailable("torch.compile finds no C++ compiler")
     x, y = _data(torch, problem, device)
-    model = _network(torch, problem, device)
+    model = network(torch, problem, device)
     batches = itertools.cycle([torch.as_tensor(rows, device=device) for rows in problem.rows()])
 
     whole = _loss(torch, problem, y), _hits(torch, problem, y)
@@ -134,8 +136,8 @@ def eager(
             raise Unavailable(f"torch.compile failed: {type(error).__name__}") from error
 
     def start() -> Run:
-        _reset(torch, model, problem)
-        optimizer = _adam(torch, model.parameters(), problem, fused=fused)
+        reset(torch, model, problem)
+        optimizer = adam(torch, model.parameters(), problem, fused=fused)
 
         def step() -> tuple[Any, Any]:
             if problem.batch is None:
@@ -190,9 +192,9 @@ def graph(problem: Problem) -> Contestant:
     whole_batch(problem)
     torch = _torch("cuda")
     x, y = _data(torch, problem, "cuda")
-    model = _network(torch, problem, "cuda")
+    model = network(torch, problem, "cuda")
     loss_of, hits_of = _loss(torch, problem, y), _hits(torch, problem, y)
-    optimizer = _adam(torch, model.parameters(), problem, fused=True, capturable=True)
+    optimizer = adam(torch, model.parameters(), problem, fused=True, capturable=True)
     room = 1 << 16
     losses = torch.zeros(room, device="cuda", dtype=x.dtype)
     hits = torch.zeros(room, device="cuda", dtype=torch.int64)
@@ -224,7 +226,7 @@ def graph(problem: Problem) -> Contestant:
 
     def start() -> Run:
         assert held
-        _reset(torch, model, problem)
+        reset(torch, model, problem)
         for state in optimizer.state.values():
             for value in state.values():
                 value.zero_()
@@ -255,7 +257,7 @@ def vmap(problem: Problem, device: str = "cpu") -> Contestant:
     torch = _torch(device)
     func = require("torch.func")
     x, y = _data(torch, problem, device)
-    model = _network(torch, problem, device)
+    model = network(torch, problem, device)
     loss_of, hits_of = _loss(torch, problem, y), _hits(torch, problem, y)
     names = [name for name, _ in model.named_parameters()]
     initial = [torch.as_tensor(a, device=device) for pair in problem.weights() for a in pair]
@@ -271,7 +273,7 @@ def vmap(problem: Problem, device: str = "cpu") -> Contestant:
             name: values.clone().requires_grad_()
             for name, values in zip(names, initial, strict=True)
         }
-        optimizer = _adam(torch, list(stacked.values()), problem, fused=True)
+        optimizer = adam(torch, list(stacked.values()), problem, fused=True)
         detached = {name: values.detach() for name, values in stacked.items()}
 
         def run(steps: int) -> np.ndarray:

@@ -24,9 +24,9 @@ def _backend(library: str, dtype: str) -> xn.backends.Backend:
 
 
 def _arrays(backend: xn.backends.Backend, problem: Problem) -> tuple[Any, Any, Any]:
-    y = problem.y()
+    x, y = problem.parts()[:2]
     return (
-        backend.asarray(problem.x(), problem.dtype),
+        backend.asarray(x, problem.dtype),
         backend.asarray(y, y.dtype.name),
         backend.asarray(problem.theta(), problem.dtype),
     )
@@ -37,6 +37,11 @@ def fit(library: str, problem: Problem) -> Contestant:
     backend = _backend(library, problem.dtype)
     network, loss, optimizer = problem.network(), problem.loss_function(), problem.optimizer()
     x, y, theta = _arrays(backend, problem)
+    options: dict[str, Any] = {}
+    if problem.held:
+        _, _, held_x, held_y = problem.parts()
+        held = backend.asarray(held_x, problem.dtype), backend.asarray(held_y, held_y.dtype.name)
+        options["validation"] = held
 
     def run(steps: int) -> np.ndarray:
         model = xn.fit(
@@ -49,6 +54,7 @@ def fit(library: str, problem: Problem) -> Contestant:
             theta=theta,
             batch_size=problem.batch,
             shuffle=False,
+            **options,
         )
         assert model.history is not None
         return model.history.loss
@@ -58,6 +64,8 @@ def fit(library: str, problem: Problem) -> Contestant:
 
 def runner(library: str, problem: Problem) -> Contestant:
     """The runner alone: the training step, so many times, in one call of a runner kept ready."""
+    if problem.held:
+        raise Unavailable("trains, and looks at nothing else")
     backend = _backend(library, problem.dtype)
     network, loss, optimizer = problem.network(), problem.loss_function(), problem.optimizer()
     x, y, theta = _arrays(backend, problem)

@@ -51,6 +51,7 @@ class Problem:
         members: how many networks at once; ``None`` for a single one.
         batch: how many samples a step takes, in the order in which they are; ``None`` for all. The
             losses that are kept are then means over an epoch.
+        held: how many samples more are held out, and looked at after every epoch; 0 for none.
         accuracy: whether peers keep the accuracy of every step besides its loss; xpnet always does.
         xor: whether the data are the report's xor; random if not.
         lr, betas, eps: Adam's.
@@ -64,6 +65,7 @@ class Problem:
     loss: str = "bce"
     members: int | None = None
     batch: int | None = None
+    held: int = 0
     accuracy: bool = True
     xor: bool = True
     lr: float = 1e-2
@@ -110,6 +112,12 @@ class Problem:
         if self.loss == "cross_entropy":
             return rng.integers(0, self.sizes[-1], self.samples)
         return rng.integers(0, 2, (self.samples, 1)).astype(self.dtype)
+
+    def parts(self) -> tuple[np.ndarray, ...]:
+        """``x`` and ``y`` to train on, and those that are held out."""
+        more = replace(self, samples=self.samples + self.held)
+        x, y = more.x(), more.y()
+        return x[: self.samples], y[: self.samples], x[self.samples :], y[self.samples :]
 
     def theta(self) -> np.ndarray:
         """The initial parameters, ``(size,)`` or ``(members, size)``, as xpnet lays them out."""

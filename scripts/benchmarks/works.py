@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from benchmarks import peers_jax, peers_numpy, peers_sklearn, peers_thinc, peers_torch, peers_xpnet
+from benchmarks import (
+    peers_jax,
+    peers_numpy,
+    peers_sklearn,
+    peers_thinc,
+    peers_torch,
+    peers_validating,
+    peers_xpnet,
+)
 from benchmarks.problems import Factory, Problem
 
 CONTESTANTS: dict[str, Factory] = {
@@ -14,6 +22,7 @@ CONTESTANTS: dict[str, Factory] = {
     **peers_jax.PEERS,
     **peers_sklearn.PEERS,
     **peers_thinc.PEERS,
+    **peers_validating.PEERS,
 }
 """Everyone who can be measured, by name."""
 
@@ -22,6 +31,8 @@ NOTES = {
     "NumPy, straight line, out= everywhere": "every result in an array made beforehand",
     "torch.nn, fused Adam, torch's own loss": "a lesser loss: one fused kernel, no eps",
     "scikit-learn, MLPClassifier.fit": "no leaky ReLU, no eps in its loss, no accuracies: less",
+    "scikit-learn, early_stopping": "holds others out, and asks for the accuracy alone: less",
+    "skorch, NeuralNetClassifier": "PyTorch, its own epochs and data loader",
     "thinc": "always float32; no leaky ReLU, no eps, no accuracies: less",
     "the matrix products alone, NumPy": "no training at all: the floor that this BLAS sets",
     "one member alone, numpy": "xpnet itself, one network instead of a thousand",
@@ -74,7 +85,7 @@ class Work:
 
     def contestants(self) -> list[str]:
         """The names of all who take part, each once: xpnet's two ways in, and the peers."""
-        ways = ("fit",) if self.memory else ("fit", "runner")
+        ways = ("fit",) if self.memory or self.problem.held else ("fit", "runner")
         ours = [f"xpnet on {pair.on}: {way}" for pair in self.pairs for way in ways]
         return list(dict.fromkeys([*ours, *(pair.peer for pair in self.pairs)]))
 
@@ -168,6 +179,22 @@ WORKS = (
             Pair("torch", "torch.nn, fused Adam"),
             Pair("jax", "jax.grad and optax in a scan"),
             Pair("jax", "jax.grad and optax, jit a step"),
+        ),
+    ),
+    Work(
+        "validation",
+        "digits' scale: 64-64-10, float32, Adam, batches of 32 of 1,504 samples, 297 held out and "
+        "looked at after each epoch",
+        replace(WIDE, sizes=(64, 64, 10), samples=1504, batch=32, held=297),
+        steps=1410,
+        quick=94,
+        pairs=(
+            Pair("numpy", "torch.nn, fused Adam, with validation", 1.0),
+            Pair("numpy", "scikit-learn, early_stopping", 1.0),
+            Pair("numpy", "skorch, NeuralNetClassifier"),
+            Pair("torch", "torch.nn, fused Adam, with validation", 1.0),
+            Pair("torch", "skorch, NeuralNetClassifier", 1.0),
+            Pair("jax", "jax.grad and optax, a scan an epoch, with validation", 1.0),
         ),
     ),
     _own("own_gelu", "a GELU of one's own with x**3"),
