@@ -190,7 +190,7 @@ class Picture(Callback):
     """
 
     def __init__(self, path: str | Path, title: str = "") -> None:
-        self.path, self.title = as_path("path", path), title
+        self.path, self.title = checks.as_path("path", path), title
         checks.one_of("the suffix of path", self.path.suffix, _pictures().suffixes())
         writable_folder("path", self.path.parent)
 
@@ -242,7 +242,7 @@ def writable_folder(name: str, path: str | Path) -> Path:
     Raises:
         ValueError: naming it ``name``, if it cannot be made, or no file can be made in it.
     """
-    folder = as_path(name, path)
+    folder = checks.as_path(name, path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -253,14 +253,6 @@ def writable_folder(name: str, path: str | Path) -> Path:
             f"{name} must be a folder that can be written, not {str(path)!r} ({said})."
         ) from None
     return folder
-
-
-def as_path(name: str, path: str | Path) -> Path:
-    """Return ``path`` as one, or raise."""
-    try:
-        return Path(path)
-    except TypeError:
-        raise TypeError(f"{name} must be a path, not {checks.shown(path)}.") from None
 
 
 # ---- what the callbacks share

@@ -5,6 +5,7 @@ from __future__ import annotations
 from xpnet.checks.arrays import FLOATS, floats, given, real, same_dtype, same_members, weights
 from xpnet.checks.scalars import (
     SHOWN,
+    as_path,
     cut,
     formed,
     has_form,
@@ -23,6 +24,7 @@ from xpnet.checks.scalars import (
 __all__ = [
     "FLOATS",
     "SHOWN",
+    "as_path",
     "cut",
     "floats",
     "formed",

@@ -6,6 +6,7 @@ import difflib
 import inspect
 import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -207,3 +208,11 @@ def one_of(name: str, value: Any, choices: Iterable[str], alike: bool = True) ->
     near = difflib.get_close_matches(text.lower(), choices, n=1, cutoff=0.5) if alike else []
     hint = f"; did you mean {near[0]!r}?" if near else "."
     raise ValueError(f"{name} must be one of {', '.join(choices)}, not {shown(value)}{hint}")
+
+
+def as_path(name: str, path: str | Path) -> Path:
+    """Return ``path`` as one, or raise."""
+    try:
+        return Path(path)
+    except TypeError:
+        raise TypeError(f"{name} must be a path, not {shown(path)}.") from None
