@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from xpnet import backends, checks
@@ -14,6 +15,7 @@ from xpnet.losses import Loss, Share, prepare
 from xpnet.losses.base import evaluate
 from xpnet.metrics import Scorer, asked_for
 from xpnet.network import Sequential
+from xpnet.optimizers import Optimizer
 from xpnet.types import Array
 
 
@@ -30,6 +32,7 @@ class Model:
         history: what happened in training, or ``None``.
         state: the optimizer's state at the end, to go on from, or ``None``.
         layer_state: the state of layers such as `BatchNorm`, by name, or ``None``.
+        optimizer: what it was trained by, or ``None``.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Model:
         history: History | None = None,
         state: dict[str, Array] | None = None,
         layer_state: dict[str, Array] | None = None,
+        optimizer: Optimizer | None = None,
     ) -> None:
         checks.instance("network", network, Sequential, "a Sequential")
         backend = check_theta(network, theta)  # raises if it does not fit
@@ -50,6 +54,7 @@ class Model:
         self.history = history
         self.state = state
         self.layer_state = layer_state
+        self.optimizer = optimizer
 
     @property
     def theta(self) -> Array:
@@ -91,6 +96,29 @@ class Model:
         """The parameters by name, such as ``"0.W"``; views, where the library has views."""
         return self.network.unflatten(self.theta)
 
+    def save(self, path: str | Path, *, weights_only: bool = False) -> None:
+        """Write all of this into a file, from which `xpnet.load` makes it again.
+
+        It is in the format safetensors: parameters and the state of layers as `torch.nn.Sequential`
+        of the same layers names and shapes them (``0.weight``, ``1.running_mean``; of an ensemble,
+        members first), the optimizer's state and the history beside them, and network, loss,
+        optimizer and versions as JSON in the header. The file is there whole, or as it was before.
+
+        Args:
+            path: the file, such as ``"model.safetensors"``; one that is there is replaced.
+            weights_only: whether to leave out what training left: the optimizer, its state and the
+                history. Then ``load_state_dict`` of PyTorch takes the file as it is.
+
+        Raises:
+            OSError: if it cannot be written, as on a full disk; then all is as before.
+            TypeError, ValueError: if something in it cannot be said by the names of classes and
+                their arguments, as a function; a class of somebody's own keeps what its constructor
+                takes in attributes of the same names.
+        """
+        from xpnet.files.model import save  # which knows models
+
+        save(self, path, weights_only)
+
     # ---- members of an ensemble
 
     @property
@@ -101,7 +129,7 @@ class Model:
     def member(self, i: int) -> Model:
         """Member ``i`` of an ensemble as a model of its own, with its state and history.
 
-        It goes on as any other, with the optimizer of its own numbers (``lr=0.01`` where the
+        It goes on as any other, with its ``optimizer`` of its own numbers (``lr=0.01`` where the
         ensemble had an array of them); where layers draw, with ``noise_seed + i``.
 
         Raises:
@@ -130,6 +158,7 @@ class Model:
                 self.history and self.history.of_member(i),
                 self.state and {name: entry(name, a) for name, a in self.state.items()},
                 layers and {name: own(array) for name, array in layers.items()},
+                self.optimizer and self.optimizer.of_member(i),
             )
 
     def best(self, by: str | None = None) -> Model:

@@ -29,7 +29,7 @@ from xpnet.optimizers.hyperparameters import (
     scheduled,
     within,
 )
-from xpnet.optimizers.numbers import is_per_member
+from xpnet.optimizers.numbers import is_per_member, of_member
 from xpnet.optimizers.schedules import Schedule
 from xpnet.optimizers.states import (
     check_state,
@@ -91,6 +91,11 @@ class Optimizer(ABC):
     def per_member(self) -> list[Array]:
         """The arrays among them, of one number a member: `init` puts them into the state."""
         return [value for value in self.hyperparameters().values() if is_per_member(value)]
+
+    def of_member(self, i: int) -> Optimizer:
+        """This optimizer for member ``i`` alone, with its number where there is one a member."""
+        own: Optimizer = of_member(self, i) if self.per_member() else self
+        return own
 
     def init(self, theta: Array) -> State:
         """Return the state before the first update of ``theta``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from xpnet import backends, checks
@@ -29,3 +30,14 @@ def check_plain(name: str, value: Any, **bounds: float) -> Any:
     for member in backend.to_host(value).ravel().tolist():
         checks.number(name, member, **bounds)
     return value
+
+
+def of_member(value: Any, i: int) -> Any:
+    """A part of an optimizer, with the number of member ``i`` alone where it has one a member."""
+    if is_per_member(value) and tuple(value.shape[1:]) == (1,):
+        return float(backends.of(value).to_host(value)[i, 0])
+    if isinstance(value, tuple):
+        return tuple(of_member(part, i) for part in value)
+    if not is_dataclass(value) or isinstance(value, type):
+        return value
+    return replace(value, **{f.name: of_member(getattr(value, f.name), i) for f in fields(value)})

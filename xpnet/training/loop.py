@@ -179,4 +179,12 @@ class TrainingLoop:
         if self.restored and self.validation is not None:
             carry = self.validation.restored(carry)
         own = layer_state_in(step.network, carry) or None
-        return Model(step.network, carry["theta"], step.loss, self.history(), state_in(carry), own)
+        return Model(
+            step.network,
+            carry["theta"],
+            step.loss,
+            self.history(),
+            state_in(carry),
+            own,
+            step.optimizer,
+        )
