@@ -127,7 +127,9 @@ def matrix(session: nox.Session, backend: str) -> None:
         # `ctk` brings the CUDA libraries, so that the driver is all that a machine needs.
         install(session, "test", f"cuda{cuda}", packages=(f"cupy-cuda{cuda}x[ctk]>=14",))
     else:
-        install(session, "test", *([backend] if backend in ("torch", "jax") else []))
+        others = ("scikit-learn>=1.7",) if backend == "torch" else ()  # whose networks come over
+        extras = [backend] if backend in ("torch", "jax") else []
+        install(session, "test", *extras, packages=others)
     # Tests of a library that does not work are skipped: that must not pass for success here.
     python(session, "-c", f"from xpnet import backends; backends.get({backend!r}).probe()")
     # array-api-strict has a device that refuses to be read by the host: nothing may need to.

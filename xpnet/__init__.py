@@ -7,6 +7,7 @@ from importlib import import_module as _import_module
 from xpnet import _interrupt, _needs, backends, datasets, metrics  # noqa: F401
 from xpnet.compiler import step_key as _step_key
 from xpnet.explanation import Explanation, explain
+from xpnet.files.exchange import from_sklearn, from_torch, to_torch
 from xpnet.files.model import load
 from xpnet.history import History
 from xpnet.initializers import (
@@ -186,7 +187,10 @@ __all__ = [
     "datasets",
     "explain",
     "fit",
+    "from_sklearn",
+    "from_torch",
     "load",
     "metrics",
     "split",
+    "to_torch",
 ]
