@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from collections import OrderedDict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ import pytest
 import xpnet as xn
 from tests.helpers import LAYERS, arr, between, host, library, rounding, samples_for
 
+PAGE = (Path(__file__).parent.parent / "docs" / "files.md").read_text(encoding="utf-8")
 FEATURES = 4
 ROUNDINGS = 200
 """More than any of these networks does to a number of its output, in sums of 4, and in functions
@@ -149,6 +153,15 @@ def test_what_a_module_lacks_is_zeros_and_ones(nn):
     assert model[3].eps == np.finfo("float32").eps
 
 
+def test_names_of_ones_own_are_places_here(nn):
+    torch = library("torch")
+    inner = nn.Sequential(OrderedDict(out=nn.Linear(3, 1)))
+    module = nn.Sequential(OrderedDict(first=nn.Linear(2, 3), act=nn.ReLU(), inner=inner))
+    model = xn.from_torch(module)
+    assert list(model.named_parameters()) == ["0.W", "0.b", "2.0.W", "2.0.b"]
+    assert torch.equal(model[2][0].W, inner.out.weight)
+
+
 def test_ids_and_pictures_come_over(nn):
     torch = library("torch")
     words = nn.Sequential(nn.Embedding(5, 2), nn.Flatten(), nn.Linear(6, 3))
@@ -255,3 +268,17 @@ def test_what_is_no_fitted_perceptron_is_refused():
         xn.from_sklearn(LogisticRegression())
     with pytest.raises(ValueError, match=r"mlp must be fitted before; call mlp.fit\(x, y\)"):
         xn.from_sklearn(MLPClassifier())
+
+
+# ---- the page
+
+
+def test_what_the_page_says_runs(tmp_path, monkeypatch, capsys):
+    for name in ("torch", "sklearn"):
+        library(name)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for block in re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL):
+        exec(compile(block, "docs/files.md", "exec"), names)
+    assert capsys.readouterr().out == "Sine(frequency=3.0)\n"
+    assert names["longer"].history.epochs == 500

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable
 from functools import cached_property
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 from xpnet import backends, checks, initializers, layers, losses, optimizers
 from xpnet.initializers import Initializer
 from xpnet.layers import Layer
+from xpnet.layers.chain import Chain
 from xpnet.losses import Loss
 from xpnet.network import Sequential
 from xpnet.optimizers import Optimizer, Schedule, Transform
@@ -71,8 +72,9 @@ def _say(value: Any, name: str, classes: Classes) -> Any:
         return said if kind is tuple else {"list": said}
     # Numbers of members may be of any library; they are put where the parameters are in any case.
     if isinstance(value, (np.ndarray, np.generic)) or _is_one_a_member(value):
-        host = backends.of(value, names=(name,)).to_host(value)
-        return {"array": host.tolist(), "dtype": host.dtype.name}
+        host = _on_host(value)
+        if host.dtype.kind in "biuf":
+            return {"array": host.tolist(), "dtype": host.dtype.name}
     if isinstance(value, PARTS):
         return {"class": _called(kind, name, classes), **_arguments(value, name, classes)}
     raise TypeError(
@@ -83,6 +85,10 @@ def _say(value: Any, name: str, classes: Classes) -> Any:
 
 def _is_one_a_member(value: Any) -> bool:
     return is_per_member(value) and tuple(value.shape[1:]) == (1,)
+
+
+def _on_host(array: Any) -> np.ndarray:
+    return np.asarray(backends.of(array).to_host(array))
 
 
 def _called(kind: type, name: str, classes: Classes) -> str:
@@ -112,31 +118,23 @@ def _arguments(value: Any, name: str, classes: Classes) -> dict[str, Any]:
 def _difference(value: Any, other: Any, name: str, seen: set[int]) -> str | None:
     """The name of something that is not the same in both; ``None`` if all is."""
     if _is_one_a_member(value) and _is_one_a_member(other):
-        hosts = [backends.of(array).to_host(array) for array in (value, other)]
-        same = hosts[0].dtype == hosts[1].dtype and hosts[0].tobytes() == hosts[1].tobytes()
-        return None if same and hosts[0].shape == hosts[1].shape else name
+        value, other = _on_host(value), _on_host(other)
+    if value is other or id(value) in seen:
+        return None
     if type(value) is not type(other):
         return name
-    if isinstance(value, FunctionType):  # made anew by each constructor
+    if isinstance(value, (FunctionType, MethodType)):  # made anew by each constructor
         return None if value.__code__ is other.__code__ else name
     if isinstance(value, np.ndarray):
-        return None if value.dtype == other.dtype and np.array_equal(value, other) else name
-    if isinstance(value, (tuple, list)):
-        inside, theirs = dict(enumerate(value)), dict(enumerate(other))
-        form = "{}[{}]"
-    elif hasattr(value, "__dict__") and not isinstance(value, type):
-        inside, theirs = vars(value), vars(other)
-        form = "{}.{}"
-    elif isinstance(value, dict):
-        inside, theirs, form = value, other, "{}[{!r}]"
-    else:  # NaN is itself
-        return None if value is other or value == other or repr(value) == repr(other) else name
-    if id(value) in seen:
-        return None
+        forms = [(array.dtype, array.shape, array.tobytes()) for array in (value, other)]
+        return None if forms[0] == forms[1] else name
+    inside, theirs, form = _within(value), _within(other), "{}.{}"
+    if inside is None or theirs is None:  # NaN is itself
+        return None if value == other or repr(value) == repr(other) else name
+    if isinstance(value, (tuple, list, dict)):
+        form = "{}[{!r}]"
     seen.add(id(value))
     for key in {**inside, **theirs}:
-        if isinstance(getattr(type(value), str(key), None), cached_property):
-            continue
         called = form.format(name, key)
         if key not in inside or key not in theirs:
             return called
@@ -144,6 +142,25 @@ def _difference(value: Any, other: Any, name: str, seen: set[int]) -> str | None
         if found:
             return found
     return None
+
+
+def _within(value: Any) -> dict[Any, Any] | None:
+    """What a value holds, by its places or names; ``None`` for what holds nothing."""
+    if isinstance(value, (tuple, list)):
+        return dict(enumerate(value))
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, type) or not hasattr(value, "__dict__"):
+        return None
+    left_out = (
+        {"links"} if isinstance(value, Chain) else set()
+    )  # its leaves, and what they are called
+    return {
+        name: part
+        for name, part in vars(value).items()
+        if name not in left_out
+        and not isinstance(getattr(type(value), name, None), cached_property)
+    }
 
 
 # ---- and back

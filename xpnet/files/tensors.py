@@ -12,6 +12,7 @@ import json
 import math
 import os
 import secrets
+import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -62,6 +63,7 @@ def write(path: str | Path, arrays: Mapping[str, np.ndarray], header: Mapping[st
     Raises:
         OSError: if it cannot be written, as on a full disk; then all is as before.
         TypeError: if ``path`` is no path, or an array is of another dtype.
+        ValueError: if the header is longer than it may be.
     """
     target = Path(os.path.realpath(checks.as_path("path", path)))
     # The widest first, so that each lies at a multiple of its width.
@@ -77,6 +79,8 @@ def write(path: str | Path, arrays: Mapping[str, np.ndarray], header: Mapping[st
         **{p.name: _entry(p) for p in places},
     }
     head = json.dumps(entries, separators=(",", ":")).encode()
+    if len(head) > _LONGEST:
+        raise ValueError(f"header must be JSON of at most {_LONGEST} bytes, not {len(head)}.")
     head += b" " * (-len(head) % 8)
     with _told(path, "written"):
         if target.exists() and not target.is_file():
@@ -129,6 +133,8 @@ def _beside(target: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        if target.exists():
+            shutil.copymode(target, part)
         part.replace(target)
     except BaseException:
         part.unlink(missing_ok=True)
