@@ -124,10 +124,10 @@ def test_a_module_of_torch_gives_the_same_here(nn, name):
     assert all(torch.equal(before[key], tensor) for key, tensor in module.state_dict().items())
 
 
-@pytest.mark.parametrize("name", [*OURS, "Residual"])
+@pytest.mark.parametrize("name", [*OURS, "Residual", "Standardize"])
 def test_a_model_as_a_module_gives_the_same_and_comes_back(backend, name):
     torch = library("torch")
-    model, x = trained({**LAYERS, **OURS}[name], backend)
+    model, x = trained({**LAYERS, **OURS, "Standardize": xn.Standardize(4)}[name], backend)
     before = torch.get_rng_state()
     module = xn.to_torch(model)
     assert torch.equal(torch.get_rng_state(), before)

@@ -235,7 +235,11 @@ INITIALIZERS = [
 ]  # fmt: skip
 NETWORKS = [
     *(xn.Sequential(layer) for layer in LAYERS.values()),
-    xn.Sequential(xn.BatchNorm(3, 0.2), xn.Sequential(xn.Dropout(0.2), xn.Residual(xn.Tanh()))),
+    xn.Sequential(
+        xn.Standardize(3),
+        xn.BatchNorm(3, 0.2),
+        xn.Sequential(xn.Dropout(0.2), xn.Residual(xn.Tanh())),
+    ),
     *(xn.Sequential(xn.Linear(2, 2, one, one)) for one in INITIALIZERS),
 ]
 ALL = [*OPTIMIZERS, *LOSSES, *NETWORKS]
@@ -326,7 +330,15 @@ def assert_same_model(backend, model, other, dtype="float64"):
 def test_a_model_is_what_it_was_and_is_trained_on_to_the_same_bits(backend, case, dtype, tmp_path):
     optimizer, members = CASES[case]
     validation = tuple(arr(backend, values, dtype) for values in xn.datasets.xor())
-    model = fit(backend, network(), optimizer(), members, dtype, validation=validation)
+    model = fit(
+        backend,
+        network(),
+        optimizer(),
+        members,
+        dtype,
+        validation=validation,
+        metrics=["f1", "auc"],
+    )
     model.save(tmp_path / "a")
     other = load(tmp_path / "a", backend)
     assert_same_model(backend, model, other, dtype)

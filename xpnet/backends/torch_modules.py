@@ -37,6 +37,20 @@ class Ids(nn.Embedding):  # type: ignore[misc, name-defined]
         return super().forward(x.long()).flatten(-2)
 
 
+class Standardize(nn.Module):  # type: ignore[misc, name-defined]
+    """``(x − mean) / scale``, a feature at a time."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.features = features
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("scale", torch.ones(features))
+
+    def forward(self, x: Any) -> Any:
+        """As `xpnet.Standardize`."""
+        return (x - self.mean) / self.scale
+
+
 _LAYERS: dict[str, tuple[Any, dict[str, str]]] = {
     "Linear": (nn.Linear, {"in_features": "in_features", "out_features": "out_features"}),
     "Identity": (nn.Identity, {}),
@@ -58,6 +72,7 @@ _LAYERS: dict[str, tuple[Any, dict[str, str]]] = {
         nn.BatchNorm1d,
         {"features": "num_features", "momentum": "momentum", "eps": "eps"},
     ),
+    "Standardize": (Standardize, {"features": "features"}),
     "LayerNorm": (nn.LayerNorm, {"features": "normalized_shape", "eps": "eps"}),
     "RMSNorm": (nn.RMSNorm, {"features": "normalized_shape", "eps": "eps"}),
     "Embedding": (

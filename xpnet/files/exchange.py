@@ -36,7 +36,7 @@ def from_torch(module: Any, *, backend: str | None = None, device: str | None = 
             in it that xpnet has no layer for.
         ValueError: if it has no parameters, or an argument that the layer here does not take.
     """
-    from xpnet.backends import torch_modules  # which imports it
+    from xpnet.backends import torch_modules  # which imports PyTorch
 
     description, arrays, where = torch_modules.described(module)
     if backend is not None or device is not None:
@@ -53,9 +53,10 @@ def to_torch(model: Model) -> Any:
     """A `Model` as a ``torch.nn.Sequential`` in eval mode, which gives what the model gives.
 
     The tensors are copies, on the device where the model lies if that is PyTorch's, else on the
-    CPU. ``state_dict`` names them as `Model.save` does. `Residual` and `Embedding` become modules
-    of ``xpnet.backends.torch_modules``. What a loss makes of an output, as probabilities of logits,
-    is not in the module.
+    CPU. ``state_dict`` names them as `Model.save` does. What PyTorch has no module for (`Residual`,
+    `Standardize`, an `Embedding` that takes floats) are modules of
+    ``xpnet.backends.torch_modules``. What a loss makes of an output, as probabilities of logits, is
+    not in the module.
 
     Raises:
         TypeError: if the model is one of several networks, or PyTorch has no module for a layer.

@@ -21,6 +21,9 @@ from xpnet.network import Sequential
 OPTIMIZER, HISTORY = "optimizer.", "history."
 """What the names of all that is not of the network begin with."""
 
+METRICS = "val_metrics"
+"""What of a history is itself by name."""
+
 Arrays = dict[str, np.ndarray]
 
 
@@ -64,8 +67,9 @@ def packed(model: Model, weights_only: bool = False) -> tuple[Arrays, dict[str, 
     if model.history is not None:
         found = {f.name: getattr(model.history, f.name) for f in fields(model.history)}
         curves = {k: value for k, value in found.items() if isinstance(value, np.ndarray)}
-        arrays |= {HISTORY + name: value for name, value in curves.items()}
+        arrays |= {HISTORY + name: value for name, value in (curves | found[METRICS]).items()}
         header["history"] = {k: value for k, value in found.items() if k not in curves}
+        header["history"][METRICS] = [*found[METRICS]]
     return arrays, header
 
 
@@ -152,7 +156,9 @@ def unpacked(
         moments["step"] = backend.asarray(arrays[f"{OPTIMIZER}step"], "int64")
     history = header.get("history")
     if history is not None:
-        history = History(**{**history, **_under(HISTORY, arrays)})
+        curves = _under(HISTORY, arrays)
+        metrics = {name: curves.pop(name) for name in history[METRICS]}
+        history = History(**{**history, **curves, METRICS: metrics})
     return Model(network, theta, loss, history, moments or None, layer_state or None, optimizer)
 
 
