@@ -88,7 +88,7 @@ def _run() -> int:
     ready()
     _writable(chosen)
     for name in chosen.only:
-        names = [*(work.name for work in WORKS), "growth"]
+        names = [*(work.name for work in WORKS), "growth", "mnist"]
         if not name or not any(full.startswith(name) for full in names):
             raise Mistake(f"--only must begin a name of {', '.join(names)}, not {name!r}.")
     rounds = chosen.rounds or (1 if chosen.quick else 9)
@@ -103,6 +103,8 @@ def _run() -> int:
         "import seconds": importing.median(rounds),
         "masks": masks.ratios(rounds),
         "validation": validating.ratios(["numpy", "torch", "jax"], rounds, chosen.quick),
+        "members": validating.members(rounds, chosen.quick),
+        "mnist": _mnist(chosen),
     }
     if chosen.quick:
         print("A smoke run, of few steps: the numbers mean nothing.\n")
@@ -110,6 +112,9 @@ def _run() -> int:
     print(f"import xpnet adds {added:.0f} ms to import numpy\n")
     print(f"{table.masks(about['masks'])}\n")
     print(f"{table.validation(about['validation'])}\n")
+    print(f"{table.members(about['members'])}\n")
+    if about["mnist"]:
+        print(f"{table.mnist(about['mnist'])}\n")
     works = [work for work in WORKS if _wanted(work.name, chosen.only)]
     growing = _wanted("growth", chosen.only)
     has_gpu = about["machine"]["gpu"] is not None
@@ -138,6 +143,21 @@ def _run() -> int:
     if failed:
         print(f"Failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _mnist(chosen: argparse.Namespace) -> dict[str, str]:
+    """What is learned of MNIST's digits, by whom; nothing where it is not asked, or not here."""
+    from benchmarks import mnist
+    from benchmarks.problems import Unavailable
+
+    if not _wanted("mnist", chosen.only):
+        return {}
+    try:
+        learned = mnist.measure(5, chosen.quick, _say)
+    except Unavailable as error:
+        _say(f"mnist: skipped: {error}\n")
+        return {}
+    return {name: str(said) for name, said in learned.items()}
 
 
 def _writable(chosen: argparse.Namespace) -> None:
