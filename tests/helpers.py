@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from functools import cache
 
 import numpy as np
@@ -114,6 +115,14 @@ def xor(backend, dtype="float64"):
     """The report's xor data on the backend."""
     x, y = xn.datasets.xor()
     return arr(backend, x, dtype), arr(backend, y, dtype)
+
+
+def unpickled(backend, thing):
+    """A thing pickled and back, on the device where it was: JAX takes its default one."""
+    if backend.name != "jax":
+        return pickle.loads(pickle.dumps(thing))
+    with library("jax").default_device(backend.device):
+        return pickle.loads(pickle.dumps(thing))
 
 
 def library(name):

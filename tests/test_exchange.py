@@ -131,8 +131,10 @@ def test_a_model_as_a_module_gives_the_same_and_comes_back(backend, name):
     before = torch.get_rng_state()
     module = xn.to_torch(model)
     assert torch.equal(torch.get_rng_state(), before)
-    rows = torch.tensor(backend.to_host(x))
-    assert_alike(module(rows).detach(), host(backend, model(x)))
+    where = next(module.parameters()).device  # where the model lies, if that is PyTorch's
+    assert where == (model.theta.device if backend.name == "torch" else torch.device("cpu"))
+    rows = torch.tensor(backend.to_host(x), device=where)
+    assert_alike(module(rows).detach().cpu(), host(backend, model(x)))
     assert not module.training
     again = xn.from_torch(module, backend=backend.name)
     if name != "Flatten":  # which has other sizes then

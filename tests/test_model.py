@@ -1,13 +1,21 @@
 """`Model`: a network with its parameters, which can be read, set, copied and asked."""
 
 import copy
-import pickle
 
 import numpy as np
 import pytest
 
 import xpnet as xn
-from tests.helpers import arr, assert_close, assert_equal, host, report_network, rounding, xor
+from tests.helpers import (
+    arr,
+    assert_close,
+    assert_equal,
+    host,
+    report_network,
+    rounding,
+    unpickled,
+    xor,
+)
 
 NET = xn.Sequential(xn.Linear(2, 3), xn.Sequential(xn.Tanh(), xn.Linear(3, 1)))
 
@@ -88,7 +96,7 @@ def test_what_is_computed_from_what_was_read_is_an_array_like_any_other(backend,
     again = xn.fit(net, x, y, loss=xn.MSE(), optimizer=xn.SGD(), epochs=1, theta=theta)
     assert type(again.theta) is type(model.theta)
     if backend.name != "strict":
-        assert_equal(backend, pickle.loads(pickle.dumps(W)), host(backend, W))
+        assert_equal(backend, unpickled(backend, W), host(backend, W))
 
 
 def test_the_parameters_of_an_ensemble_have_member_axes(backend):
@@ -152,7 +160,7 @@ def test_models_survive_pickle_and_deepcopy_and_go_on_training(backend, model):
     # Arrays of strict on a device other than the CPU cannot be pickled: they are test doubles.
     twins = [copy.deepcopy(model)]
     if backend.name != "strict":
-        twins.append(pickle.loads(pickle.dumps(model)))
+        twins.append(unpickled(backend, model))
     options = {"loss": model.loss, "optimizer": xn.Adam(), "epochs": 3}
     expected = xn.fit(NET, x, y, theta=model.theta, state=model.state, **options)
     for twin in twins:

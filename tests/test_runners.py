@@ -214,7 +214,7 @@ def test_each_way_to_write_a_jax_program_changes_nothing(
     monkeypatch.setattr(jax_program, way, watched)
     # Programs are kept by step and shapes, of which the constants are no part.
     monkeypatch.setattr(jax_program, "_KNOWN", OrderedDict())
-    backend = xn.backends.get("jax")
+    backend = xn.backends.get("jax", "cpu")
     backend.prepare("float64")
     rows = np.random.default_rng(1).integers(0, 12, (8, 5))
     orders = backend.asarray(rows, "int64") if batches else None
@@ -274,7 +274,7 @@ class Odd(xn.Layer):
 @pytest.mark.parametrize("kind", ["nothing", "integers", "halves"])
 def test_odd_products_are_left_as_they_are_on_jax(kind: str, members: int | None) -> None:
     library("jax")
-    backend = xn.backends.get("jax")
+    backend = xn.backends.get("jax", "cpu")
     backend.prepare("float64")
     net, theta, loss, data = problem(backend, "BCE", Odd(kind), members, "float64")
     step = TrainingStep(backend.xp, net, loss, xn.Adam())

@@ -1,6 +1,5 @@
 """State and noise of layers are values of the step: Dropout, BatchNorm, and layers of one's own."""
 
-import pickle
 import warnings
 from dataclasses import dataclass
 from functools import cache, partial
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 
 import xpnet as xn
-from tests.helpers import arr, assert_close, assert_equal, host, library, rounding
+from tests.helpers import arr, assert_close, assert_equal, host, library, rounding, unpickled
 from xpnet import noise
 from xpnet.backends.numpy.threads import ThreadedProgram
 from xpnet.compiler.plain import run_plainly
@@ -430,7 +429,7 @@ def test_a_model_predicts_with_the_state_that_it_was_trained_to(backend):
     twin = xn.Model(net, model.theta, xn.MSE(), layer_state=model.layer_state)
     assert_equal(backend, twin(x), wanted)
     if backend.name != "strict":  # whose arrays cannot be pickled
-        assert_equal(backend, pickle.loads(pickle.dumps(model))(x), wanted)
+        assert_equal(backend, unpickled(backend, model)(x), wanted)
 
 
 def test_numbers_of_layers_and_their_state_go_side_by_side(backend):
