@@ -255,19 +255,93 @@ def test_a_picture_counts_and_marks_the_wrong_predictions():
     assert len(marks.get_offsets()) == 21 - right
 
 
-@pytest.mark.parametrize("wrong", ["features", "outputs"])
-def test_a_picture_of_other_data_is_refused_before_training(tmp_path, wrong):
+def texts_of(tmp_path: Path, panel=None, **more) -> list[str]:
+    """What is written in the picture of a run."""
+    matplotlib = library("matplotlib")
+    with matplotlib.rc_context({"svg.fonttype": "none"}):  # letters, not their outlines
+        train(Picture(tmp_path / "picture.svg", "a title", panel), checking=1, **more)
+    return re.findall(r"<text [^>]*>([^<]*)</text>", (tmp_path / "picture.svg").read_text())
+
+
+def test_with_validation_the_picture_has_its_curves_and_the_best_epoch(tmp_path):
+    more = {"validation": (X + 0.01, 1 - Y), "patience": 3}
+    texts = texts_of(tmp_path, **more)
+    best = train(checking=1, **more).history.best_epoch
+    for text in ("Ground truth", "Loss", "Accuracy", "training", "validation"):
+        assert text in texts
+    assert f"best epoch, {best}" in texts
+
+
+def test_of_members_the_median_of_the_best_epochs_is_marked(tmp_path):
+    texts = texts_of(tmp_path, validation=(X, Y), members=3)
+    assert "Where they disagree" in texts
+    assert any(text.startswith("median best epoch, ") for text in texts)
+
+
+@pytest.mark.parametrize("of", ["numbers", "features", "outputs"])
+def test_of_other_data_than_points_of_two_classes_the_curves_are_drawn(tmp_path, of):
+    features, outputs = (2 if of == "outputs" else 3), (2 if of == "outputs" else 1)
+    loss = xn.MSE() if of == "numbers" else xn.BCEWithLogits()
+    texts = texts_of(
+        tmp_path,
+        network=xn.Sequential(xn.Linear(features, outputs)),
+        x=np.ones((5, features)),
+        y=np.ones((5, outputs)),
+        loss=loss,
+    )
+    assert "Loss" in texts
+    assert ("Accuracy" in texts) == (of != "numbers")
+    assert not {"Ground truth", "validation"} & {*texts}
+
+
+def test_a_panel_of_ones_own_is_given_the_model_as_it_is_returned(tmp_path):
+    given = []
+
+    def panel(axes, model):
+        given.append(model.theta)
+        axes.set_title("a panel")
+
+    more = {"validation": (X, 1 - Y), "patience": 1}
+    assert "a panel" in texts_of(tmp_path, panel=panel, **more)
+    np.testing.assert_array_equal(given, [train(checking=1, **more).theta])
+
+
+def test_an_epoch_alone_is_drawn_as_a_point(tmp_path):
+    assert "Loss" in texts_of(tmp_path, epochs=1, validation=(X, Y))
+
+
+def test_of_a_history_of_checks_alone_the_curves_are_those_of_the_checks():
+    from xpnet.callbacks import _curves
+
     library("matplotlib")
-    features, outputs = (3, 1) if wrong == "features" else (2, 2)
-    with pytest.raises(ValueError, match=r"Picture needs x of shape \(samples, 2\)"):
-        train(
-            Picture(tmp_path / "picture.png"),
-            network=xn.Sequential(xn.Linear(features, outputs)),
-            x=np.ones((5, features)),
-            y=np.ones((5, outputs)),
-            epochs=10**9,
-        )
-    assert list(tmp_path.iterdir()) == []
+    more = {"epochs": 7, "checking": 3, "every_epoch": False, "members": 2}
+    for lines in _curves(train(validation=(X, Y), **more).history).values():
+        assert [list(curve.x) for curve in lines.values()] == [[3, 6, 7], [3, 6, 7]]
+    for lines in _curves(train(**more).history).values():  # nobody knows their epochs
+        assert (lines["training"].axis, list(lines["training"].x)) == ("check", [1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [([1, 0.5, 0.09], "log"), ([1, 0.5, 0.2], "linear"), ([1, 0.5, 0], "linear")],
+)
+def test_a_loss_that_falls_far_is_drawn_on_a_logarithmic_axis_and_nothing_else(values, scale):
+    library("matplotlib")
+    from xpnet.pictures import Curve, learning
+
+    falling = {"training": Curve("epoch", np.arange(1, 4), np.asarray(values, float))}
+    loss, accuracy = learning({"loss": falling, "accuracy": falling}).axes
+    assert (loss.get_yscale(), accuracy.get_yscale()) == (scale, "linear")
+
+
+def test_a_confusion_matrix_is_drawn_with_its_counts_and_names():
+    library("matplotlib")
+    from xpnet.pictures import _figure, confusion
+
+    axes = _figure(4, 4).subplots()
+    confusion(axes, np.asarray([[5, 0], [2, 30]]), ("cat", "dog"))
+    assert sorted(text.get_text() for text in axes.texts) == ["2", "30", "5"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["cat", "dog"]
 
 
 def test_a_kind_of_file_that_matplotlib_does_not_write_is_refused_when_it_is_named(tmp_path):

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TextIO
@@ -22,6 +23,7 @@ import numpy as np
 
 from xpnet import backends, checks
 from xpnet._optional import optional
+from xpnet.history import History
 from xpnet.model import Model
 from xpnet.training import Callback, Run
 
@@ -176,64 +178,47 @@ class TensorBoard(Callback):
 
 
 class Picture(Callback):
-    """Draws the ground truth beside the prediction, with the field of probability behind them.
+    """Draws what was learnt, and how.
 
-    For two features and two classes. Of an ensemble: the mean of its members' probabilities, where
-    they disagree, and, where there is a goal, when they reached it.
+    Of two features and two classes the ground truth beside the prediction, with the field of
+    probability behind them; of an ensemble the mean of its members' probabilities, where they
+    disagree, and, where there is a goal, when they reached it.
+
+    Of other data, and where there is validation, loss, accuracy and metrics over the epochs, with
+    the best epoch; of an ensemble the mean over the members still trained, and the room between
+    their 10 and 90 % quantiles.
 
     Args:
         path: the file; its suffix says which kind (``.png``, ``.svg``, ``.pdf`` …).
         title: a line above the picture.
+        panel: draws one more panel beside the curves, given matplotlib's axes and the model, such
+            as ``lambda axes, model: …``.
 
     Raises:
         ImportError: if matplotlib is not installed.
         ValueError: if the folder cannot be written, or matplotlib writes no such file.
     """
 
-    def __init__(self, path: str | Path, title: str = "") -> None:
-        self.path, self.title = checks.as_path("path", path), title
+    def __init__(
+        self, path: str | Path, title: str = "", panel: Callable[[Any, Model], None] | None = None
+    ) -> None:
+        self.path, self.title, self.panel = checks.as_path("path", path), title, panel
         checks.one_of("the suffix of path", self.path.suffix, _pictures().suffixes())
         writable_folder("path", self.path.parent)
-
-    def start(self, run: Run) -> None:
-        if len(run.x.shape) != 2 or run.x.shape[1] != 2 or run.network.out_features != 1:
-            raise ValueError(
-                "Picture needs x of shape (samples, 2) and a network with one output, not "
-                f"x of shape {tuple(run.x.shape)} and {run.network.out_features} outputs."
-            )
 
     def finish(self, run: Run) -> None:
         if run.epoch == 0:
             return
-        backend, model = backends.of(run.x), run.model
-        dtype = backend.dtype_name(run.x)
-        x, y = backend.to_host(run.x), backend.to_host(run.y)[..., 0]
-        count = run.members or 1
-
-        def probability(points: np.ndarray) -> np.ndarray:
-            values = backend.to_host(model.predict_proba(backend.asarray(points, dtype)))
-            return np.asarray(values[:, 0])
-
-        def members(points: np.ndarray) -> Iterator[np.ndarray]:
-            where, wide = backend.asarray(points, dtype), max(_widths(run))
-            # One after another in pieces, so that a thousand fields need no more room than a few.
-            piece = max(1, _PIECE // (len(points) * wide))
-            chosen = np.linspace(0, count - 1, min(count, _DRAWN)).round()
-            for start in range(0, len(chosen), piece):
-                rows = backend.asarray(chosen[start : start + piece], "int64")
-                own = model.layer_state and {
-                    name: backend.xp.take(array, rows, axis=0)
-                    for name, array in model.layer_state.items()
-                }
-                theta = backend.xp.take(model.theta, rows, axis=0)
-                some = Model(model.network, theta, model.loss, layer_state=own)
-                yield backend.to_host(some.predict_proba(where))[..., 0]
-
-        if run.members is None:
-            figure = _pictures().prediction(x, y, probability, self.title)
+        pictures, draw, history = _pictures(), [], run.history
+        if run.x.shape[1:] == (2,) and run.network.out_features == 1 and run.loss.probabilistic:
+            draw.append(_points(run))
+        if not draw or history.val_loss is not None or self.panel is not None:
+            panel = self.panel and partial(_drawn, self.panel, run.model)
+            draw.append(partial(pictures.learning, _curves(history), _best(history), panel))
+        if len(draw) == 1:
+            figure = draw[0](title=self.title)
         else:
-            stop = None if run.acc_goal is None else np.asarray(run.history.stop)
-            figure = _pictures().ensemble(x, y, members, stop, run.epoch, self.title)
+            figure = pictures.page(draw, self.title)
         figure.savefig(self.path)
 
 
@@ -263,6 +248,68 @@ _DRAWN = 1000
 
 _PIECE = 1 << 18
 """How many values of one layer's output it holds at once: few enough for a cache."""
+
+
+def _points(run: Run) -> Callable[..., Any]:
+    """What draws the points of two features and two classes, and what is predicted of them."""
+    backend, model, count = backends.of(run.x), run.model, run.members or 1
+    dtype = backend.dtype_name(run.x)
+    x, y = backend.to_host(run.x), backend.to_host(run.y)[..., 0]
+
+    def probability(points: np.ndarray) -> np.ndarray:
+        values = backend.to_host(model.predict_proba(backend.asarray(points, dtype)))
+        return np.asarray(values[:, 0])
+
+    def members(points: np.ndarray) -> Iterator[np.ndarray]:
+        where, wide = backend.asarray(points, dtype), max(_widths(run))
+        # One after another in pieces, so that a thousand fields need no more room than a few.
+        piece = max(1, _PIECE // (len(points) * wide))
+        chosen = np.linspace(0, count - 1, min(count, _DRAWN)).round()
+        for start in range(0, len(chosen), piece):
+            rows = backend.asarray(chosen[start : start + piece], "int64")
+            own = model.layer_state and {
+                name: backend.xp.take(array, rows, axis=0)
+                for name, array in model.layer_state.items()
+            }
+            theta = backend.xp.take(model.theta, rows, axis=0)
+            some = Model(model.network, theta, model.loss, layer_state=own)
+            yield backend.to_host(some.predict_proba(where))[..., 0]
+
+    if run.members is None:
+        return partial(_pictures().prediction, x, y, probability)
+    stop = None if run.acc_goal is None else np.asarray(run.history.stop)
+    return partial(_pictures().ensemble, x, y, members, stop, run.epoch)
+
+
+def _drawn(panel: Callable[[Any, Model], None], model: Model, axes: Any) -> None:
+    panel(axes, model)
+
+
+def _curves(history: History) -> dict[str, dict[str, Any]]:
+    """The numbers of the history over its epochs, as a picture draws them."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in history.names:
+        values, base = getattr(history, name), name.removeprefix("val_")
+        epochs, axis = history.val_epochs, "epoch"
+        if name == base and len(values) == history.epochs:
+            epochs = np.arange(1, history.epochs + 1)
+        elif epochs is None:  # checks alone, whose epochs nobody knows
+            epochs, axis = np.arange(1, len(values) + 1), "check"
+        if len(epochs) == len(values):
+            spread = _spread(values)
+            parts = [""] if "" in spread else ["/mean", "/q10", "/q90"]
+            curve = _pictures().Curve(axis, epochs, *(spread[part] for part in parts))
+            found.setdefault(base, {})["training" if name == base else "validation"] = curve
+    return found
+
+
+def _best(history: History) -> tuple[str, float] | None:
+    """The best epoch in validation with what it is called; of members the median."""
+    epochs = np.asarray(history.best_epoch)
+    if not epochs.any():
+        return None
+    middle = np.quantile(epochs[epochs > 0], 0.5, method="inverted_cdf")
+    return f"{'best' if epochs.ndim == 0 else 'median best'} epoch, {middle}", float(middle)
 
 
 def _widths(run: Run) -> list[int]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 BLUE, ORANGE = "#2563a8", "#d9642c"
@@ -18,6 +18,8 @@ BLUE, ORANGE = "#2563a8", "#d9642c"
 FIELD = LinearSegmentedColormap.from_list(
     "xpnet", ["#7fb0e0", "#cfe1f3", "#fbfaf7", "#f9dcc8", "#f0a679"]
 )
+
+SHARE = LinearSegmentedColormap.from_list("xpnet-share", ["#fbfaf7", "#9dc0e3", BLUE])
 
 DOUBT = LinearSegmentedColormap.from_list("xpnet-doubt", ["#fbfaf7", "#c9b8dd", "#5e3c99"])
 
@@ -32,7 +34,8 @@ def prediction(
     y: np.ndarray,
     probability: Callable[[np.ndarray], np.ndarray],
     title: str = "",
-) -> Figure:
+    figure: FigureBase | None = None,
+) -> FigureBase:
     """Draw the ground truth beside the prediction and the field of probability behind it.
 
     Args:
@@ -40,9 +43,9 @@ def prediction(
         y: ``(samples,)`` of 0 and 1.
         probability: gives points ``(n, 2)`` their probability ``(n,)`` of class 1.
         title: a line above.
+        figure: where; ``None`` for one of its own.
     """
-    # A Figure of its own, without pyplot: no window, no state that a program would share.
-    figure = Figure(figsize=(9.4, 4.6), dpi=150, layout="constrained")
+    figure = figure or _figure(9.4, 4.6)
     truth, predicted = figure.subplots(1, 2, sharex=True, sharey=True)
     low, high = _limits(x)
     guess = probability(x) > 0.5
@@ -87,7 +90,8 @@ def ensemble(
     stop: np.ndarray | None,
     epochs: int,
     title: str = "",
-) -> Figure:
+    figure: FigureBase | None = None,
+) -> FigureBase:
     """Draw what the members of an ensemble say together, where they disagree, when they stopped.
 
     Args:
@@ -98,11 +102,12 @@ def ensemble(
             all are 0 a line above says so.
         epochs: how many were trained.
         title: a line above.
+        figure: where; ``None`` for one of its own.
     """
     if stop is not None and not stop.any():  # a panel of their own would be an empty one
         title += f"\nNone of {len(stop):,} members reaches the goal in {epochs:,} epochs"
         stop = None
-    figure = Figure(figsize=(9.4 if stop is None else 14, 4.6), dpi=150, layout="constrained")
+    figure = figure or _figure(9.4 if stop is None else 14, 4.6)
     panels = figure.subplots(1, 2 if stop is None else 3)
     together, apart = panels[:2]
     low, high = _limits(x)
@@ -140,6 +145,122 @@ def ensemble(
     return figure
 
 
+class Curve(NamedTuple):
+    """A number over an ``axis`` such as ``"epoch"``, each ``(points,)``.
+
+    Of members it is the middle, and where most lie.
+    """
+
+    axis: str
+    x: np.ndarray
+    middle: np.ndarray
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
+
+
+def learning(
+    curves: dict[str, dict[str, Curve]],
+    best: tuple[str, float] | None = None,
+    panel: Callable[[Axes], None] | None = None,
+    title: str = "",
+    figure: FigureBase | None = None,
+) -> FigureBase:
+    """Draw how numbers went on in training, each in a panel.
+
+    Args:
+        curves: by the number, such as ``"loss"``, and within by whose it is, ``"training"`` or
+            ``"validation"``.
+        best: an epoch that is marked, with what it is called.
+        panel: draws one more.
+        title: a line above.
+        figure: where; ``None`` for one of its own.
+    """
+    count = len(curves) + (panel is not None)
+    columns = min(count, 3)
+    rows = -(-count // columns)
+    figure = figure or _figure(4.7 * columns, 4.4 * rows)
+    panels = np.ravel(figure.subplots(rows, columns, squeeze=False)).tolist()
+    for axes, (name, own) in zip(panels, curves.items(), strict=False):
+        _curves(axes, own, falls=name == "loss")
+        axes.set_title(name[0].upper() + name[1:].replace("_", " "))
+        if best is not None:
+            axes.axvline(best[1], color="#777777", linewidth=1, linestyle="--", label=best[0])
+    for axes in panels[count:]:
+        axes.remove()
+    if panel is not None:
+        panel(panels[count - 1])
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    if title:
+        figure.suptitle(title, fontsize=11, color="#444444")
+    return figure
+
+
+def _curves(axes: Axes, curves: dict[str, Curve], falls: bool) -> None:
+    """Draw a number over the epochs; on a logarithmic axis what ``falls`` to a tenth and below."""
+    for name, curve in curves.items():
+        color = {"training": BLUE, "validation": ORANGE}[name]
+        mark = "." if len(curve.x) == 1 else None  # a point alone is no line
+        axes.set_xlabel(curve.axis)
+        axes.plot(curve.x, curve.middle, color=color, linewidth=1.4, marker=mark, label=name)
+        if curve.low is not None and curve.high is not None:
+            axes.fill_between(curve.x, curve.low, curve.high, color=color, alpha=0.18, linewidth=0)
+    values = np.concatenate([part for c in curves.values() for part in c[2:] if part is not None])
+    known = values[np.isfinite(values)]
+    if falls and len(known) and 0 < 10 * known.min() < known.max():
+        axes.set_yscale("log")
+    _plain(axes)
+
+
+def confusion(axes: Axes, matrix: np.ndarray, classes: Sequence[str] = ()) -> None:
+    """Draw who is taken for whom: counts, and shades of the share among those of a class.
+
+    Args:
+        axes: where.
+        matrix: ``(classes, classes)``, as `xpnet.metrics.confusion_matrix` has it.
+        classes: their names; none for their numbers.
+    """
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(share, cmap=SHARE, vmin=0, vmax=1)
+    size = 9 if len(matrix) > 4 else 12
+    for (row, column), count in np.ndenumerate(matrix):
+        if count:
+            color = "white" if share[row, column] > 0.5 else "#222222"
+            axes.text(column, row, f"{count}", ha="center", va="center", color=color, size=size)
+    names = list(classes) or [str(k) for k in range(len(matrix))]
+    axes.set_xticks(range(len(matrix)), names)
+    axes.set_yticks(range(len(matrix)), names, rotation=90 if max(map(len, names)) > 3 else 0)
+    for label in axes.get_yticklabels():
+        label.set_verticalalignment("center")
+    axes.set(xlabel="predicted", ylabel="true")
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0, labelcolor="#444444")
+
+
+def agreement(axes: Axes, y: np.ndarray, predicted: np.ndarray) -> None:
+    """Draw predicted numbers over true ones, and the line on which they are the same."""
+    low, high = (float(pick([pick(y), pick(predicted)])) for pick in (np.min, np.max))
+    axes.plot([low, high], [low, high], color="#777777", linewidth=1, linestyle="--")
+    axes.scatter(y, predicted, s=22, c=BLUE, edgecolors="white", linewidths=0.5)
+    axes.set(xlabel="true", ylabel="predicted")
+    axes.set_box_aspect(1)
+    _plain(axes)
+
+
+def page(rows: Sequence[Callable[..., FigureBase]], title: str = "") -> Figure:
+    """Draw one below the other what takes a ``figure``."""
+    figure = _figure(9.4, 4.6 * len(rows))
+    panels = 2
+    parts: Any = figure.subfigures(len(rows), 1, squeeze=False)
+    for draw, part in zip(rows, parts[:, 0], strict=True):
+        draw(figure=part)
+        panels = max(panels, sum(axes.get_label() != "<colorbar>" for axes in part.axes))
+    figure.set_figwidth(4.7 * min(panels, 3))
+    if title:
+        figure.suptitle(title, fontsize=11, color="#444444")
+    return figure
+
+
 def _poll(members: Members, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     """The mean probability at each point, the share of the smaller party, how many were asked."""
     total, votes, count = np.zeros(len(points)), np.zeros(len(points)), 0
@@ -165,9 +286,7 @@ def _stops(axes: Axes, stop: np.ndarray, epochs: int) -> None:
         axes.legend(frameon=False)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[:].set_color("#b8b8b8")
-    axes.tick_params(color="#b8b8b8", labelcolor="#444444", which="both")
+    _plain(axes)
 
 
 def scatter(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
@@ -201,6 +320,18 @@ def field(
     if values.min() < 0.5 < values.max():
         axes.contour(a, b, values, levels=[0.5], colors="#333333", linewidths=1.1, zorder=2)
     return shade
+
+
+def _figure(width: float, height: float) -> Figure:
+    """A figure of its own, without pyplot: no window, no state that a program would share."""
+    return Figure(figsize=(width, height), dpi=150, layout="constrained")
+
+
+def _plain(axes: Axes) -> None:
+    """Two axes, and no more of the frame."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[:].set_color("#b8b8b8")
+    axes.tick_params(color="#b8b8b8", labelcolor="#444444", which="both")
 
 
 def _plane(axes: Axes, low: np.ndarray, high: np.ndarray) -> None:
