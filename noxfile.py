@@ -101,7 +101,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def programs(session: nox.Session) -> None:
     """The programs, the benchmark, the report, the study, and the commands of the README."""
-    install(session, "test")
+    install(session, "test", "datasets")
     pytest(
         session,
         *("-m", "program", *session.posargs),

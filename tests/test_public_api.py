@@ -33,6 +33,7 @@ NUMPY_ALLOWED = {
     "checks/losses.py": "two values of a loss are compared on the host",
     "checks/optimizers.py": "what two steps of an optimizer return is compared on the host",
     "cli/__init__.py": "what became of a run is read from the history, which is on the host",
+    "cli/judging.py": "what is said of a network at its end is reckoned on the host",
     "cli/parts.py": "the report's seeds are those of NumPy's legacy generator",
     "cli/running.py": "a program makes its data on the host",
     "cli/samples.py": "the samples of a program are made on the host",

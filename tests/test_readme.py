@@ -97,6 +97,8 @@ def test_only_the_snippet_of_a_missing_library_is_left_out() -> None:
 def test_commands_run_as_printed(command: str, tmp_path: Path) -> None:
     library("matplotlib")
     library("tensorboardX")
+    if "--dataset digits" in command:
+        library("sklearn")
     _, *args = shlex.split(command)
     args = [str(ROOT / arg) if arg.startswith("scripts/") else arg for arg in args]
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
@@ -135,7 +137,11 @@ def test_extras_named_are_in_the_pyproject() -> None:
 
 
 def test_links_into_the_project_lead_somewhere() -> None:
-    for page in ("README.md", "CHANGELOG.md", "docs/design.md", "docs/own-layer.md"):
+    for page in (
+        "README.md",
+        "CHANGELOG.md",
+        *(f"docs/{name}.md" for name in ("design", "own-layer", "train")),
+    ):
         file = ROOT / page
         for target in re.findall(r"\]\(([^)#:]+)\)", file.read_text(encoding="utf-8")):
             assert (file.parent / target).exists(), f"{page} links {target}"

@@ -99,7 +99,7 @@ def load(name: str) -> DataSet:
         unscaled = {"scaled": False} if name == "diabetes" else {}
         found = getattr(optional("sklearn.datasets", what), f"load_{name}")(**unscaled)
         x, labels, names = found.data, found.target, found.get("target_names", ())
-    x = np.asarray(x, dtype=float) / {"digits": 16, "mnist5k": 255}.get(name, 1)
+    x = np.asarray(x, dtype=float) / PIXELS.get(name, 1)
     classes = tuple(str(one) for one in names)
     if len(classes) > 2:
         return DataSet(x, labels.astype("int64"), classes)
@@ -108,3 +108,6 @@ def load(name: str) -> DataSet:
 
 TABLES = ("digits", "mnist5k", "breast_cancer", "wine", "diabetes")
 """The data sets of `load`."""
+
+PIXELS = {"digits": 16, "mnist5k": 255}
+"""Those whose features are pixels, and what they have been divided by."""

@@ -7,17 +7,22 @@ import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import xpnet as xn
 from xpnet import callbacks
 from xpnet.cli.program import Mistake
 
 Write = Callable[[str], None]
+Panel = Callable[[Any, xn.Model], None]
 
 
 def outputs(options: argparse.Namespace, spelled: dict[str, str]) -> dict[str, Path]:
     """What is to be written; the folders are made here."""
-    network = f"{options.activation}-{options.num_hidden}x{options.dim_hidden}"
+    layers = f"{options.num_hidden}x{options.dim_hidden}"
+    if "hidden" in spelled:
+        layers = "-".join(map(str, options.hidden))
+    network = f"{options.activation}-{layers}"
     if options.members:
         network += f"-x{options.members}"
     now = f"{datetime.now():%Y%m%d-%H%M%S.%f}"[:-3]
@@ -34,11 +39,16 @@ def outputs(options: argparse.Namespace, spelled: dict[str, str]) -> dict[str, P
 
 
 def watchers(
-    options: argparse.Namespace, spelled: dict[str, str], output: dict[str, Path], write: Write
+    options: argparse.Namespace,
+    spelled: dict[str, str],
+    output: dict[str, Path],
+    write: Write,
+    panel: Panel | None = None,
 ) -> list[xn.Callback]:
     """The callbacks that the flags ask for; takes out of ``output`` what there is no package for.
 
-    A missing package is a mistake where its flag was given, and else a line on stderr.
+    A missing package is a mistake where its flag was given, and else a line on stderr. Into the
+    picture goes a ``panel``.
     """
     title = f"{options.dataset}, {options.optim}, {options.activation}, lr {options.lr:g}"
     if options.members:
@@ -48,7 +58,7 @@ def watchers(
     makers: list[tuple[str, str, Callable[[], xn.Callback]]] = [
         ("bar", "", callbacks.ProgressBar),
         ("tensorboard", "is_writer_logging", lambda: callbacks.TensorBoard(output["tensorboard"])),
-        ("picture", "is_image_saving", lambda: callbacks.Picture(output["picture"], title)),
+        ("picture", "is_image_saving", lambda: callbacks.Picture(output["picture"], title, panel)),
     ]
     for kind, flag, make in makers:
         if kind != "bar" and kind not in output:

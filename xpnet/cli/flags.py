@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpnet import backends, checks
-from xpnet.cli.parts import OPTIMIZERS, SEEDS
+from xpnet.cli.parts import OPTIMIZERS, SCHEDULES, SEEDS
 from xpnet.cli.program import Mistake, Parser, no_flag
-from xpnet.datasets import DATASETS
+from xpnet.datasets import DATASETS, PIXELS, TABLES
 from xpnet.layers import ACTIVATIONS
 
 Parse = Callable[[str, str], Any]
@@ -46,13 +46,25 @@ def _text(flag: str, text: str) -> str:
     return text
 
 
-def _seed_or_none(flag: str, text: str) -> int | None:
-    if text.lower() == "none":
-        return None
+def _or_none(parse: Parse) -> Parse:
+    def or_none(flag: str, text: str) -> Any:
+        if text.lower() == "none":
+            return None
+        try:
+            return parse(flag, text)
+        except (TypeError, ValueError) as error:
+            raise ValueError(str(error).replace(", not", ", or none, not")) from None
+
+    return or_none
+
+
+def _widths(flag: str, text: str) -> list[int]:
     try:
-        return int(_whole(0)(flag, text))
-    except (TypeError, ValueError) as error:
-        raise ValueError(str(error).replace(", not", ", or none, not")) from None
+        return [_whole(1, WIDEST)(flag, width) for width in text.split(",")]
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{flag} must be whole numbers from 1 to {WIDEST}, such as 512,256, not {text!r}."
+        ) from None
 
 
 def _converted(kind: type, text: str) -> Any:
@@ -63,46 +75,128 @@ def _converted(kind: type, text: str) -> Any:
         return text
 
 
+WIDEST = 10**6
+"""How many units a layer may have."""
+
+
 @dataclass(frozen=True)
 class Flag:
-    """A flag: its name, its default as one would type it (``None``: not set), its meaning."""
+    """A flag: its name, its default as one would type it (``None``: not set), its meaning.
+
+    The defaults are the report's, for its data sets; some are others for the tables.
+    """
 
     name: str
     default: str | None
     parse: Parse
     help: str
+    of_tables: str | None = None
 
+    def default_for(self, dataset: str) -> str | None:
+        """The default for a data set."""
+        return self.default if self.of_tables is None or dataset in DATASETS else self.of_tables
+
+    @property
+    def told(self) -> str:
+        """Its meaning and its defaults, for the help."""
+        if self.default is None:
+            return self.help
+        other = "" if self.of_tables is None else f"; of tables {self.of_tables}"
+        return f"{self.help} (default: {self.default}{other})"
+
+
+_rate = _number(least=0, below=1)
 
 FLAGS = (
-    Flag("dataset", "linear", _one_of(lambda: list(DATASETS)), "|".join(DATASETS)),
+    Flag(
+        "dataset",
+        "linear",
+        _one_of(lambda: [*DATASETS, *TABLES]),
+        f"{'|'.join(DATASETS)}, the report's, or a table: {'|'.join(TABLES)}",
+    ),
     Flag("num_data", "100", _whole(1, 10**8), "points of the linear data; xor has its 21"),
-    Flag("data_seed", "0", _seed_or_none, "seed of the linear data; none draws anew each time"),
+    Flag(
+        "data_seed",
+        "0",
+        _or_none(_whole(0)),
+        "seed of the linear data, and of who is kept for --validation and --test; "
+        "none draws anew each time",
+    ),
+    Flag("validation", "0", _rate, "part of the samples to validate on", "0.2"),
+    Flag("test", "0", _rate, "part of the samples that are kept for the end alone", "0.2"),
+    Flag(
+        "standardize",
+        None,
+        _switch,
+        "True|False: features of mean 0 and variance 1 (default: True of tables, but for pixels)",
+    ),
     Flag("backend", "numpy", _one_of(lambda: backends.NAMES), "|".join(backends.NAMES)),
     Flag("device", None, _text, "the library's name of a device, such as cpu or cuda:1"),
     Flag(
         "dtype", "float64", _one_of(lambda: ("float64", "float32"), alike=False), "float64|float32"
     ),
     Flag("num_hidden", "2", _whole(0, 1000), "hidden layers, 0 for none"),
-    Flag("dim_hidden", "4", _whole(1, 10**6), "units of each hidden layer"),
+    Flag("dim_hidden", "4", _whole(1, WIDEST), "units of each hidden layer", "64"),
+    Flag("hidden", None, _widths, "in place of both, the units layer by layer: 512,256"),
     Flag("activation", "relu", _one_of(lambda: list(ACTIVATIONS)), "|".join(ACTIVATIONS)),
+    Flag("dropout", "0", _rate, "part of the units of hidden layers that a step leaves out"),
     Flag("seed", "42", _whole(0, SEEDS - 1), "seed of the initial weights"),
     Flag("members", None, _whole(1, 10**7), "train so many at once, with seed, seed + 1, …"),
-    Flag("optim", "vanilla", _one_of(lambda: list(OPTIMIZERS)), "see below; vanilla is plain SGD"),
-    Flag("lr", "1e-2", _number(least=0), "learning rate"),
+    Flag(
+        "optim",
+        "vanilla",
+        _one_of(lambda: list(OPTIMIZERS)),
+        "see below; vanilla is plain SGD",
+        "adam",
+    ),
+    Flag("lr", "1e-2", _number(least=0), "learning rate", "1e-3"),
     Flag("momentum", None, _number(least=0), "momentum"),
-    Flag("beta1", None, _number(least=0, below=1), "decay of the mean gradient"),
-    Flag("beta2", None, _number(least=0, below=1), "decay of the mean squared gradient"),
-    Flag("alpha", None, _number(least=0, below=1), "decay of the mean squared gradient (rmsprop)"),
+    Flag("beta1", None, _rate, "decay of the mean gradient"),
+    Flag("beta2", None, _rate, "decay of the mean squared gradient"),
+    Flag("alpha", None, _rate, "decay of the mean squared gradient (rmsprop)"),
     Flag("eps", None, _number(least=0), "what is added to the root"),
     Flag("weight_decay", None, _number(least=0), "weight decay"),
     Flag("amsgrad", None, _switch, "True|False"),
-    Flag("num_epochs", "30000", _whole(1), "epochs at most"),
-    Flag("acc_goal", "1.0", _number(above=0, most=1), "stop at this accuracy"),
-    Flag("check_every", "100", _whole(1), "how many epochs lie between two looks at the goal"),
-    Flag("epoch_logging", "2000", _whole(1), "how many epochs lie between two log lines"),
+    Flag(
+        "schedule",
+        "constant",
+        _one_of(lambda: list(SCHEDULES)),
+        "how the learning rate goes on, see below",
+    ),
+    Flag("decay", None, _number(above=0, most=1), "by what --schedule lowers it (0.1 if not said)"),
+    Flag(
+        "decay_every",
+        None,
+        _whole(1),
+        "after how many epochs it does so, or begins again (a third of all)",
+    ),
+    Flag("warmup", "0", _whole(0), "epochs in which the learning rate rises from 0 before"),
+    Flag("batch_size", "none", _or_none(_whole(1)), "samples of a step; none for all", "32"),
+    Flag("num_epochs", "30000", _whole(1), "epochs at most", "200"),
+    Flag(
+        "acc_goal",
+        "1.0",
+        _or_none(_number(above=0, most=1)),
+        "stop at this accuracy in training; none for no goal",
+        "none",
+    ),
+    Flag(
+        "patience",
+        "none",
+        _or_none(_whole(1)),
+        "stop after so many checks without an improvement in validation; none to go on",
+        "20",
+    ),
+    Flag(
+        "check_every",
+        "100",
+        _whole(1),
+        "how many epochs lie between two looks at goal and validation; 1 with --validation",
+    ),
+    Flag("epoch_logging", "2000", _whole(1), "how many epochs lie between two log lines", "10"),
     Flag("is_writer_logging", "True", _switch, "True|False: loss and accuracy for TensorBoard"),
     Flag("dir_writer", "./runs/", _text, "folder of the TensorBoard logs, one folder in it a run"),
-    Flag("is_image_saving", "True", _switch, "True|False: a picture of truth and prediction"),
+    Flag("is_image_saving", "True", _switch, "True|False: a picture of what was learnt, and how"),
     Flag("dir_output", "./outputs/", _text, "folder of the pictures"),
 )
 
@@ -115,24 +209,27 @@ OTHER_NAMES = {"epoch_checking": "check_every"}
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
-    optimizers = "".join(
-        f"  {name:9} {' '.join('--' + flag for flag in flags)}\n"
-        for name, (_, flags) in OPTIMIZERS.items()
-    )
     parser = Parser(
         prog=prog,
         usage=f"{prog} [--flag value ...]",
-        description="Train a network on one of the report's data sets.",
-        epilog=f"optimizers, and the flags besides --lr that each takes:\n{optimizers}\n"
+        description="Train a network on one of the report's data sets, or on a table.",
+        epilog=f"optimizers, and the flags besides --lr that each takes:\n{_taken(OPTIMIZERS)}\n"
+        f"schedules, and theirs:\n{_taken(SCHEDULES)}\n"
         "Flags may be written with dashes too: --dim-hidden. The report calls --check_every "
         "--epoch_checking.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
     )
     for flag in FLAGS:
-        default = "" if flag.default is None else f" (default: {flag.default})"
-        parser.add_argument(f"--{flag.name}", metavar="…", help=flag.help + default)
+        parser.add_argument(f"--{flag.name}", metavar="…", help=flag.told)
     return parser
+
+
+def _taken(table: dict[str, tuple[Any, tuple[str, ...]]]) -> str:
+    return "".join(
+        f"  {name:11} {' '.join('--' + flag for flag in flags)}".rstrip() + "\n"
+        for name, (_, flags) in table.items()
+    )
 
 
 def _joined(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -169,8 +266,33 @@ def options_of(argv: Sequence[str], prog: str) -> tuple[argparse.Namespace, dict
         known = [*(flag.name for flag in FLAGS), *OTHER_NAMES]
         raise Mistake(no_flag(unknown[0], [f"--{name}" for name in known]))
     options = argparse.Namespace()
-    for flag in FLAGS:
-        text = getattr(found, flag.name, flag.default)
+    for flag in FLAGS:  # the data set first, which the others' defaults depend on
+        dataset = getattr(options, "dataset", "")
+        text = getattr(found, flag.name, flag.default_for(dataset))
         name = spelled.get(flag.name, f"--{flag.name}")
         setattr(options, flag.name, None if text is None else flag.parse(name, text))
+    _follow(options, spelled)
     return options, spelled
+
+
+def _follow(options: argparse.Namespace, spelled: dict[str, str]) -> None:
+    """Set what follows from other flags where it was not given; raise where they do not agree."""
+    if options.validation:
+        options.check_every = options.check_every if "check_every" in spelled else 1
+    elif "patience" in spelled and options.patience:
+        raise Mistake(
+            f"{spelled['patience']} needs --validation, the part of the samples to watch."
+        )
+    else:
+        options.patience = None
+    if options.standardize is None:
+        options.standardize = options.dataset not in (*DATASETS, *PIXELS)
+    if options.hidden is None:
+        options.hidden = [options.dim_hidden] * options.num_hidden
+    else:
+        for name in ("num_hidden", "dim_hidden"):
+            if name in spelled:
+                hidden = spelled["hidden"]
+                raise Mistake(f"{spelled[name]} must be left out where {hidden} says the layers.")
+    if options.dropout and not options.hidden:
+        raise Mistake(f"{spelled['dropout']} needs hidden layers, of which there are none.")

@@ -17,9 +17,11 @@ import xpnet as xn
 from xpnet import backends
 from xpnet.cli import files, flags, told
 from xpnet.cli.files import Write
-from xpnet.cli.parts import SEEDS, Seeds, backend_of, network, optimizer_of
+from xpnet.cli.judging import Judge
+from xpnet.cli.parts import SEEDS, Seeds, backend_of, network_of, optimizer_of
 from xpnet.cli.program import Mistake, ready
-from xpnet.datasets import DATASETS, xor
+from xpnet.cli.samples import samples_of
+from xpnet.datasets import DATASETS
 
 HISTORY = 1 << 24
 """How many epochs × members of an ensemble are remembered; of more, those of the checks."""
@@ -32,7 +34,7 @@ class Outcome:
     Attributes:
         options: every flag's value, by name.
         model: the trained `xpnet.Model`.
-        x, y: the data on the host.
+        x, y: the samples that were trained on, on the host.
         backend: where it was trained.
         seconds: how long the epochs took.
         output: what was written, by kind: the folder ``"tensorboard"``, the file ``"picture"``.
@@ -79,17 +81,20 @@ def train(
     try:
         options, spelled = flags.options_of(argv, prog)
         backend = backend_of(options, spelled)
-        optimizer = optimizer_of(options, spelled)
-        x, y = _data(options, spelled)
+        samples = samples_of(options, spelled)
+        size = len(samples.x)
+        optimizer = optimizer_of(options, spelled, -(-size // (options.batch_size or size)))
         if options.members and options.seed + options.members > SEEDS:
             raise Mistake(
                 f"{spelled['members']} must be at most {SEEDS - options.seed} with the seed "
                 f"{options.seed}, since seeds end at {SEEDS - 1}, not {options.members}."
             )
-        net = network(x.shape[1], options.num_hidden, options.dim_hidden, options.activation)
+        net = network_of(options, samples)
         output = files.outputs(options, spelled)
-        watchers = files.watchers(options, spelled, output, write)
-        device_x, device_y = (backend.asarray(array, options.dtype) for array in (x, y))
+        judge = Judge(samples, backend, options.dtype)
+        parts = {use: judge.learnt(use) for use in samples.parts}
+        report = options.dataset in DATASETS and len(parts) == 1
+        watchers = files.watchers(options, spelled, output, write, None if report else judge.panel)
     except (TypeError, ValueError) as error:
         raise error if isinstance(error, Mistake) else Mistake(str(error)) from error
     ready()
@@ -97,17 +102,21 @@ def train(
     values = options.num_epochs * (options.members or 1)
     model = fit(
         net,
-        device_x,
-        device_y,
-        loss=xn.BCE(),
+        *parts["training"],
+        loss=samples.loss,
         optimizer=optimizer,
         epochs=options.num_epochs,
         seed=Seeds(options.seed, options.members)
         if options.members
         else np.random.RandomState(options.seed),
         members=options.members,
+        batch_size=options.batch_size,
+        noise_seed=options.seed,
         every_epoch=options.members is None or values <= HISTORY,
         acc_goal=options.acc_goal,
+        validation=parts.get("validation"),
+        metrics=() if samples.classes or "validation" not in parts else ("r2",),
+        patience=options.patience,
         check_every=options.check_every,
         callbacks=[clock, *watchers, *extra_callbacks],
     )
@@ -115,29 +124,19 @@ def train(
     for kind, path in output.items():
         name = {"tensorboard": "TensorBoard"}.get(kind, kind.capitalize())
         print(f"[INFO]: {name}: {path}", file=sys.stderr)
-    if options.members is None:
-        write(told.ending(options.acc_goal, model.history))
-        write(str(backend.to_host(model(device_x))))
-    else:
+    if options.members is not None:
         write(told.summary(options.acc_goal, model.history))
         write(told.distribution(model.history))
-    return Outcome(options, model, x, y, backend, clock.seconds, output)
-
-
-def _data(options: argparse.Namespace, spelled: dict[str, str]) -> tuple[np.ndarray, np.ndarray]:
-    """The data set; of xor, which is fixed, nothing else can be asked for."""
-    if options.dataset != "xor":
-        return DATASETS[options.dataset](options.num_data, options.data_seed)
-    if "num_data" in spelled and options.num_data != 21:
-        raise Mistake(
-            f"{spelled['num_data']} must be 21 for --dataset xor, whose points are fixed, "
-            f"not {options.num_data}."
-        )
-    if "data_seed" in spelled:
-        raise Mistake(
-            f"{spelled['data_seed']} is for --dataset linear, not xor, whose points are fixed."
-        )
-    return xor()
+    else:
+        ending = told.ending(options.acc_goal, model.history)
+        write(f"{ending} Final prediction:" if report else ending)
+        if report:
+            write(str(backend.to_host(model(parts["training"][0]))))
+    if not report:
+        model = judge.of_numbers(model)
+        for line in judge.lines(model):
+            write(line)
+    return Outcome(options, model, *samples.parts["training"], backend, clock.seconds, output)
 
 
 def fit(*args: Any, **options: Any) -> xn.Model:
