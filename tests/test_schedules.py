@@ -132,6 +132,63 @@ def test_members_are_clipped_each_by_its_own_length(backend: Any) -> None:
     np.testing.assert_allclose(found, wanted, rtol=3e-6)  # that of the 1e-6 in its denominator
 
 
+CLIPS = {"clip_norm": xn.ClipNorm, "clip_value": xn.ClipValue}
+
+
+def updated(backend: Any, optimizer: xn.Optimizer, theta: Any, grads: Any) -> np.ndarray:
+    """Theta after an update by each of the gradients."""
+    now = backend.asarray(theta, "float64")
+    state = optimizer.init(now)
+    for grad in grads:
+        now, state = optimizer.update(now, backend.asarray(grad, "float64"), state)
+    return backend.to_host(now)
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_a_clip_by_its_name_is_the_transform_behind_all_others(backend: Any, name: str) -> None:
+    rng = np.random.default_rng(6)
+    theta, grads = rng.normal(size=7), rng.normal(size=(5, 7))
+    first = (xn.ClipValue(0.9),)
+    for make in (xn.Momentum, xn.AdamW, xn.Lion):
+        short = make(transforms=first, **{name: 0.5})
+        long = make(transforms=(*first, CLIPS[name](0.5)))
+        found, wanted = (updated(backend, one, theta, grads) for one in (short, long))
+        np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_a_clip_of_each_member_is_its_own(backend: Any, name: str) -> None:
+    rng = np.random.default_rng(6)
+    theta, grads = rng.normal(size=(3, 7)), rng.normal(size=(5, 3, 7))
+    limits = np.array([[0.1], [0.5], [1e3]])
+    found = updated(backend, xn.SGD(0.1, **{name: limits}), theta, grads)
+    for i, limit in enumerate(limits.ravel()):
+        alone = updated(backend, xn.SGD(0.1, **{name: limit}), theta[i], grads[:, i])
+        # A length is a sum of seven squares, and each step rounds twice more.
+        bound = 5 * 12 * EPS["float64"] * np.abs(theta).max()
+        np.testing.assert_allclose(found[i], alone, rtol=0, atol=bound)
+
+
+@pytest.mark.parametrize("members", [None, 3])
+@pytest.mark.parametrize("name", CLIPS)
+def test_every_runner_clips_as_the_plain_loop(backend: Any, name: str, members: int | None) -> None:
+    net, theta, loss, data = problem(backend, "MSE", xn.Tanh(), members, "float64")
+    limit = 0.2 if members is None else np.array([[0.1], [0.2], [1e3]])
+    step = TrainingStep(backend.xp, net, loss, xn.Adam(0.1, **{name: limit}))
+    assert_agree(both(backend, step, theta, data, 8), "float64", 8)
+
+
+def test_an_optimizer_tells_its_numbers_in_a_few_words() -> None:
+    many = np.full((250, 1), 0.5)
+    assert repr(xn.Momentum(0.1, clip_norm=1)) == (
+        "SGD(lr=0.1, momentum=0.9, dampening=0.0, weight_decay=0.0, nesterov=False, "
+        "maximize=False, clip_norm=1.0)"
+    )
+    for optimizer in (xn.Adam(many, (many, 0.9)), xn.Adam(xn.WarmUp(3, xn.CosineDecay(many, 9)))):
+        assert "<ndarray of shape (250, 1)>" in repr(optimizer)
+        assert len(repr(optimizer)) < 250
+
+
 MANY = {  # numbers of three members, and how a schedule is made of one of each
     "exponential": ({"start": [0.1, 0.2, 0.0], "gamma": [0.9, 1.0, 0.5]}, xn.ExponentialDecay),
     "steps": ({"start": [0.1, 0.2, 0.3], "gamma": [0.9, 1.0, 0.5]}, partial(xn.StepDecay, every=3)),
@@ -308,6 +365,13 @@ MISTAKES = {
         transforms=[1.0]
     ),
     "most must be a finite number above 0, not 0.": lambda: xn.ClipNorm(0),
+    "clip_norm must be a finite number above 0, not 0.": lambda: xn.Lion(clip_norm=0),
+    "clip_value must be None where clip_norm is given, not 2; transforms=": lambda: xn.SGD(
+        clip_norm=1, clip_value=2
+    ),
+    "clip_value must be a finite number above 0, or an array of shape (members, 1), not": (
+        lambda: xn.AdamW(clip_value=[1, 2])
+    ),
     "gamma must be": lambda: xn.ExponentialDecay(0.1, 1.5),
     "start must be": lambda: xn.CosineDecay(-1, 5),
     "steps must be": lambda: xn.CosineDecay(0.1, 0),

@@ -6,7 +6,8 @@ consumed (its arrays may be written into): go on with the one that is returned.
 
 ``theta`` and ``grad`` are ``(..., size)``. Every hyperparameter (``lr``, ``betas``, ``eps``,
 ``weight_decay`` …) may also be an array of shape ``(members, 1)``, one value a member; ``lr`` and
-``weight_decay`` also a `Schedule`, of the count of steps. `Transform` objects come first, of any.
+``weight_decay`` also a `Schedule`, of the count of steps. Of any optimizer the gradient goes first
+through its ``transforms``, and is then clipped, by ``clip_norm`` or ``clip_value``.
 
 Names, defaults and results are those of ``torch.optim``.
 """

@@ -10,7 +10,7 @@ from xpnet.optimizers.hyperparameters import Number, State
 from xpnet.types import Array
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Adadelta(Optimizer):
     """Adadelta (Zeiler 2012), as ``torch.optim.Adadelta``.
 

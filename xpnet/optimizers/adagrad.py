@@ -11,7 +11,7 @@ from xpnet.optimizers.hyperparameters import Number, State
 from xpnet.types import Array
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class AdaGrad(Optimizer):
     """AdaGrad (Duchi et al. 2011), as ``torch.optim.Adagrad``.
 

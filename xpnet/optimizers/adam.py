@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
-from xpnet.optimizers.base import decayed, zeros
+from xpnet.optimizers.base import Shared, decayed, zeros
 from xpnet.optimizers.betas import WithBetas, correction
 from xpnet.optimizers.hyperparameters import Number, State
-from xpnet.optimizers.transforms import Transform
 from xpnet.types import Array
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Adam(WithBetas):
     """Adam (Kingma and Ba 2015, report figure 2.4), as ``torch.optim.Adam``.
 
@@ -82,9 +80,7 @@ def AdamW(
     weight_decay: Number = 1e-2,
     amsgrad: bool = False,
     maximize: bool = False,
-    *,
-    transforms: Sequence[Transform] = (),
+    **shared: Unpack[Shared],
 ) -> Adam:
     """`Adam` with decoupled weight decay (Loshchilov and Hutter 2019), as ``torch.optim.AdamW``."""
-    first = tuple(transforms)
-    return Adam(lr, betas, eps, weight_decay, amsgrad, maximize, True, transforms=first)
+    return Adam(lr, betas, eps, weight_decay, amsgrad, maximize, True, **shared)

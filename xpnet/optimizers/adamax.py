@@ -11,7 +11,7 @@ from xpnet.optimizers.hyperparameters import Number, State
 from xpnet.types import Array
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Adamax(WithBetas):
     """Adamax (Kingma and Ba 2015, section 7.1), as ``torch.optim.Adamax``.
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict
 
 from xpnet import backends, checks
 from xpnet.checks import shown
@@ -29,7 +29,7 @@ from xpnet.optimizers.hyperparameters import (
     scheduled,
     within,
 )
-from xpnet.optimizers.numbers import is_per_member, of_member
+from xpnet.optimizers.numbers import is_per_member, of_member, written
 from xpnet.optimizers.schedules import Schedule
 from xpnet.optimizers.states import (
     check_state,
@@ -39,11 +39,19 @@ from xpnet.optimizers.states import (
     next_step,
     resumed,
 )
-from xpnet.optimizers.transforms import Transform, transformed
+from xpnet.optimizers.transforms import Transform, clip_norm, clip_value, transformed
 from xpnet.types import Array
 
 
-@dataclass(frozen=True, eq=False)
+class Shared(TypedDict, total=False):
+    """The arguments that every `Optimizer` has."""
+
+    transforms: Sequence[Transform]
+    clip_norm: Number | None
+    clip_value: Number | None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Optimizer(ABC):
     """What all optimizers share: the boundary, and where their numbers come from inside a step.
 
@@ -51,6 +59,8 @@ class Optimizer(ABC):
 
     Args:
         transforms: what is done to the gradient first, such as ``(ClipNorm(1.0),)``, in order.
+        clip_norm: how long the gradient may be, above 0, as `ClipNorm` has it.
+        clip_value: how far from 0 each of its elements may be, as `ClipValue` has it; one of both.
 
     Attributes:
         derived: what a step needs of its numbers besides themselves, such as ``"1 - beta1"``: the
@@ -59,13 +69,30 @@ class Optimizer(ABC):
 
     derived: ClassVar[tuple[str, ...]] = ()
 
-    transforms: tuple[Transform, ...] = field(default=(), kw_only=True, repr=False)
+    transforms: Sequence[Transform] = field(default=(), kw_only=True)
+    clip_norm: Number | None = field(default=None, kw_only=True)
+    clip_value: Number | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        self._require()
+
+    def __repr__(self) -> str:
+        return written(self)
 
     def _require(self, *names: str, **bounds: float) -> None:
-        """Check these numbers, and keep plain ones as floats; and the transforms."""
+        """Check these numbers, and keep plain ones as floats; and what all optimizers share."""
         object.__setattr__(self, "transforms", _transforms(self.transforms))
+        clips = [name for name in ("clip_norm", "clip_value") if getattr(self, name) is not None]
+        if len(clips) > 1:
+            raise ValueError(
+                "clip_value must be None where clip_norm is given, not "
+                f"{shown(self.clip_value)}; transforms=(ClipValue(…), ClipNorm(…)) does both, in "
+                "this order."
+            )
         for name in names:
             object.__setattr__(self, name, check_number(name, getattr(self, name), **bounds))
+        for name in clips:
+            object.__setattr__(self, name, check_number(name, getattr(self, name), above=0))
 
     def _require_switches(self, *names: str) -> None:
         for name in names:
@@ -76,7 +103,8 @@ class Optimizer(ABC):
         found = {one.name: getattr(self, one.name) for one in fields(self)}
         for name, schedule in self.schedules.items():
             found |= {within(name, inner): v for inner, v in schedule.numbers().items()}
-        return {k: value for k, value in found.items() if not isinstance(value, (bool, tuple))}
+        others = bool, str, tuple, type(None)
+        return {k: value for k, value in found.items() if not isinstance(value, others)}
 
     def derivations(self) -> list[str]:
         """What is `derived` of the numbers, by itself and by its schedules."""
@@ -156,11 +184,18 @@ class Optimizer(ABC):
     def advance(self, xp: Any, theta: Array, grad: Array, state: State) -> tuple[Array, State]:
         """Count a step and do it: the inside of `update`, unchecked."""
         count = next_step(xp, state["step"])
-        grad = transformed(xp, self.transforms, grad)
+        grad = self._clipped(xp, transformed(xp, self.transforms, grad), state)
         numbers = scheduled(xp, self.schedules, theta, count, state)
         theta, after = self.step(xp, theta, grad, {**state, **numbers, "step": count})
         kept = {name: array for name, array in after.items() if name not in numbers}
         return theta, {**kept, "step": count}
+
+    def _clipped(self, xp: Any, grad: Array, state: State) -> Array:
+        if self.clip_norm is not None:
+            return clip_norm(xp, grad, self.given(state).clip_norm)
+        if self.clip_value is not None:
+            return clip_value(xp, grad, self.given(state).clip_value)
+        return grad
 
     @property
     def parts(self) -> list[Any]:

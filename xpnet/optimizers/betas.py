@@ -13,7 +13,7 @@ from xpnet.optimizers.hyperparameters import Hyperparameters, Number, State, che
 from xpnet.types import Array
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class WithBetas(Optimizer):
     """An optimizer whose field ``betas`` is a pair of numbers, found in a step as ``h.beta1``."""
 

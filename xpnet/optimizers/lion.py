@@ -11,7 +11,7 @@ from xpnet.optimizers.hyperparameters import Number, State
 from xpnet.types import Array
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Lion(WithBetas):
     """Lion (Chen et al. 2023, "Symbolic discovery of optimization algorithms", algorithm 2).
 

@@ -15,7 +15,7 @@ DECAY = math.log(0.96)
 """Of the momentum's approach to β₁, as Dozat has it."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class NAdam(WithBetas):
     """Adam with Nesterov's momentum (Dozat 2016), as ``torch.optim.NAdam``.
 

@@ -13,6 +13,22 @@ def is_per_member(value: Any) -> bool:
     return checks.is_array(value) and len(value.shape) > 0
 
 
+def written(part: Any) -> str:
+    """A dataclass as it is written, but for arrays; by name alone is told what it was given."""
+    ordered = sorted(fields(part), key=lambda one: one.kw_only is True)
+    found = [(one, getattr(part, one.name)) for one in ordered if one.repr]
+    given = [f"{f.name}={_short(v)}" for f, v in found if not (f.kw_only and v is f.default)]
+    return f"{type(part).__name__}({', '.join(given)})"
+
+
+def _short(value: Any) -> str:
+    if is_per_member(value):
+        return f"<{type(value).__name__} of shape {tuple(value.shape)}>"
+    if type(value) is tuple:
+        return f"({', '.join(map(_short, value))}{',' * (len(value) == 1)})"
+    return repr(value)
+
+
 def check_plain(name: str, value: Any, **bounds: float) -> Any:
     """Return a number as a float, or an array of one number a member as it is, or raise.
 

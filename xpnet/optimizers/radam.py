@@ -16,7 +16,7 @@ SMALL = 0.3
 """Up to where the series is exact in float64: its next term is below 2⁻⁵³ of the first."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RAdam(WithBetas):
     """Rectified Adam (Liu et al. 2020), as ``torch.optim.RAdam``.
 

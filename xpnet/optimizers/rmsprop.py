@@ -11,7 +11,7 @@ from xpnet.optimizers.hyperparameters import Number, State
 from xpnet.types import Array
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RMSprop(Optimizer):
     """RMSprop (Hinton 2012), as ``torch.optim.RMSprop``.
 

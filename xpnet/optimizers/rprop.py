@@ -12,7 +12,7 @@ from xpnet.optimizers.schedules import Schedule
 from xpnet.types import Array
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Rprop(Optimizer):
     """Resilient propagation (Riedmiller and Braun 1993), as ``torch.optim.Rprop``.
 

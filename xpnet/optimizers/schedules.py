@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, ClassVar
 
 from xpnet import checks
-from xpnet.optimizers.numbers import check_plain, is_per_member
+from xpnet.optimizers.numbers import check_plain, is_per_member, written
 from xpnet.types import Array
 
 SCHEDULED = ("lr", "weight_decay")
@@ -43,6 +43,9 @@ class Schedule(ABC):
         Returns:
             An array of the shape and dtype of ``done``.
         """
+
+    def __repr__(self) -> str:
+        return written(self) if is_dataclass(self) else super().__repr__()
 
     # ---- its numbers, as an optimizer finds them in its state
 
@@ -104,7 +107,7 @@ def _cosine(xp: Any, start: Plain, end: Plain, part: Array) -> Array:
     return end + (start - end) * 0.5 * (1 + xp.cos(math.pi * part))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExponentialDecay(Schedule):
     """``start · γᵗ`` after ``t`` steps, as ``torch.optim.lr_scheduler.ExponentialLR`` a step.
 
@@ -127,7 +130,7 @@ class ExponentialDecay(Schedule):
         return self.start * xp.exp(done * self.log_of("gamma"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StepDecay(Schedule):
     """``start · γ^⌊t / every⌋`` after ``t`` steps, as ``torch.optim.lr_scheduler.StepLR``.
 
@@ -153,7 +156,7 @@ class StepDecay(Schedule):
         return self.start * xp.exp(times * self.log_of("gamma"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PolynomialDecay(Schedule):
     """``end + (start − end) (1 − t / steps)^p`` after ``t`` steps, then ``end``.
 
@@ -181,7 +184,7 @@ class PolynomialDecay(Schedule):
         return self.end + (self.start - self.end) * left**self.power
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PiecewiseConstant(Schedule):
     """``values[i]`` from ``boundaries[i − 1]`` steps on, and ``values[0]`` before.
 
@@ -219,7 +222,7 @@ class PiecewiseConstant(Schedule):
         return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CosineDecay(Schedule):
     """``end + (start − end) (1 + cos(π t / steps)) / 2`` after ``t`` steps, then ``end``.
 
@@ -244,7 +247,7 @@ class CosineDecay(Schedule):
         return _cosine(xp, self.start, self.end, _part(xp, done, self.steps))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CosineRestarts(Schedule):
     """`CosineDecay` again and again, each ``factor`` times as long (Loshchilov and Hutter 2017).
 
@@ -288,7 +291,7 @@ class CosineRestarts(Schedule):
         return xp.round((times - 1) * (self.steps / (self.factor - 1)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class WarmUp(Schedule):
     """Another schedule, or a number, after a straight way up to its first number.
 
@@ -323,7 +326,7 @@ class WarmUp(Schedule):
         return later * (self.factor + (1 - self.factor) * _part(xp, done, self.steps))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class OneCycle(Schedule):
     """Up to ``most`` and down again, by cosines (Smith and Topin 2018).
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 from xpnet import checks
-from xpnet.optimizers.base import Optimizer, signed, zeros
+from xpnet.optimizers.base import Optimizer, Shared, signed, zeros
 from xpnet.optimizers.hyperparameters import Number, State
-from xpnet.optimizers.transforms import Transform
 from xpnet.types import Array
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SGD(Optimizer):
     """Gradient descent, with momentum if asked (Sutskever et al. 2013), as ``torch.optim.SGD``.
 
@@ -82,9 +80,7 @@ def Momentum(
     weight_decay: Number = 0.0,
     nesterov: bool = False,
     maximize: bool = False,
-    *,
-    transforms: Sequence[Transform] = (),
+    **shared: Unpack[Shared],
 ) -> SGD:
     """`SGD` with momentum, 0.9 unless told otherwise."""
-    first = tuple(transforms)
-    return SGD(lr, momentum, dampening, weight_decay, nesterov, maximize, transforms=first)
+    return SGD(lr, momentum, dampening, weight_decay, nesterov, maximize, **shared)

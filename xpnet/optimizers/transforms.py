@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,12 +46,7 @@ class ClipNorm(_Clip):
     most: float
 
     def __call__(self, xp: Any, grad: Array) -> Array:
-        # Of numbers up to 1, whose squares are finite: ‖g‖ = s ‖g / s‖.
-        largest = xp.max(xp.abs(grad), axis=-1, keepdims=True)
-        scale = xp.where(largest > 0, largest, xp.ones_like(largest))
-        part = grad / scale
-        length = scale * xp.sqrt(xp.sum(part * part, axis=-1, keepdims=True))
-        return grad * xp.minimum(self.most / (length + 1e-6), xp.ones_like(length))
+        return clip_norm(xp, grad, self.most)
 
 
 @dataclass(frozen=True)
@@ -64,10 +60,25 @@ class ClipValue(_Clip):
     most: float
 
     def __call__(self, xp: Any, grad: Array) -> Array:
-        return xp.minimum(xp.maximum(grad, -self.most), self.most)
+        return clip_value(xp, grad, self.most)
 
 
-def transformed(xp: Any, transforms: tuple[Transform, ...], grad: Array) -> Array:
+def clip_norm(xp: Any, grad: Array, most: Any) -> Array:
+    """`ClipNorm`, of a number or an array of one a member."""
+    # Of numbers up to 1, whose squares are finite: ‖g‖ = s ‖g / s‖.
+    largest = xp.max(xp.abs(grad), axis=-1, keepdims=True)
+    scale = xp.where(largest > 0, largest, xp.ones_like(largest))
+    part = grad / scale
+    length = scale * xp.sqrt(xp.sum(part * part, axis=-1, keepdims=True))
+    return grad * xp.minimum(most / (length + 1e-6), xp.ones_like(length))
+
+
+def clip_value(xp: Any, grad: Array, most: Any) -> Array:
+    """`ClipValue`, of a number or an array of one a member."""
+    return xp.minimum(xp.maximum(grad, -most), most)
+
+
+def transformed(xp: Any, transforms: Sequence[Transform], grad: Array) -> Array:
     """The gradient after all of them.
 
     Raises:
