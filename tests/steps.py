@@ -29,6 +29,7 @@ OPTIMIZERS = {
     "radam": xn.RAdam(betas=(0.9, 0.9), weight_decay=0.01),
     "rprop": xn.Rprop(step_sizes=(1e-6, 0.1), maximize=True),
     "lion": xn.Lion(lr=1e-2, weight_decay=0.01),
+    "decayed": xn.AdamW(lr=1e-2, weight_decay=0.1, decayed="weights"),
 }
 
 
@@ -99,7 +100,7 @@ def _in_intervals(
     """``theta``, the other state and the metrics after ``n`` steps, in several intervals."""
     with backend.context():
         copy = backend.xp.asarray(theta, copy=True)
-        carry, histories = carry_of(copy, step.optimizer.init(copy)), []
+        carry, histories = carry_of(copy, step.optimizer.init(copy, step.network)), []
         for start in range(0, n, 4):
             rows = None if orders is None else orders[start : min(start + 4, n), :]
             carry, metrics = run(carry, data, min(4, n - start), rows)

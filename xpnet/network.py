@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,19 @@ class Sequential(Chain):
         """
         check_trainable(self)
         return self.layout.flatten(parameters)
+
+    def weight_mask(self, theta: Array) -> Array:
+        """An array as ``theta``: 1 for what is a weight, as the layers declare, 0 for all else.
+
+        Raises:
+            TypeError, ValueError: if ``theta`` does not fit, or a layer does not say.
+        """
+        backend = check_theta(self, theta)
+        weights, shapes = self.weight_names(), self.layout.shapes
+        parts = [np.full(math.prod(shape), name in weights) for name, shape in shapes.items()]
+        mask = np.broadcast_to(np.concatenate(parts), theta.shape)
+        with backend.context():
+            return backend.asarray(mask, backend.dtype_name(theta))
 
     # ---- the state of the layers
 

@@ -65,6 +65,10 @@ class Layer(ABC):
     """The attributes, of xpnet's own layers, that ``forward`` and ``apply`` compute with and never
     ask for their values: in a compiled step they may be arrays of no axes."""
 
+    weights: ClassVar[tuple[str, ...] | None] = None
+    """Which of the parameters are weights, and no biases, gains or slopes, for an optimizer that
+    decays weights alone; ``None`` where nobody has said."""
+
     def parameters(self) -> dict[str, tuple[int, ...]]:
         """The names and shapes of the parameters, in the order in which ``theta`` has them."""
         return {}
@@ -72,6 +76,20 @@ class Layer(ABC):
     def draw(self, rng: RNG) -> list[np.ndarray]:
         """Draw the initial parameters on the host, in float64, in the order of ``parameters``."""
         return []
+
+    def weight_names(self) -> tuple[str, ...]:
+        """The names of the parameters that are ``weights``.
+
+        Raises:
+            TypeError: if the class has parameters, and does not say.
+        """
+        if self.weights is None and self.parameters():
+            raise TypeError(
+                f"weights must be declared by {type(self).__name__}, such as weights = () or "
+                f"{tuple(self.parameters())!r}: which of its parameters an optimizer decays that "
+                "decays weights alone."
+            )
+        return self.weights or ()
 
     def check_input(self, backend: Any, x: Array) -> None:
         """Look at the values of the samples, where this is the ``first`` layer.

@@ -111,6 +111,10 @@ class Chain(Layer):
             for name, shape in layer.parameters().items()
         }
 
+    def weight_names(self) -> tuple[str, ...]:
+        within = enumerate(self.layers)
+        return tuple(f"{i}.{name}" for i, layer in within for name in layer.weight_names())
+
     def state(self) -> dict[str, tuple[int, ...]]:
         return {
             f"{i}.{name}": shape

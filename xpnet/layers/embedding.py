@@ -41,6 +41,7 @@ class Embedding(Layer):
     embedding_dim: int
     in_features: int = 1
     samplewise: ClassVar[bool] = True
+    weights: ClassVar[tuple[str, ...]] = ("weight",)
     first: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -34,6 +34,7 @@ class Linear(Layer):
     weight_init: Initializer = field(default_factory=HeNormal)
     bias_init: Initializer = field(default_factory=HeNormal)
     samplewise: ClassVar[bool] = True
+    weights: ClassVar[tuple[str, ...]] = ("W",)
 
     def __post_init__(self) -> None:
         for name in ("in_features", "out_features"):

@@ -18,6 +18,7 @@ class Norm(Layer):
 
     features: int
     eps: float
+    weights: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         features = checks.whole("features", self.features)

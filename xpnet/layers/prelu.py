@@ -33,6 +33,7 @@ class PReLU(Layer):
     num_parameters: int = 1
     init: float = 0.25
     samplewise: ClassVar[bool] = True
+    weights: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         count = checks.whole("num_parameters", self.num_parameters)

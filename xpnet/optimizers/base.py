@@ -15,7 +15,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 from xpnet import backends, checks
 from xpnet.checks import shown
@@ -42,6 +42,9 @@ from xpnet.optimizers.states import (
 from xpnet.optimizers.transforms import Transform, clip_norm, clip_value, transformed
 from xpnet.types import Array
 
+if TYPE_CHECKING:
+    from xpnet.network import Sequential
+
 
 class Shared(TypedDict, total=False):
     """The arguments that every `Optimizer` has."""
@@ -49,6 +52,7 @@ class Shared(TypedDict, total=False):
     transforms: Sequence[Transform]
     clip_norm: Number | None
     clip_value: Number | None
+    decayed: str
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -61,6 +65,8 @@ class Optimizer(ABC):
         transforms: what is done to the gradient first, such as ``(ClipNorm(1.0),)``, in order.
         clip_norm: how long the gradient may be, above 0, as `ClipNorm` has it.
         clip_value: how far from 0 each of its elements may be, as `ClipValue` has it; one of both.
+        decayed: which parameters ``weight_decay`` is for: ``"all"``, or ``"weights"``, those of
+            `Linear` and `Embedding` alone, and no biases, gains of norms, and slopes.
 
     Attributes:
         derived: what a step needs of its numbers besides themselves, such as ``"1 - beta1"``: the
@@ -72,6 +78,7 @@ class Optimizer(ABC):
     transforms: Sequence[Transform] = field(default=(), kw_only=True)
     clip_norm: Number | None = field(default=None, kw_only=True)
     clip_value: Number | None = field(default=None, kw_only=True)
+    decayed: str = field(default="all", kw_only=True)
 
     def __post_init__(self) -> None:
         self._require()
@@ -88,6 +95,12 @@ class Optimizer(ABC):
                 "clip_value must be None where clip_norm is given, not "
                 f"{shown(self.clip_value)}; transforms=(ClipValue(…), ClipNorm(…)) does both, in "
                 "this order."
+            )
+        checks.one_of("decayed", self.decayed, ["all", "weights"])
+        if self.decayed != "all" and not hasattr(self, "weight_decay"):
+            raise ValueError(
+                f"decayed must be 'all' for {type(self).__name__}, which has no weight_decay, not "
+                f"{self.decayed!r}."
             )
         for name in names:
             object.__setattr__(self, name, check_number(name, getattr(self, name), **bounds))
@@ -125,25 +138,37 @@ class Optimizer(ABC):
         own: Optimizer = of_member(self, i) if self.per_member() else self
         return own
 
-    def init(self, theta: Array) -> State:
+    @property
+    def masks(self) -> bool:
+        """Whether some parameters are decayed and others not."""
+        weight_decay = getattr(self, "weight_decay", 0.0)
+        return self.decayed != "all" and (checks.is_array(weight_decay) or weight_decay != 0)
+
+    def init(self, theta: Array, network: Sequential | None = None) -> State:
         """Return the state before the first update of ``theta``.
+
+        Args:
+            theta: the parameters.
+            network: whose they are; with ``decayed="weights"`` it says which of them are weights.
 
         Raises:
             TypeError, ValueError: if ``theta`` is no array of floats, ``(size,)`` or ``(members,
-                size)``, or a number's members are not its.
+                size)``, a number's members are not its, or the network has no such parameters.
         """
         checks.given(theta=theta)
         backend = backends.of(theta, names=("theta",))
         check_theta(backend, theta)
-        return first_state(self, backend, theta)
+        return first_state(self, backend, theta, network)
 
-    def resume(self, theta: Array, state: State) -> State:
+    def resume(self, theta: Array, state: State, network: Sequential | None = None) -> State:
         """Return the state to go on from ``state``, with the numbers of this optimizer.
+
+        Arguments as for `init`.
 
         Raises:
             TypeError, ValueError: if it is not such a state as ``init(theta)`` makes.
         """
-        return resumed(self, theta, state)
+        return resumed(self, theta, state, network)
 
     def update(self, theta: Array, grad: Array, state: State) -> tuple[Array, State]:
         """Return ``theta`` after one step along ``grad``, and the next state.

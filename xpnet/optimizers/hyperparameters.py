@@ -16,6 +16,9 @@ Number = Any
 """A number, an array of shape ``(members, 1)``, one a member, or a `Schedule`."""
 State = dict[str, Array]
 
+DECAYED = "decayed"
+"""What a state calls the 1 of each parameter that is decayed, and the 0 of each that is not."""
+
 
 def check_number(name: str, value: Number, **bounds: float) -> Number:
     """Return a number as `check_plain` does, or a schedule where there may be one, or raise."""
@@ -56,6 +59,12 @@ class Hyperparameters:
     def __getattr__(self, name: str) -> Number:
         found = self._state.get(name)
         return getattr(self._optimizer, name) if found is None else found
+
+    @property
+    def weight_decay(self) -> Number:
+        """``λ``; where not all parameters are decayed a vector of it, with 0 for the others."""
+        number, mask = self.__getattr__("weight_decay"), self._state.get(DECAYED)
+        return number if mask is None else number * mask
 
     def one_minus(self, name: str) -> Number:
         """``1 − β`` for the number ``β`` of this name; the optimizer lists it as ``derived``."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from xpnet import backends, checks
 from xpnet.checks import shown
-from xpnet.optimizers.hyperparameters import State, derivation
+from xpnet.network import Sequential
+from xpnet.optimizers.hyperparameters import DECAYED, State, derivation
 from xpnet.optimizers.numbers import is_per_member
 from xpnet.types import Array
 
@@ -37,8 +38,25 @@ def check_theta(backend: backends.Backend, theta: Array) -> None:
 # ---- before the first step
 
 
-def first_state(optimizer: Optimizer, backend: backends.Backend, theta: Array) -> State:
-    """Numbers of one a member and what is derived of them, what the optimizer keeps, the count."""
+def first_state(
+    optimizer: Optimizer, backend: backends.Backend, theta: Array, network: Sequential | None
+) -> State:
+    """Numbers of one a member and what is derived of them, what the optimizer keeps, the count;
+    and, where not all parameters are decayed, which are.
+    """
+    state = _unmasked(optimizer, backend, theta)
+    if optimizer.masks:
+        if network is None:
+            raise TypeError(
+                f"network must be given with decayed={optimizer.decayed!r}, as in "
+                "init(theta, network=net), since it says which parameters are weights."
+            )
+        checks.instance("network", network, Sequential, "a Sequential")
+        state[DECAYED] = network.weight_mask(theta)
+    return state
+
+
+def _unmasked(optimizer: Optimizer, backend: backends.Backend, theta: Array) -> State:
     numbers, dtype = _per_member(optimizer, theta), backend.dtype_name(theta)
     with backend.context():
         state = {name: backend.asarray(values, dtype) for name, values in numbers.items()}
@@ -74,7 +92,7 @@ def _one_a_member(theta: Array) -> str:
 
 def _check_own(optimizer: Optimizer, state: State, theta: Array) -> None:
     """Raise unless what `init_state` made can be told apart by name and by member."""
-    numbers = {*optimizer.hyperparameters(), *optimizer.derivations()}
+    numbers = {*optimizer.hyperparameters(), *optimizer.derivations(), DECAYED}
     if hasattr(optimizer, "slots"):
         raise TypeError(f"{shown(optimizer)}: slots has another name now; call it init_state.")
     for name in state:
@@ -126,10 +144,11 @@ def check_step(optimizer: Optimizer, before: State, after: State) -> None:
 # ---- a state that somebody gives
 
 
-def resumed(optimizer: Optimizer, theta: Array, state: Any) -> State:
+def resumed(optimizer: Optimizer, theta: Array, state: Any, network: Sequential | None) -> State:
     """The state to go on from ``state``, with the numbers of this optimizer, or raise."""
     _check_dict(state)
-    fresh, given = optimizer.init(theta), {*optimizer.hyperparameters(), *optimizer.derivations()}
+    fresh = optimizer.init(theta, network)
+    given = {*optimizer.hyperparameters(), *optimizer.derivations(), DECAYED}
     # What belongs to a schedule of before, as lr.start does, is a number as lr is.
     unknown = [name for name in state if name.rpartition(" ")[2].partition(".")[0] not in given]
     _refuse_unknown(optimizer, set(unknown) - set(fresh), "")
@@ -162,8 +181,10 @@ def _form(optimizer: Optimizer, library: str, theta: Array) -> Form:
         found = _FORMS[id(optimizer)] = weakref.ref(optimizer), {}
     kind = library, theta.shape, theta.dtype
     if kind not in found[1]:
-        state = optimizer.init(theta)
-        found[1][kind] = {name: (value.shape, value.dtype) for name, value in state.items()}
+        state = _unmasked(optimizer, backends.of(theta), theta)
+        masked = {DECAYED: theta} if optimizer.masks else {}
+        forms = {**state, **masked}
+        found[1][kind] = {name: (value.shape, value.dtype) for name, value in forms.items()}
     return found[1][kind]
 
 

@@ -15,7 +15,8 @@ from xpnet.testing import common
 from xpnet.testing.common import MEMBERS, SEED, STEPS, alike, pure, require, sentences
 from xpnet.training.step import TrainingStep, carry_of
 
-SIZE = 7
+NET = xn.Sequential(xn.Linear(3, 2))
+"""Whose parameters are asked with, where some are decayed and others not."""
 
 
 def check_optimizer(
@@ -43,7 +44,10 @@ def check_optimizer(
     name = named(optimizer)
     rng = np.random.default_rng(SEED)
     question = _Question(
-        optimizer, name, rng.normal(size=(MEMBERS, SIZE)), rng.normal(size=(STEPS, MEMBERS, SIZE))
+        optimizer,
+        name,
+        rng.normal(size=(MEMBERS, NET.size)),
+        rng.normal(size=(STEPS, MEMBERS, NET.size)),
     )
     first: dict[str, np.ndarray] | None = None
     for backend in common.libraries(backends):
@@ -75,7 +79,7 @@ class _Question:
     def ask(self, backend: Backend, dtype: str, theta: Any, grads: Any) -> dict[str, np.ndarray]:
         """``theta`` and the state after the steps, on the host."""
         on = backend.asarray(theta, dtype)
-        state = self.optimizer.init(on)
+        state = self.optimizer.init(on, NET)
         for k, values in enumerate(grads, 1):
             grad = backend.asarray(values, dtype)
             before = backend.copy({"theta": on, "grad": grad})
@@ -88,7 +92,7 @@ class _Question:
             words = f"state['step'] must be {k} after {k} steps, not {count}"
             require(self.name, count == [k], words)
             on = after
-        self.optimizer.resume(on, state)  # raises unless it has the form that init makes
+        self.optimizer.resume(on, state, NET)  # raises unless it has the form that init makes
         return {
             "theta": np.array(backend.to_host(on)),
             **{f"state[{key!r}]": np.array(backend.to_host(v)) for key, v in state.items()},
@@ -119,6 +123,6 @@ class _Question:
             with backend.context():
                 x, y = (backend.asarray(rng.normal(size=(6, n)), dtype) for n in (4, 1))
                 theta = net.init(SEED, like=x, members=members)
-                carry = carry_of(theta, self.optimizer.init(theta))
+                carry = carry_of(theta, self.optimizer.init(theta, net))
             with pure(self.name, self.optimizer):
                 common.runs_as_written(self.name, backend, step, carry, (x, y, None), recorded)

@@ -66,7 +66,11 @@ def _placed(asked: Asked) -> tuple[TrainingLoop, Any]:
         for name, array in own.items():
             backend.check_finite(f"layer_state[{name!r}]", array)
         state, optimizer = asked.state, asked.optimizer
-        moments = optimizer.init(fresh) if state is None else optimizer.resume(fresh, state)
+        moments = (
+            optimizer.init(fresh, network)
+            if state is None
+            else optimizer.resume(fresh, state, network)
+        )
         check_update(optimizer, backend, fresh, moments)
         draws = backend.as_one(random_bits)
         noise = None if words is None else Stream(words, moments["step"], bits=draws)
