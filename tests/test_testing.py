@@ -46,6 +46,7 @@ OPTIMIZERS = [
     xn.RAdam(betas=(0.9, 0.9)),
     xn.Rprop(),
     xn.Lion(weight_decay=0.01),
+    xn.SGD(ema_decay=0.9),
     xn.AdamW(weight_decay=0.1, decayed="weights", clip_norm=0.5),
 ]
 

@@ -78,6 +78,22 @@ class Model:
             backend.check_finite("theta", theta)
         self._theta = theta
 
+    @property
+    def ema(self) -> Model:
+        """The model of the average of the parameters, which an optimizer with ``ema_decay`` keeps.
+
+        Raises:
+            AttributeError: if it was not trained with one.
+        """
+        average = (self.state or {}).get("ema")
+        if average is None:
+            raise AttributeError(
+                "ema is there after a training that keeps an average of the parameters, by an "
+                "optimizer such as Adam(ema_decay=0.999)."
+            )
+        layers = self.layer_state
+        return Model(self.network, average, self.loss, self.history, layer_state=layers)
+
     def __repr__(self) -> str:
         members = f", {self.theta.shape[0]} members" if len(self.theta.shape) == 2 else ""
         return f"Model({self.network!r}{members})"

@@ -21,6 +21,7 @@ from xpnet import backends, checks
 from xpnet.checks import shown
 from xpnet.layers.checked import is_own
 from xpnet.optimizers.hyperparameters import (
+    AVERAGE,
     Hyperparameters,
     Number,
     State,
@@ -53,6 +54,7 @@ class Shared(TypedDict, total=False):
     clip_norm: Number | None
     clip_value: Number | None
     decayed: str
+    ema_decay: Number | None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -67,6 +69,10 @@ class Optimizer(ABC):
         clip_value: how far from 0 each of its elements may be, as `ClipValue` has it; one of both.
         decayed: which parameters ``weight_decay`` is for: ``"all"``, or ``"weights"``, those of
             `Linear` and `Embedding` alone, and no biases, gains of norms, and slopes.
+        ema_decay: ``β``, from 0 and below 1, of an average of the parameters, which the state keeps
+            and `Model.ema` predicts with: ``ema ← β ema + (1 − β) θ`` behind each update, ``θ``
+            behind the first, as ``torch.optim.swa_utils.AveragedModel`` with
+            ``get_ema_multi_avg_fn(β)``; ``None`` for no average.
 
     Attributes:
         derived: what a step needs of its numbers besides themselves, such as ``"1 - beta1"``: the
@@ -79,6 +85,7 @@ class Optimizer(ABC):
     clip_norm: Number | None = field(default=None, kw_only=True)
     clip_value: Number | None = field(default=None, kw_only=True)
     decayed: str = field(default="all", kw_only=True)
+    ema_decay: Number | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         self._require()
@@ -106,6 +113,9 @@ class Optimizer(ABC):
             object.__setattr__(self, name, check_number(name, getattr(self, name), **bounds))
         for name in clips:
             object.__setattr__(self, name, check_number(name, getattr(self, name), above=0))
+        if self.ema_decay is not None:
+            decay = check_number("ema_decay", self.ema_decay, least=0, below=1)
+            object.__setattr__(self, "ema_decay", decay)
 
     def _require_switches(self, *names: str) -> None:
         for name in names:
@@ -121,8 +131,10 @@ class Optimizer(ABC):
 
     def derivations(self) -> list[str]:
         """What is `derived` of the numbers, by itself and by its schedules."""
+        average = [] if self.ema_decay is None else ["1 - ema_decay"]
         theirs = {name: schedule.derivations() for name, schedule in self.schedules.items()}
-        return [*self.derived, *(within(name, d) for name, ds in theirs.items() for d in ds)]
+        of_schedules = (within(name, d) for name, ds in theirs.items() for d in ds)
+        return [*self.derived, *average, *of_schedules]
 
     @property
     def schedules(self) -> dict[str, Schedule]:
@@ -213,7 +225,10 @@ class Optimizer(ABC):
         numbers = scheduled(xp, self.schedules, theta, count, state)
         theta, after = self.step(xp, theta, grad, {**state, **numbers, "step": count})
         kept = {name: array for name, array in after.items() if name not in numbers}
-        return theta, {**kept, "step": count}
+        kept["step"] = count
+        if self.ema_decay is not None:
+            kept[AVERAGE] = averaged(xp, self.given(state), state[AVERAGE], theta, count)
+        return theta, kept
 
     def _clipped(self, xp: Any, grad: Array, state: State) -> Array:
         if self.clip_norm is not None:
@@ -325,6 +340,12 @@ def decayed(
         theta = theta - h.lr * weight_decay * theta
         weight_decay = 0.0
     return theta, signed(grad, theta, weight_decay, maximize)
+
+
+def averaged(xp: Any, h: Hyperparameters, ema: Array, theta: Array, count: Array) -> Array:
+    """The next average of the parameters: by the way that it goes, which ends where they stay."""
+    ema += xp.maximum(xp.astype(count == 1, theta.dtype), h.one_minus("ema_decay")) * (theta - ema)
+    return ema
 
 
 def zeros(xp: Any, theta: Array, names: Iterable[str]) -> State:

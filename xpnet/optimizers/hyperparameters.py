@@ -16,6 +16,8 @@ Number = Any
 """A number, an array of shape ``(members, 1)``, one a member, or a `Schedule`."""
 State = dict[str, Array]
 
+AVERAGE = "ema"
+"""What a state calls the average of the parameters."""
 DECAYED = "decayed"
 """What a state calls the 1 of each parameter that is decayed, and the 0 of each that is not."""
 

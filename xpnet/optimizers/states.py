@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from xpnet import backends, checks
 from xpnet.checks import shown
 from xpnet.network import Sequential
-from xpnet.optimizers.hyperparameters import DECAYED, State, derivation
+from xpnet.optimizers.hyperparameters import AVERAGE, DECAYED, State, derivation
 from xpnet.optimizers.numbers import is_per_member
 from xpnet.types import Array
 
@@ -41,9 +41,7 @@ def check_theta(backend: backends.Backend, theta: Array) -> None:
 def first_state(
     optimizer: Optimizer, backend: backends.Backend, theta: Array, network: Sequential | None
 ) -> State:
-    """Numbers of one a member and what is derived of them, what the optimizer keeps, the count;
-    and, where not all parameters are decayed, which are.
-    """
+    """All that `_unmasked` makes; and, where not all parameters are decayed, which are."""
     state = _unmasked(optimizer, backend, theta)
     if optimizer.masks:
         if network is None:
@@ -57,12 +55,16 @@ def first_state(
 
 
 def _unmasked(optimizer: Optimizer, backend: backends.Backend, theta: Array) -> State:
+    """Numbers of one a member and what is derived of them, what the optimizer keeps, the average of
+    the parameters where one is kept, the count.
+    """
     numbers, dtype = _per_member(optimizer, theta), backend.dtype_name(theta)
     with backend.context():
         state = {name: backend.asarray(values, dtype) for name, values in numbers.items()}
         own = optimizer.init_state(backend.xp, theta)
         _check_own(optimizer, own, theta)
-        return {**state, **own, "step": _zero(backend.xp, theta)}
+        average = {} if optimizer.ema_decay is None else {AVERAGE: backend.copy(theta)}
+        return {**state, **own, **average, "step": _zero(backend.xp, theta)}
 
 
 def _per_member(optimizer: Optimizer, theta: Array) -> dict[str, list[list[float]]]:
@@ -95,9 +97,10 @@ def _check_own(optimizer: Optimizer, state: State, theta: Array) -> None:
     numbers = {*optimizer.hyperparameters(), *optimizer.derivations(), DECAYED}
     if hasattr(optimizer, "slots"):
         raise TypeError(f"{shown(optimizer)}: slots has another name now; call it init_state.")
+    shared = {"step": "which every optimizer counts", AVERAGE: "the average of the parameters"}
     for name in state:
-        if name == "step" or name in numbers:
-            whose = "which every optimizer counts" if name == "step" else "a hyperparameter"
+        if name in shared or name in numbers:
+            whose = shared.get(name, "a hyperparameter")
             raise ValueError(
                 f"{shown(optimizer)}: init_state must not hold {name!r}, {whose}; give what the "
                 "optimizer keeps another name."

@@ -93,7 +93,9 @@ def fit(
             it would have drawn.
         acc_goal: stop at this accuracy, above 0 and up to 1; each member by itself.
         validation: ``(x, y)`` or ``(x, y, sample_weight)`` of samples that are not trained on,
-            shared or of members, looked at in inference at every check: ``history.val_loss``.
+            shared or of members, looked at in inference at every check: ``history.val_loss``. Where
+            the optimizer keeps an average of the parameters (``ema_decay``), it is this that is
+            looked at: what ``model.ema`` predicts.
         metrics: what else is asked of these: names (``"balanced_accuracy"``, ``"auc"``, ``"f1"``,
             ``"log_loss"``; ``"r2"``, ``"mae"``, ``"mse"``), metrics such as ``TopK(3)``, functions
             ``f(y, predicted)``: see `xpnet.metrics`. ``history.val_auc``.

@@ -14,6 +14,7 @@ from xpnet.losses.base import evaluate
 from xpnet.network import Sequential
 from xpnet.noise import Stream
 from xpnet.optimizers import Optimizer
+from xpnet.optimizers.hyperparameters import AVERAGE
 from xpnet.optimizers.states import next_step
 from xpnet.types import Array, Carry, Metrics
 
@@ -23,6 +24,9 @@ Data = tuple[Array, Array, Array | None]
 
 KEY, COUNT = "noise.key", "optimizer.step"
 """What random numbers follow from: the words of each member's seed, and how many steps are done."""
+
+EMA = f"optimizer.{AVERAGE}"
+"""The average of the parameters, if the optimizer keeps one."""
 
 
 def carry_of(
@@ -45,6 +49,12 @@ def state_in(carry: Carry) -> dict[str, Array]:
 def trained(carry: Carry) -> Carry:
     """What in a carry the outputs follow from: the parameters, and the state of the layers."""
     return {k: v for k, v in carry.items() if k == "theta" or k.startswith("layers.")}
+
+
+def judged(carry: Carry) -> Carry:
+    """As `trained`, with the average of the parameters in their place where one is kept."""
+    found, average = trained(carry), carry.get(EMA)
+    return found if average is None else {**found, "theta": average}
 
 
 def layer_state_in(network: Sequential, carry: Carry) -> dict[str, Array]:

@@ -11,7 +11,7 @@ from xpnet.history import GREATER
 from xpnet.metrics import Function, Scorer
 from xpnet.training.ensemble import Population
 from xpnet.training.rows import data_rows, rows_of
-from xpnet.training.step import Data, ValidationStep, trained
+from xpnet.training.step import Data, ValidationStep, judged
 from xpnet.types import Carry, Metrics
 
 
@@ -136,7 +136,7 @@ class Validation:
         scores: list[dict[str, Any]] = []
         start = 0
         for block, data in zip(population.blocks, self._data(population), strict=True):
-            part = self.run(trained(block.carry), data, 1)[1]
+            part = self.run(judged(block.carry), data, 1)[1]
             if self.scorer.metrics:
                 output = part.pop("output")[0, ...]
                 count = 1 if self.members is None else int(output.shape[0])
