@@ -326,7 +326,7 @@ SWEEPS = {  # an optimizer of one number, and another of what is compiled for
     "Rprop": (lambda a: xn.Rprop(a), xn.Rprop(0.1, (0.4, 1.2))),
     "Lion": (lambda a: xn.Lion(a, (a, a), a), xn.Lion(0.1, (0.1, 0.1), 0.0)),
     "clipped": (lambda a: xn.SGD(a, clip_norm=a), xn.SGD(0.1, clip_value=0.1)),
-    "averaged": (lambda a: xn.SGD(a, ema_decay=a), xn.SGD(0.1)),
+    "averaged": (lambda a: xn.SGD(a, ema_decay=a), xn.SGD(0.1, ema_decay=0.0)),
     "a schedule": (
         lambda a: xn.Adam(xn.WarmUp(3, xn.ExponentialDecay(a, a), a)),
         xn.Adam(xn.WarmUp(4, xn.ExponentialDecay(0.1, 0.1), 0.1)),

@@ -80,6 +80,7 @@ def explain(
     theta: Array | None = None,
     members: int | None = None,
     batch_size: int | None = None,
+    accumulate: int = 1,
     sample_weight: Array | None = None,
     block: int | None = None,
     threads: int | None = None,
@@ -87,8 +88,8 @@ def explain(
     """Say how `fit` would run its steps, given the same; nothing is trained.
 
     Args:
-        network, x, y, loss, optimizer, theta, members, batch_size, sample_weight, block, threads:
-            as for `fit`.
+        network, x, y, loss, optimizer, theta, members, batch_size, accumulate, sample_weight,
+            block, threads: as for `fit`.
 
     Returns:
         The `Explanation`, of a whole batch and the first block.
@@ -98,7 +99,7 @@ def explain(
     """
     asked = Asked(
         network, x, y, loss, optimizer, theta=theta, members=members, batch_size=batch_size,
-        sample_weight=sample_weight, block=block, threads=threads,
+        accumulate=accumulate, sample_weight=sample_weight, block=block, threads=threads,
         seed=None if theta is not None else 0,
     )  # fmt: skip
     with prepared(asked) as loop, loop.computing():

@@ -34,6 +34,7 @@ class Asked:
     state: dict[str, Array] | None = None
     members: int | None = None
     batch_size: int | None = None
+    accumulate: int = 1
     shuffle: bool = True
     shuffle_seed: int | RNG = 0
     sample_weight: Array | None = None
@@ -81,6 +82,11 @@ class Asked:
             raise ValueError(
                 f"layer_state must come with state, not be None, since "
                 f"{self.network.stateful.name}, has one: layer_state=model.layer_state."
+            )
+        if self.accumulate != 1 and not self.loss.is_samplewise:
+            raise ValueError(
+                f"accumulate must be 1 for {checks.shown(self.loss)}, which does not declare "
+                f"itself samplewise, a mean over samples, not {checks.shown(self.accumulate)}."
             )
         if self.seed is not None and self.theta is not None:
             raise ValueError("seed must be None where theta is given, since nothing is drawn then.")

@@ -14,7 +14,12 @@ from xpnet.types import Array
 
 
 class Batches:
-    """The samples of each step: all of them, or shuffled rows drawn on the host and moved."""
+    """The samples of each step: all of them, or shuffled rows drawn on the host and moved.
+
+    Attributes:
+        size: how many samples a step has, or ``None`` for all.
+        part: how many of them are computed at once: a batch, of which a step may have several.
+    """
 
     LIMIT = 1 << 20
     """How many row numbers go to the device at once."""
@@ -26,12 +31,20 @@ class Batches:
         batch_size: int | None,
         shuffle: bool,
         seed: int | RNG,
+        accumulate: int = 1,
     ) -> None:
         if batch_size is not None and checks.whole("batch_size", batch_size) > samples:
             raise ValueError(
                 f"batch_size must be at most the {samples} samples of x, not {batch_size}."
             )
-        self.backend, self.samples, self.size = backend, samples, batch_size
+        most = 1 if batch_size is None else -(-samples // batch_size)
+        if checks.whole("accumulate", accumulate) > most:
+            raise ValueError(
+                f"accumulate must be at most {most}, the number of batches of an epoch, not "
+                f"{accumulate}{'; it wants a batch_size' * (batch_size is None)}."
+            )
+        self.backend, self.samples, self.part = backend, samples, batch_size or samples
+        self.size = batch_size and min(batch_size * accumulate, samples)
         self.shuffle, self.rng = shuffle, generator(seed, "shuffle_seed")
 
     @property
@@ -41,8 +54,8 @@ class Batches:
 
     @property
     def smallest(self) -> int:
-        """How many samples the smallest step has."""
-        return self.samples if self.size is None else self.samples % self.size or self.size
+        """How many samples the smallest part of a step has."""
+        return self.samples % self.part or self.part
 
     def drawn(self) -> Any:
         """How far orders have been drawn, for `again`."""

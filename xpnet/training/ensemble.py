@@ -90,8 +90,7 @@ class Population:
 
     def _spoilt(self, which: np.ndarray) -> np.ndarray:
         """Those among ``which`` whose loss is not finite after the last update."""
-        rows, batches = np.flatnonzero(which), self.recent.batches
-        samples = batches.size or batches.samples
+        rows, samples = np.flatnonzero(which), self.recent.batches.part
         spoilt = ~finite_in(self.blocks) & which
         spoilt[rows] |= ~np.isfinite(losses_in(self.blocks, rows, samples))
         return np.asarray(spoilt)

@@ -41,6 +41,7 @@ def fit(
     state: dict[str, Array] | None = None,
     members: int | None = None,
     batch_size: int | None = None,
+    accumulate: int = 1,
     shuffle: bool = True,
     shuffle_seed: int | RNG = 0,
     sample_weight: Array | None = None,
@@ -80,6 +81,10 @@ def fit(
         state: the optimizer's state to go on from (``model.state``); not changed.
         members: how many networks to train at once; ``None`` for a single one.
         batch_size: how many samples a step takes; ``None`` for all.
+        accumulate: how many batches make a step, computed one after the other in the memory of
+            one: their gradients, each by its samples, are added up to one update, as of a single
+            batch of them all. Only a layer that looks across samples, as `BatchNorm` does, sees the
+            difference: it sees a batch at a time. The last step of an epoch may have fewer.
         shuffle: whether batches are drawn in a new order every epoch.
         shuffle_seed: seeds that order; the members of an ensemble share it. A run that goes on from
             ``theta`` and ``state`` begins the orders anew, unless it is given another seed, or the
@@ -153,7 +158,7 @@ def fit(
         checks.instance(f"callbacks[{i}]", callback, Callback, "a Callback")
     asked = Asked(
         network, x, y, loss, optimizer, seed=seed, theta=theta, state=state, members=members,
-        batch_size=batch_size, shuffle=shuffle, shuffle_seed=shuffle_seed,
+        batch_size=batch_size, accumulate=accumulate, shuffle=shuffle, shuffle_seed=shuffle_seed,
         sample_weight=sample_weight, layer_state=layer_state, noise_seed=noise_seed,
         acc_goal=acc_goal, every_epoch=every_epoch, validation=validation, metrics=metrics,
         monitor=monitor, patience=patience, min_delta=min_delta, restore_best=restore_best,

@@ -58,8 +58,7 @@ class TrainingLoop:
     def computing(self) -> AbstractContextManager[Any]:
         """What to enter while an interval is trained."""
         members = None if self.members is None else self.population.blocks.size
-        rows = self.batches.size or self.batches.samples
-        return self.backend.context(self.step.network.layout.extent(members, rows))
+        return self.backend.context(self.step.network.layout.extent(members, self.batches.part))
 
     def interval(self, n: int, epoch: int, interrupted: Callable[[], bool]) -> int:
         """Train ``n`` epochs behind ``epoch`` and record them; return how many count."""

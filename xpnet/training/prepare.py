@@ -53,8 +53,9 @@ def _placed(asked: Asked) -> tuple[TrainingLoop, Any]:
             checks.same_dtype(backend, theta, "theta", x, "x")
         check_arrays(network, fresh, x)
         batches = Batches(
-            backend, int(x.shape[-2]), asked.batch_size, asked.shuffle, asked.shuffle_seed
-        )
+            backend, int(x.shape[-2]), asked.batch_size, asked.shuffle, asked.shuffle_seed,
+            asked.accumulate,
+        )  # fmt: skip
         network.check_batch(batches.smallest)
         words = backend.asarray(key, backend.words) if network.is_random else None
         own = asked.layer_state
@@ -78,7 +79,8 @@ def _placed(asked: Asked) -> tuple[TrainingLoop, Any]:
         # Copies, which a step may write into, as these may be somebody's: a state too that is new.
         mine = fresh if theta is None else backend.copy(fresh)
         first = carry_of(mine, backend.copy(moments), backend.copy(own), words)
-        step = TrainingStep(backend.xp, network, asked.loss, optimizer)
+        part = None if asked.accumulate == 1 else batches.part
+        step = TrainingStep(backend.xp, network, asked.loss, optimizer, part)
         block, threads = asked.block, asked.threads
         if members is not None and block is None:
             block = _block(backend, network, x, batches)
@@ -126,7 +128,7 @@ def _block(
     """
     widths = [shape[-1] for shape in network.parameters().values()]
     itemsize = 8 if backend.dtype_name(x) == "float64" else 4
-    member = (batches.size or batches.samples) * max(widths) * itemsize
+    member = batches.part * max(widths) * itemsize
     few = min(FEW, FEW_BYTES // member) if backend.eager else 1
     return max(1, backend.block_bytes // member, few)
 

@@ -68,6 +68,16 @@ def _of(part: str, named: dict[str, Any]) -> dict[str, Any]:
     return {k[len(start) :]: value for k, value in named.items() if k.startswith(start)}
 
 
+def _rows(batch: Data, start: int, count: int) -> Data:
+    """So many samples of a batch from there on; itself, if these are all."""
+    samples = batch[0].shape[-2]
+    if count >= samples:
+        return batch
+    rows = ..., slice(start, min(start + count, samples)), slice(None)
+    x, target, weight = (None if array is None else array[rows] for array in batch)
+    return x, target, weight
+
+
 def _with(part: Any, attributes: dict[str, Any]) -> Any:
     """A copy of a layer or loss with these attributes; itself, if there are none."""
     if attributes:
@@ -89,6 +99,8 @@ class TrainingStep:
     network: Sequential
     loss: Loss
     optimizer: Optimizer
+    part: int | None = None
+    """How many samples are computed at once, where a step may have more; ``None`` for all."""
 
     @property
     def is_samplewise(self) -> bool:
@@ -148,7 +160,7 @@ class TrainingStep:
     def gradient(
         self, carry: Carry, batch: Data, samples: int | None = None, first: int = 0
     ) -> tuple[Array, dict[str, Array], Carry]:
-        """The first half: forward, loss and accuracy, backward.
+        """The first half: forward, loss and accuracy, backward, of one ``part`` after the other.
 
         Args:
             carry: what came from the step before.
@@ -160,8 +172,24 @@ class TrainingStep:
         Returns:
             The gradient, the metrics, and what the layers hand on in the carry.
         """
+        count = batch[0].shape[-2]
+        samples = samples or count
+        size = -(-(self.part or samples) * count // samples)  # of a thread, its share of a part
+        grad, metrics, rest = self._gradient(carry, _rows(batch, 0, size), samples, first)
+        for start in range(size, count, size):
+            carry = {**carry, **rest, **self.noise_in(carry)}  # of the layers, not of the count
+            rows = _rows(batch, start, size)
+            more, found, rest = self._gradient(carry, rows, samples, first + start)
+            grad += more
+            metrics = {name: value + found[name] for name, value in metrics.items()}
+        return grad, metrics, rest
+
+    def _gradient(
+        self, carry: Carry, batch: Data, samples: int, first: int
+    ) -> tuple[Array, dict[str, Array], Carry]:
+        """What `gradient` gives, of one part."""
         x, target, weight = batch
-        share = Share(samples or x.shape[-2], weight)
+        share = Share(samples, weight)
         network, loss = self._given(carry)
         state = tuple(layer_state_in(network, carry).values())
         noise = Stream(carry[KEY], carry[COUNT], first) if KEY in carry else None
