@@ -29,6 +29,7 @@ OPTIMIZERS = {
     "radam": xn.RAdam(betas=(0.9, 0.9), weight_decay=0.01),
     "rprop": xn.Rprop(step_sizes=(1e-6, 0.1), maximize=True),
     "lion": xn.Lion(lr=1e-2, weight_decay=0.01),
+    "clipped": xn.Adam(clip_norm=0.1),
     "averaged": xn.Adam(ema_decay=0.9),
     "decayed": xn.AdamW(lr=1e-2, weight_decay=0.1, decayed="weights"),
 }

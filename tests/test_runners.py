@@ -147,6 +147,46 @@ def test_threads_change_nothing_but_the_order_of_sums(optimizer: str, batches: b
     np.testing.assert_array_equal(results[1][0], again[1][0])
 
 
+class Spread(xn.Transform):
+    """Of a gradient what lies between its least and its greatest, by its length."""
+
+    def __call__(self, xp: Any, grad: Any) -> Any:
+        how: Any = {"axis": -1, "keepdims": True}
+        low, high = xp.min(grad, **how), xp.max(grad, **how)
+        part = (grad - low) / (1 + high - low)
+        return part / (1 + xp.sqrt(xp.sum(part * part, **how)))
+
+
+class Mean(xn.Transform):
+    """Of a gradient what is beside its mean."""
+
+    def __call__(self, xp: Any, grad: Any) -> Any:
+        return grad - xp.mean(grad, axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "threads"),
+    [
+        (xn.Adam(clip_norm=0.1), 3),
+        (xn.SGD(transforms=(xn.ClipNorm(0.2), xn.ClipNorm(0.1))), 3),
+        (xn.SGD(transforms=(Spread(),)), 3),
+        (xn.SGD(transforms=(Mean(),)), 1),  # of a share it is another
+    ],
+)
+def test_what_is_reduced_over_all_parameters_is_reduced_share_by_share(
+    optimizer: Any, threads: int
+) -> None:
+    backend = xn.backends.get("numpy")
+    net, theta, loss, data = problem(backend, "CrossEntropy", xn.ReLU(), None, "float64")
+    step = TrainingStep(np, net, loss, optimizer)
+    runner = backend.runner(step, threads=3)
+    assert runner.prepared(carry_of(theta, optimizer.init(theta)), data).threads == threads
+    results = both(backend, step, theta, data, 6, threads=3)
+    assert_agree(results, "float64", 6)
+    again = both(backend, step, theta, data, 6, threads=3)
+    np.testing.assert_array_equal(results[1][0], again[1][0])
+
+
 @pytest.mark.parametrize("members", [None, 3])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_what_pytorch_does_in_one_pass_changes_nothing(

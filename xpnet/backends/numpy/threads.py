@@ -2,8 +2,9 @@
 
 NumPy computes everything but matrix products on one core, and releases the interpreter's lock while
 it does. So each thread takes a share of the batch through forward and backward, with BLAS held to
-one thread, and then a share of the parameters through the optimizer, for which it adds up its part
-of all gradients. The shares are the same every time, and so is every digit for a number of threads.
+one thread, and then a share of the parameters through the optimizer (`update.py`), for which it
+adds up its part of all gradients. The shares are the same every time, and so is every digit for a
+number of threads.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import ctypes
 import importlib
 import importlib.util
 import itertools
-import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 
 from xpnet.backends.base import cores
+from xpnet.backends.numpy.update import updates
 from xpnet.backends.shared_setting import Setting, SharedSetting, mkl
-from xpnet.compiler.ir import Node, Recording, Untraceable
+from xpnet.compiler.ir import Untraceable
 from xpnet.compiler.record import record
 from xpnet.compiler.writers.numpy import NumPyProgram
 from xpnet.types import Carry, Data, Metrics
@@ -149,20 +150,6 @@ class _Gradient:
         return chosen
 
 
-@dataclass(frozen=True)
-class _Update:
-    """The second half, from the gradients of all shares of the batch."""
-
-    step: Any
-    xp: Any
-
-    def __call__(self, carry: Carry, batch: Data) -> tuple[Carry, Metrics]:
-        grad = batch[0]
-        for part in batch[1:]:
-            grad = grad + part
-        return replace(self.step, xp=self.xp).update(carry, grad), {}
-
-
 class ThreadedProgram:
     """A step on several threads, for one set of shapes.
 
@@ -172,7 +159,7 @@ class ThreadedProgram:
         given: buffers of the carry that are somebody else's, as for a `Program`.
 
     Raises:
-        Untraceable: if the step cannot be recorded, or its update looks beyond single parameters.
+        Untraceable: if the step cannot be recorded, or split.
     """
 
     def __init__(
@@ -211,23 +198,8 @@ class ThreadedProgram:
                 raise Untraceable("a state of layers that its samples change")
             buffers = {"theta": self.carry["theta"]}
             self.gradients.append(NumPyProgram(recording, buffers, BLOCK_BYTES))
-        # Edges at whole cache lines, so that no two threads write into one.
-        cuts = [theta.size * i // threads // 64 * 64 for i in range(threads)] + [theta.size]
-        self.updates = []
-        parts = tuple(p.carry["grad"] for p in self.gradients)
-        whole = record(_Update(step, np), np, carry, parts, constant=False)
-        found = [arg for node in whole.nodes for arg in node.nodes if arg.op == "const"]
-        if any(math.prod(arg.shape) > 1 for arg in found):
-            raise Untraceable("an update with an array of its own")  # of which each had a part
-        for a, b in itertools.pairwise(cuts):
-            piece = {k: v[a:b] if v.ndim else v for k, v in carry.items()}
-            parts = tuple(p.carry["grad"][a:b] for p in self.gradients)
-            recording = record(_Update(step, np), np, piece, parts, constant=False)
-            alike = _numbers(recording) == _numbers(whole)  # else it has asked how many there are
-            if not alike or not all(n.host or n.elementwise for n in recording.nodes):
-                raise Untraceable("an update that looks beyond single parameters")
-            buffers = {name: buffer[a:b] for name, buffer in self.carry.items()}
-            self.updates.append(NumPyProgram(recording, buffers, BLOCK_BYTES))
+        grads = [program.carry["grad"] for program in self.gradients]
+        self.updates = updates(step, carry, grads, self.carry, BLOCK_BYTES)
 
     @property
     def threads(self) -> int:
@@ -237,15 +209,17 @@ class ThreadedProgram:
     @property
     def calls(self) -> int:
         """How many calls a step is, on one of its threads."""
-        return self.gradients[0].calls + self.updates[0].calls
+        return sum(program.calls for program in (self.gradients[0], *self.updates[0]))
 
     @property
     def nbytes(self) -> int:
         """How much memory it holds, at most."""
-        return sum(program.nbytes for program in (*self.gradients, *self.updates))
+        updates = itertools.chain.from_iterable(self.updates)
+        return sum(program.nbytes for program in (*self.gradients, *updates))
 
     def __str__(self) -> str:
-        return f"# each of {self.threads} threads\n\n{self.gradients[0]}\n\n{self.updates[0]}"
+        programs = self.gradients[0], *self.updates[0]
+        return "\n\n".join([f"# each of {self.threads} threads", *map(str, programs)])
 
     def run(
         self, carry: Carry, n: int, batch_rows: np.ndarray | None, interrupted: Callable[[], bool]
@@ -257,15 +231,16 @@ class ThreadedProgram:
         count = len(self.rows)
         meeting = LockBarrier(count)
         metrics: list[Metrics] = [{}] * count
-        counters = [update.numbers(carry) for update in self.updates]
+        counters = [programs[-1].numbers(carry) for programs in self.updates]
         stop = threading.Event()
 
         def work(i: int) -> None:
-            gradient, update = self.gradients[i], self.updates[i]
+            gradient, halves = self.gradients[i], self.updates[i]
 
             def then() -> bool:
-                meeting.wait()
-                counters[i] = update.advance(counters[i])
+                for program in halves:
+                    meeting.wait()
+                    counters[i] = program.advance(counters[i])
                 if i == 0 and interrupted():
                     stop.set()
                 meeting.wait()
@@ -293,18 +268,10 @@ class ThreadedProgram:
                 meeting.abort()  # nor for one that was never started
                 raise
         after = dict(self.carry)
-        for name, value in zip(self.updates[0].counters, counters[0], strict=True):
+        for name, value in zip(self.updates[0][-1].counters, counters[0], strict=True):
             after[name] = np.full((), value, carry[name].dtype)
         mixed = {name: sum(part[name] for part in metrics) for name in metrics[0]}
         return {name: after.get(name, carry[name]) for name in carry}, mixed
-
-
-def _numbers(recording: Recording) -> list[tuple[Any, ...]]:
-    """The operations of a recording with the plain numbers in them."""
-    return [
-        (node.op, *(None if isinstance(arg, Node) else repr(arg) for arg in node.args))
-        for node in recording.nodes
-    ]
 
 
 class LockBarrier:
