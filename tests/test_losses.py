@@ -729,6 +729,12 @@ def test_a_loss_that_takes_a_weight_is_told_of_its_share(backend):
         (xn.Sigmoid(), xn.Hinge(), "leave it out, or use BCE()"),
         (xn.Softmax(), xn.CrossEntropy(), "leave it out"),
         (xn.Sequential(xn.Softmax()), xn.CrossEntropy(), "leave it out"),
+        (
+            xn.Sequential(xn.Sigmoid(), xn.Identity()),
+            xn.BCEWithLogits(),
+            "leave it out, or use BCE()",
+        ),
+        (xn.Sequential(xn.Softmax(), xn.Dropout(0.1)), xn.CrossEntropy(), "leave it out"),
     ],
 )
 def test_probabilities_where_a_loss_wants_what_comes_before_them_are_warned_of(layer, loss, cure):

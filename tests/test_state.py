@@ -638,6 +638,31 @@ def test_a_network_without_state_has_none(backend):
 # ---- going on with state
 
 
+def test_a_state_that_batch_norm_cannot_go_on_from_is_refused_before_training(backend):
+    norm = xn.Sequential(xn.Linear(2, 3), xn.Residual(xn.BatchNorm(3)), xn.Linear(3, 1))
+    x, y = arr(backend, np.eye(4)[:, :2]), arr(backend, np.ones((4, 1)))
+    model = xn.fit(norm, x, y, loss=xn.MSE(), optimizer=xn.SGD(), epochs=1, seed=0)
+    good = model.layer_state
+    name = "1.0.var"
+
+    def refused(values, message, error=ValueError):
+        wrong = {**good, name: values}
+        how = {"loss": xn.MSE(), "optimizer": xn.SGD(), "epochs": 1, "theta": model.theta}
+        with pytest.raises(error, match=message):
+            xn.fit(norm, x, y, layer_state=wrong, **how)
+        with pytest.raises(error, match=message):
+            model.layer_state = wrong
+        assert model.layer_state is good
+
+    refused(arr(backend, [[1.0, -0.5, 2.0]]), "variances of at least 0 for BatchNorm, not -0.5")
+    refused(arr(backend, [[1.0, np.inf, 2.0]]), r"'1.0.var'\] must hold finite numbers")
+    refused(arr(backend, [[1.0, 2.0]]), r"layer_state\['1.0.var'\] must have the shape \(1, 3\)")
+    with pytest.raises(TypeError, match="layer_state must be given"):
+        model.layer_state = None
+    model.layer_state = {**good, name: arr(backend, [[0.0, 1.0, 2.0]])}
+    assert_equal(backend, model[1][0].var, [[0.0, 1.0, 2.0]])
+
+
 def test_state_of_the_optimizer_goes_with_that_of_the_layers(backend):
     x, y = arr(backend, np.ones((4, 2))), arr(backend, np.ones((4, 1)))
     net = xn.Sequential(xn.Linear(2, 3), xn.BatchNorm(3), xn.Linear(3, 1))

@@ -376,6 +376,11 @@ PARTS = {  # layers and a loss of one number, and others of what is compiled for
     ),
     "BCE": (lambda a: ([xn.Sigmoid()], xn.BCE(a / 100)), ([xn.Sigmoid()], xn.BCE(0))),
     "Huber": (lambda a: ([], xn.Huber(a)), ([], xn.MSE())),
+    "Quantile": (lambda a: ([], xn.Quantile(a)), ([], xn.Quantile(0.0))),
+    "pos_weight": (
+        lambda a: ([], xn.BCEWithLogits(pos_weight=a)),
+        ([], xn.BCEWithLogits()),
+    ),
 }
 
 
@@ -412,6 +417,27 @@ def test_a_sweep_of_layers_and_losses_is_compiled_twice_and_trains_with_each_on_
         assert [compiles(*make(a)) for a in (0.5, 0.75)] == [True, True]
         assert [compiles(*make(a)) for a in (0.25, 0.5, 0.125)] == [False, False, False]
         assert compiles(*other)
+
+
+def test_a_sweep_of_label_smoothing_is_compiled_twice_and_trains_with_each_on_jax() -> None:
+    rng, net = np.random.default_rng(0), xn.Sequential(xn.Linear(4, 3))
+    x, y = rng.normal(size=(6, 4)), rng.integers(0, 3, 6)
+    options: dict[str, Any] = {"optimizer": xn.Adam(betas=(0.0, 0.625)), "epochs": 5, "seed": 0}
+    with _compiled() as programs:
+        backend = xn.backends.get("jax", "cpu")
+        data = backend.asarray(x, "float64"), backend.asarray(y, "int64")
+
+        def compiles(smoothing: float) -> bool:
+            before, loss = len(programs), xn.CrossEntropy(smoothing)
+            model = xn.fit(net, *data, loss=loss, **options)
+            found = len(programs) - before
+            wanted = xn.fit(net, x, y, loss=loss, **options).theta
+            # Five steps of a few dozen roundings, of parameters below 10.
+            np.testing.assert_allclose(model.theta, wanted, rtol=0, atol=5 * 50 * 10 * 2.0**-52)
+            return found > 0
+
+        assert [compiles(a) for a in (0.5, 0.25, 0.125, 0.75)] == [True, True, False, False]
+        assert compiles(0.0)
 
 
 def test_an_optimizer_that_may_read_its_own_numbers_trains_with_them(backend: Any) -> None:

@@ -31,7 +31,8 @@ class Model:
         loss: what it was trained on, or ``None``.
         history: what happened in training, or ``None``.
         state: the optimizer's state at the end, to go on from, or ``None``.
-        layer_state: the state of layers such as `BatchNorm`, by name, or ``None``.
+        layer_state: the state of layers such as `BatchNorm`, by name, or ``None``; can be set to
+            another of the same form, of values that the layers can go on from.
         optimizer: what it was trained by, or ``None``.
     """
 
@@ -53,7 +54,7 @@ class Model:
         self.loss = loss
         self.history = history
         self.state = state
-        self.layer_state = layer_state
+        self._layer_state = layer_state
         self.optimizer = optimizer
 
     @property
@@ -77,6 +78,17 @@ class Model:
         with backend.context():
             backend.check_finite("theta", theta)
         self._theta = theta
+
+    @property
+    def layer_state(self) -> dict[str, Array] | None:
+        return self._layer_state
+
+    @layer_state.setter
+    def layer_state(self, state: dict[str, Array] | None) -> None:
+        backend = backends.of(self._theta)
+        with backend.context():
+            check_state(self.network, backend, self._theta, state, "layer_state", look=True)
+        self._layer_state = state
 
     @property
     def ema(self) -> Model:

@@ -85,6 +85,7 @@ def check_state(
     theta: Array,
     state: Any,
     name: str = "state",
+    look: bool = False,
 ) -> State:
     """Return a state of the layers, given by name, in their order, or raise.
 
@@ -94,6 +95,7 @@ def check_state(
         theta: the parameters that it goes with.
         state: a dict such as `init_state` makes; ``None`` if the layers have none.
         name: what it is called.
+        look: whether to look at its values, too, which waits for the device.
     """
     shapes = network.state_shapes
     if not shapes:
@@ -123,4 +125,9 @@ def check_state(
             raise ValueError(
                 f"{called} must have the shape {(*lead, *shape)}, not {tuple(array.shape)}."
             )
-    return tuple(state[key] for key in shapes)
+        if look:
+            backend.check_finite(called, array)
+    own = tuple(state[key] for key in shapes)
+    if look:
+        network.check_state(backend, own)
+    return own

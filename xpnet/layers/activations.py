@@ -41,6 +41,7 @@ class Identity(Layer):
     """``f(x) = x``."""
 
     samplewise: ClassVar[bool] = True
+    passes: ClassVar[bool] = True
 
     def forward(self, xp: Any, params: Params, x: Array) -> tuple[Array, Backprop]:
         return x, lambda dy, need_dx=True: (dy if need_dx else None, ())

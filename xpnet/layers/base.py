@@ -57,6 +57,8 @@ class Layer(ABC):
     zeros stand for samples of weight 0."""
     probabilities: ClassVar[bool] = False
     """Whether all outputs lie from 0 to 1, so that nobody need look at them."""
+    passes: ClassVar[bool] = False
+    """Whether its output in inference is what it got."""
     first: ClassVar[bool] = False
     """Whether it reads the samples as they are given: is the first layer, or behind `Flatten`."""
     draws: ClassVar[bool] = False
@@ -120,6 +122,13 @@ class Layer(ABC):
         """
         return ()
 
+    def check_state(self, backend: Any, state: State) -> None:
+        """Look at the values of a state that somebody gives, which are finite.
+
+        Raises:
+            ValueError: if they are not what the layer can go on from.
+        """
+
     def check_batch(self, samples: int) -> None:
         """Raise ``ValueError`` unless the layer can be trained on a batch of so many samples."""
 
@@ -142,6 +151,11 @@ class Layer(ABC):
     def gives_probabilities(self) -> bool:
         """Whether this very class declares that its outputs are ``probabilities``."""
         return self._declares("probabilities")
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether this very class declares that it ``passes`` on what it gets."""
+        return self._declares("passes")
 
     def _declares(self, name: str) -> bool:
         # Every class for itself: a subclass that changes the mathematics does not inherit it.

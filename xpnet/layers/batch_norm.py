@@ -54,6 +54,14 @@ class BatchNorm(Norm):
     def initial_state(self) -> list[np.ndarray]:
         return [np.zeros((1, self.features)), np.ones((1, self.features))]
 
+    def check_state(self, backend: Any, state: State) -> None:
+        var = state[1]
+        if not bool(backend.xp.all(var >= 0)):
+            raise ValueError(
+                "layer_state must hold variances of at least 0 for BatchNorm, not "
+                f"{float(backend.to_host(backend.xp.min(var))):.6g}."
+            )
+
     def check_batch(self, samples: int) -> None:
         if samples < 2:
             raise ValueError(

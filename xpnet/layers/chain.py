@@ -94,7 +94,13 @@ class Chain(Layer):
 
     @property
     def gives_probabilities(self) -> bool:
-        return self.leaves[-1].gives_probabilities
+        return self.last.gives_probabilities
+
+    @property
+    def last(self) -> Layer:
+        """The last of the leaves that makes something else of what it gets, if one does."""
+        making = [leaf for leaf in self.leaves if not leaf.is_passing]
+        return (making or self.leaves)[-1]
 
     @property
     def is_random(self) -> bool:
@@ -127,6 +133,14 @@ class Chain(Layer):
 
     def initial_state(self) -> list[np.ndarray]:
         return [values for link in self.links for values in link.run.initial_state()]
+
+    def check_state(self, backend: Any, state: State) -> None:
+        for link in self.links:
+            try:
+                link.layer.check_state(backend, state[link.state])
+            except ValueError as error:
+                _note(error, link)
+                raise
 
     def check_batch(self, samples: int) -> None:
         for link in self.links:

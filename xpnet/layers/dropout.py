@@ -33,6 +33,7 @@ class Dropout(Layer):
     p: float = 0.5
     samplewise: ClassVar[bool] = True
     draws: ClassVar[bool] = True
+    passes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "p", checks.number("p", self.p, least=0, below=1))

@@ -161,6 +161,15 @@ class BCEWithLogits(_Binary):
         weight = per_output("pos_weight", self.pos_weight, above=0)
         object.__setattr__(self, "pos_weight", weight)
 
+    @property
+    def _weighs(self) -> bool:
+        return checks.is_array(self.pos_weight) or self.pos_weight != 1
+
+    @property
+    def hyperparameters(self) -> tuple[str, ...]:  # type: ignore[override]
+        """``pos_weight``, unless it is left out."""
+        return ("pos_weight",) if self._weighs else ()
+
     def prepare(
         self, backend: backends.Backend, shape: tuple[int, ...], y: Array, dtype: Any
     ) -> Array:
@@ -176,9 +185,8 @@ class BCEWithLogits(_Binary):
         sign = 1 - 2 * labels
         against = sign * output  # −u
         losses = xp.logaddexp(against, xp.zeros_like(against))
-        if self.pos_weight == 1:
-            weight = None
-        else:
+        weight = None
+        if self._weighs:
             weight = 1 + labels * (factors(xp, self.pos_weight, output) - 1)
             losses = losses * weight
 
@@ -194,7 +202,7 @@ class BCEWithLogits(_Binary):
         self, xp: Any, output: Array, target: Array, share: Share
     ) -> tuple[Array, Callable[[], Array]]:
         other, zeros = 1 - target, xp.zeros_like(output)
-        if self.pos_weight != 1:
+        if self._weighs:
             target = target * factors(xp, self.pos_weight, output)
         losses = where_any(xp, target, target * xp.logaddexp(-output, zeros))
         losses = losses + where_any(xp, other, other * xp.logaddexp(output, zeros))

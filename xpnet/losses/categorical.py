@@ -41,6 +41,7 @@ class CrossEntropy(Loss):
     """
 
     samplewise: ClassVar[bool] = True
+    hyperparameters: ClassVar[tuple[str, ...]] = ("label_smoothing",)
     classifies = True
     without_probabilities = "leave it out"
     label_smoothing: float = 0.0
@@ -63,7 +64,7 @@ class CrossEntropy(Loss):
         else:
             onehot, whole = target, xp.sum(target, axis=-1, keepdims=True)
             chosen = where_any(xp, target, target * shifted)
-        if self.label_smoothing:
+        if checks.is_array(self.label_smoothing) or self.label_smoothing != 0:
             rest, part = 1 - self.label_smoothing, self.label_smoothing / output.shape[-1]
             onehot, chosen = rest * onehot + part, rest * chosen + part * shifted
             whole = None if whole is None else rest * whole + self.label_smoothing

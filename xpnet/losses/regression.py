@@ -83,6 +83,7 @@ class Quantile(Loss):
     """
 
     samplewise: ClassVar[bool] = True
+    hyperparameters: ClassVar[tuple[str, ...]] = ("q",)
     q: float | tuple[float, ...] = 0.5
 
     def __post_init__(self) -> None:

@@ -184,7 +184,7 @@ def _no_sequence(callbacks: Any) -> bool:
 def _ends_in_probabilities(network: Sequential, loss: Loss) -> str:
     return (
         f"{checks.shown(loss)} wants numbers of either sign, not the probabilities that the last "
-        f"layer, {checks.shown(network.leaves[-1])}, makes of them: {loss.without_probabilities}."
+        f"layer, {checks.shown(network.last)}, makes of them: {loss.without_probabilities}."
     )
 
 

@@ -63,9 +63,7 @@ def _placed(asked: Asked) -> tuple[TrainingLoop, Any]:
             own = network.init_state(
                 like=fresh, members=members, x=x, sample_weight=asked.sample_weight
             )
-        layer_state = check_state(network, backend, fresh, own, "layer_state")
-        for name, array in own.items():
-            backend.check_finite(f"layer_state[{name!r}]", array)
+        layer_state = check_state(network, backend, fresh, own, "layer_state", look=True)
         state, optimizer = asked.state, asked.optimizer
         moments = (
             optimizer.init(fresh, network)

@@ -130,7 +130,7 @@ class TrainingStep:
             for name in part.hyperparameters
         }
         own = {f"optimizer.{name}": value for name, value in self.optimizer.operands().items()}
-        return own, {name: value for name, value in found.items() if value != 0}
+        return own, {k: v for k, v in found.items() if isinstance(v, float) and v != 0}
 
     def template(self, operands: dict[str, float]) -> TrainingStep:
         """This step without these `operands`: the same one for all their values.
