@@ -73,7 +73,7 @@ def _say(value: Any, name: str, classes: Classes) -> Any:
     # Numbers of members may be of any library; they are put where the parameters are in any case.
     if isinstance(value, (np.ndarray, np.generic)) or _is_one_a_member(value):
         host = _on_host(value)
-        if host.dtype.kind in "biuf":
+        if host.dtype.kind in "biuf" and host.dtype.itemsize <= 8:
             return {"array": host.tolist(), "dtype": host.dtype.name}
     if isinstance(value, PARTS):
         return {"class": _called(kind, name, classes), **_arguments(value, name, classes)}

@@ -69,7 +69,7 @@ def write(path: str | Path, arrays: Mapping[str, np.ndarray], header: Mapping[st
     # The widest first, so that each lies at a multiple of its width.
     order = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))
     stored = {name: _stored(name, arrays[name]) for name in order}
-    text = json.dumps({"version": VERSION, **header}, ensure_ascii=False)
+    text = json.dumps({"version": VERSION, **header})
     places = list(_places(stored))
     entries: dict[str, Any] = {
         "__metadata__": {
