@@ -6,6 +6,7 @@ that it imports can be used; a command of an ``sh`` block runs unless it install
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shlex
@@ -37,8 +38,11 @@ def commands() -> list[str]:
 
 
 def without(block: str) -> str | None:
-    """Why a block cannot run here: an array library that it imports cannot be used."""
-    for name in re.findall(r"^import (\w+)", block, flags=re.MULTILINE):
+    """Why a block cannot run here: a library that it imports or names cannot be used."""
+    if "from sklearn" in block and importlib.util.find_spec("sklearn") is None:
+        return "scikit-learn is not installed"
+    found = re.findall(r"^import (\w+)|backend=\"(\w+)\"", block, flags=re.MULTILINE)
+    for name in map("".join, found):
         if name in backends.NAMES:
             try:
                 backends.get(name)
@@ -48,7 +52,10 @@ def without(block: str) -> str | None:
 
 
 @pytest.mark.program
-def test_snippets_run_in_the_order_of_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+def test_snippets_run_in_the_order_of_the_page(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     ran = 0
     for block in blocks("python"):
@@ -74,7 +81,7 @@ def test_a_layer_of_ones_own_is_checked_and_trained_as_its_page_says() -> None:
 
 @pytest.mark.slow
 def test_the_first_example_separates_the_points_on_every_library(backend) -> None:
-    first = next(block for block in blocks("python") if "model = xn.fit(" in block)
+    first = next(block for block in blocks("python") if "xn.datasets.xor()" in block)
     first = first.partition("\nhistory = ")[0]
     for dtype in ("float64", "float32"):
         arrays = [backend.asarray(array, dtype) for array in xn.datasets.xor()]
@@ -88,7 +95,35 @@ def test_the_first_example_separates_the_points_on_every_library(backend) -> Non
 
 def test_only_the_snippet_of_a_missing_library_is_left_out() -> None:
     left_out = [block for block in blocks("python") if without(block)]
-    assert all("import cupy" in block for block in left_out)
+    assert all("import cupy" in block or "from sklearn" in block for block in left_out)
+
+
+TABLES = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
+
+
+def test_the_lines_of_a_table_are_as_many_as_is_said() -> None:
+    ours = blocks("python", TABLES)[0]
+    assert ours in blocks("python")  # the README's
+    programs = [ours.partition("x, y = load_digits(return_X_y=True)")[2], *blocks("text", TABLES)]
+    counts = [sum(bool(line) for line in program.splitlines()) for program in programs]
+    said = re.findall(r"^\| (?:xpnet|scikit-learn|Keras) \| (\d+) \|", TABLES, flags=re.MULTILINE)
+    assert counts == list(map(int, said)) == [8, 6, 12]
+    assert max(map(len, "\n".join(programs).splitlines())) <= 100
+    assert "scikit-learn takes 6 and Keras 12" in README
+
+
+@pytest.mark.program
+def test_a_table_is_learned_as_its_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library("sklearn")
+    library("torch")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(blocks("python", TABLES)[0], "docs/tables.md", "exec"), names)
+    found = names["model"].evaluate(names["x_test"], names["y_test"])
+    assert found["accuracy"] > 0.94
+    assert names["again"].theta.device.type == "cpu"
 
 
 @pytest.mark.program
@@ -140,7 +175,7 @@ def test_links_into_the_project_lead_somewhere() -> None:
     for page in (
         "README.md",
         "CHANGELOG.md",
-        *(f"docs/{name}.md" for name in ("design", "own-layer", "train")),
+        *map(str, (ROOT / "docs").glob("*.md")),
     ):
         file = ROOT / page
         for target in re.findall(r"\]\(([^)#:]+)\)", file.read_text(encoding="utf-8")):
