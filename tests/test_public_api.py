@@ -76,10 +76,12 @@ NUMPY_ALLOWED = {
     "training/blocks.py": "which members go into a block is reckoned on the host",
     "training/callback.py": "what a run tells is on the host",
     "training/ensemble.py": "who is still trained is kept on the host",
+    "training/fingerprint.py": "what is told of data is told of their values on the host",
     "training/epochs.py": "the type of the epochs' metrics, which come to the host",
     "training/finite.py": "whether numbers are finite is asked on the host",
     "training/fit.py": "who diverged is counted on the host",
     "training/loop.py": "the epochs' metrics are looked at on the host",
+    "training/progress.py": "what goes to a file is brought to the host",
     "training/recent.py": "who goes back is kept on the host",
     "training/rows.py": "the type of the rows of members, which come from the host",
 }

@@ -216,6 +216,14 @@ class Recorder:
             kept = values if self.every_epoch else values[-1:].copy()
             self.chunks.setdefault(name, []).append(kept)
 
+    def progress(self) -> dict[str, Any]:
+        """What is on record, for `resume`."""
+        return {name: list(found) for name, found in self.chunks.items()}
+
+    def resume(self, part: dict[str, Any]) -> None:
+        """Have on record what another had."""
+        self.chunks = {name: [values] for name, values in part.items()}
+
     def get(self, name: str) -> np.ndarray | None:
         """All that was kept of a metric so far."""
         found = self.chunks.get(name)

@@ -58,13 +58,13 @@ class Batches:
         return self.samples % self.part or self.part
 
     def drawn(self) -> Any:
-        """How far orders have been drawn, for `again`."""
+        """How far orders have been drawn, for `again` and `resume`."""
         if self.size is None or not self.shuffle:
             return None
         rng = self.rng
-        return (
-            rng.get_state() if isinstance(rng, np.random.RandomState) else rng.bit_generator.state
-        )
+        if isinstance(rng, np.random.RandomState):
+            return rng.get_state(legacy=False)
+        return rng.bit_generator.state
 
     @contextmanager
     def again(self, drawn: Any, epochs: int) -> Iterator[Callable[[], Iterator[Array]] | None]:
@@ -76,16 +76,17 @@ class Batches:
         now = self.drawn()
 
         def rows() -> Iterator[Array]:
-            self._set(drawn)
+            self.resume(drawn)
             for _, parts in self.batch_rows(epochs):
                 yield from parts
 
         try:
             yield None if self.size is None else rows
         finally:
-            self._set(now)
+            self.resume(now)
 
-    def _set(self, drawn: Any) -> None:
+    def resume(self, drawn: Any) -> None:
+        """Draw on from there, with the same kind of generator."""
         if drawn is None:
             return
         if isinstance(self.rng, np.random.RandomState):

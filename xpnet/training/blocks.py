@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import cycle, zip_longest
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,12 @@ class Block:
     carry: Carry
     data: Data
     run: Runner
+
+    @property
+    def size(self) -> int:
+        """How many members there are in it."""
+        theta = self.carry["theta"]
+        return int(theta.shape[0]) if len(theta.shape) == 2 else 1
 
 
 class Blocks:
@@ -50,6 +57,7 @@ class Blocks:
         self.runners = backend.runners(step, threads)
         self.data: Data
         self._blocks: list[Block] = []
+        self._copies: list[Block] | None = None
 
     def __len__(self) -> int:
         return len(self._blocks)
@@ -67,28 +75,26 @@ class Blocks:
 
     # ---- dealing out
 
-    def deal(self, carry: Carry, data: Data, count: int) -> np.ndarray:
+    def deal(
+        self, carry: Carry, data: Data, count: int, sizes: list[int] | None = None
+    ) -> np.ndarray:
         """Deal ``count`` members out, as evenly as may be; return their rows, block by block.
 
-        What comes behind the first ``count`` fills up the last block.
+        What comes behind the first ``count`` fills up the last block. With ``sizes`` it is done as
+        it was where blocks had these, since the last digits may depend on it.
         """
-        parts = self._parts(count)
+        parts = self._parts(count) if sizes is None else split(count, sizes)
         everyone = np.concatenate(parts)
         # A runner that records may have computed with its data: not where each block has its own.
         own = len(parts) > 1 and any(a is not None and len(a.shape) == 3 for a in data)
         for runner in self.runners:
             if hasattr(runner, "varies"):
                 runner.varies = own
-        self.data = data
+        self.data, self._copies = data, None
         if len(parts) == 1 and len(everyone) == count:
             self._blocks = [Block(carry, data, self.runners[0])]
-            return everyone
-        blocks: list[Block] = []
-        for rows in parts:
-            runner = self.runners[len(blocks) % len(self.runners)]
-            piece = rows_of(self.backend, [carry], rows), data_rows(self.backend, data, rows)
-            blocks.append(Block(*piece, runner))
-        self._blocks = blocks
+        else:
+            self._blocks = in_blocks(self.backend, self.runners, carry, data, parts)
         return everyone
 
     def saves(self, count: int, before: int) -> bool:
@@ -126,11 +132,13 @@ class Blocks:
 
         A single block that is cut short returns the steps that it did.
         """
-        if len(self._blocks) == 1:
+        several = len(self._blocks) > 1
+        before = self.copies() if several and batch_rows is not None else None
+        self._copies = None
+        if not several:
             block = self._blocks[0]
             block.carry, metrics = block.run(block.carry, block.data, n, batch_rows, interrupted)
             return metrics
-        before = None if batch_rows is None else self.copies()
         count = min(len(self.runners), len(self._blocks))
         as_here = self.backend.elsewhere()
 
@@ -156,16 +164,44 @@ class Blocks:
         return {name: self.backend.xp.concat([p[name] for p in parts], axis=1) for name in parts[0]}
 
     def copies(self) -> list[Block]:
-        """The blocks as they are now, with carries that nobody writes into."""
-        copy = self.backend.copy
-        return [Block(copy(block.carry), block.data, block.run) for block in self._blocks]
+        """The blocks as they are now, with carries that nobody writes into; made once for all."""
+        if self._copies is None:
+            copy = self.backend.copy
+            self._copies = [Block(copy(b.carry), b.data, b.run) for b in self._blocks]
+        return self._copies
 
     def come_back(self, copies: list[Block]) -> None:
         """Be as they were when they were copied, since when none were dealt out anew."""
+        self._copies = copies
         for block, kept in zip(self._blocks, copies, strict=True):
-            block.carry = kept.carry
+            block.carry = self.backend.copy(kept.carry)
 
     def release(self) -> None:
         """Take the members out of the buffers of their runners, which others may use now."""
         for block in self._blocks:
             block.carry = self.backend.copy(block.carry)
+
+
+def in_blocks(
+    backend: backends.Backend,
+    runners: list[Runner],
+    carry: Carry,
+    data: Data,
+    parts: list[np.ndarray],
+) -> list[Block]:
+    """Blocks of these rows of carry and data, the runners by turns."""
+    return [
+        Block(rows_of(backend, [carry], rows), data_rows(backend, data, rows), runner)
+        for rows, runner in zip(parts, cycle(runners), strict=False)
+    ]
+
+
+def laid_out(blocks: list[Block]) -> dict[str, Any]:
+    """Where members lie in blocks, and what they carry, for a file."""
+    sizes, carries = [block.size for block in blocks], [block.carry for block in blocks]
+    return {"sizes": sizes, "carry": carries}
+
+
+def split(count: int, sizes: list[int]) -> list[np.ndarray]:
+    """The rows of blocks of these sizes, one behind the other."""
+    return np.split(np.arange(count), np.cumsum(sizes)[:-1])

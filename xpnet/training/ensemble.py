@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from xpnet.training.blocks import Blocks
+from xpnet.training.blocks import Blocks, laid_out
 from xpnet.training.finite import finite_in, losses_in
 from xpnet.training.recent import Interval, Recent
-from xpnet.training.rows import data_rows, rows_of
+from xpnet.training.rows import carry_like, data_rows, rows_of
 from xpnet.training.step import Data
 from xpnet.types import Array, Carry
 
@@ -143,3 +144,39 @@ class Population:
         columns = np.concatenate([columns for columns, _ in parts])
         order = np.argsort(columns, kind="stable")[-self.members :]  # behind what only filled up
         return rows_of(self.backend, [carry for _, carry in parts], order)
+
+    # ---- from one training to another
+
+    def progress(self) -> dict[str, Any]:
+        """Who is trained and who has left, with what, for `resume`."""
+        return {
+            "columns": self.columns,
+            "alive": self.alive.copy(),
+            **laid_out(self.blocks.copies()),
+            "left": [{"columns": columns, "carry": carry} for columns, carry in self.left],
+            "last": self.recent.progress(),
+        }
+
+    def resume(self, part: dict[str, Any]) -> None:
+        """Be as another was, of the same members, before anything is trained.
+
+        They are in the blocks that they were in, since the last digits may depend on that.
+        """
+        left, data = part["left"], self.blocks.data
+        self.columns, self.alive = part["columns"], part["alive"]
+        if left:
+            self.left = [(left["columns"], self.placed(left["carry"]))]
+        own, carry = self._data_of(self.columns, data), self.placed(part["carry"])
+        self.blocks.deal(carry, own, len(self.columns), part["sizes"])
+        if last := part["last"]:
+            theirs = self._data_of(last["columns"], data)
+            self.recent.resume(last, self.blocks, self.placed(last["carry"]), theirs)
+
+    def placed(self, arrays: dict[str, np.ndarray]) -> Carry:
+        """What members carry, from the host, as it is here."""
+        return carry_like(self.backend, self.blocks[0].carry, arrays)
+
+    def _data_of(self, columns: np.ndarray, data: Data) -> Data:
+        """Those of these members, out of those of all."""
+        everyone = np.array_equal(columns, np.arange(self.members or 1))
+        return data if everyone else data_rows(self.backend, data, columns)

@@ -17,6 +17,9 @@ from xpnet.training.finite import all_finite_in, finite_in
 from xpnet.training.step import layer_state_in, state_in
 from xpnet.training.validation import Validation
 
+_OF_EACH = ("stop", "diverged", "trained", "exhausted")
+"""What is known of each member."""
+
 
 class TrainingLoop:
     """Trains a `Population` interval by interval and keeps the record.
@@ -28,6 +31,9 @@ class TrainingLoop:
         acc_goal: the accuracy at which a member is done, or ``None``.
         every_epoch: whether all epochs are recorded, or those of the checks alone.
         validation: looks at samples of its own at every check, or ``None``.
+
+    Attributes:
+        whole: whether it stands at a check, from which another training could go on.
     """
 
     def __init__(
@@ -48,6 +54,7 @@ class TrainingLoop:
         self.trained = np.zeros(self.members or 1, dtype=np.int64)
         self.exhausted = np.zeros(self.members or 1, dtype=np.int64)
         self.interrupted = self.stopped = self.restored = False
+        self.whole = True
         self.validation = validation
 
     @property
@@ -64,19 +71,47 @@ class TrainingLoop:
         """Train ``n`` epochs behind ``epoch`` and record them; return how many count."""
         interval = self.population.begin(n)
         advance = partial(self.population.advance, interval)
+        self.whole = False
         metrics = train_epochs(self.batches, n, advance, interrupted)
+        self.whole = metrics is not None and len(metrics["loss"]) == n
         if metrics is None:
             self.population.blocks.come_back(interval.blocks)
             return 0
         self.recent.keep(interval)
-        return self._record(metrics, epoch, complete=len(metrics["loss"]) == n)
+        return self._record(metrics, epoch, complete=self.whole)
 
     def finish(self) -> None:
         """Look once at the losses that the last update of all has left behind; take the best."""
+        self.whole = False
         if self.recent.intervals and self.training:
             spoilt = self.population.finish()
             self.diverged[self.population.columns[spoilt]] = self.epochs + 1
         self.restored = self.validation is not None and self.validation.kept is not None
+
+    # ---- from one training to another
+
+    def progress(self) -> dict[str, Any]:
+        """Where it stands at a check, for `resume`; nothing that is trained later changes it."""
+        watched = self.validation
+        return {
+            "epochs": self.epochs,
+            **{name: getattr(self, name).copy() for name in _OF_EACH},
+            "record": self.recorder.progress(),
+            "drawn": self.batches.drawn(),
+            "population": self.population.progress(),
+            "validation": None if watched is None else watched.progress(),
+        }
+
+    def resume(self, part: dict[str, Any]) -> None:
+        """Go on from where another stood, before anything is trained."""
+        self.epochs = part["epochs"]
+        for name in _OF_EACH:
+            setattr(self, name, part[name])
+        self.recorder.resume(part["record"])
+        self.batches.resume(part["drawn"])
+        self.population.resume(part["population"])
+        if self.validation is not None:
+            self.validation.resume(part["validation"], self.population)
 
     # ---- the check
 

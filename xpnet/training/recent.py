@@ -10,9 +10,10 @@ import numpy as np
 
 from xpnet import backends
 from xpnet.training.batches import Batches
-from xpnet.training.blocks import Block, Blocks
+from xpnet.training.blocks import Block, Blocks, in_blocks, laid_out, split
 from xpnet.training.finite import finite
 from xpnet.training.rows import rows_of
+from xpnet.training.step import Data
 from xpnet.types import Array, Carry
 
 Found = tuple[np.ndarray, Carry, np.ndarray]
@@ -43,8 +44,7 @@ class Interval:
         place = {int(column): i for i, column in reversed(list(enumerate(self.columns)))}
         places = np.array([place[int(column)] for column in columns], dtype=int)
         for block in self.blocks:
-            theta = block.carry["theta"]
-            stop = start + (theta.shape[0] if theta.ndim == 2 else 1)
+            stop = start + block.size
             among = np.flatnonzero((start <= places) & (places < stop))
             if len(among):
                 yield block, places[among] - start, among
@@ -70,6 +70,35 @@ class Recent:
     def keep(self, interval: Interval) -> None:
         """Keep an interval that counts, in place of the one before the last."""
         self.intervals = [*self.intervals[-1:], interval]
+
+    def progress(self) -> dict[str, Any] | None:
+        """The last interval, for `resume`.
+
+        It will do: who is still trained was good where it began, and behind the next one nobody
+        goes back further.
+        """
+        if not self.intervals:
+            return None
+        last = self.intervals[-1]
+        own = {name: getattr(last, name) for name in ("columns", "drawn", "epochs", "steps")}
+        return {**own, **laid_out(last.blocks)}
+
+    def resume(self, part: dict[str, Any], now: Blocks, carry: Carry, data: Data) -> None:
+        """Know the last interval of another training.
+
+        Args:
+            part: what its `progress` was.
+            now: what its members are computed in at the end of it.
+            carry: what they carried at its beginning.
+            data: theirs.
+        """
+        parts = split(len(part["columns"]), part["sizes"])
+        blocks = in_blocks(self.backend, now.runners, carry, data, parts)
+        if [block.size for block in now] == part["sizes"]:  # nobody has left: the data are theirs
+            for block, other in zip(blocks, now, strict=True):
+                block.data = other.data
+        rest = (part[name] for name in ("drawn", "epochs", "steps"))
+        self.intervals = [Interval(part["columns"], blocks, *rest)]
 
     def last_good(self, columns: np.ndarray, limits: np.ndarray | None) -> Iterator[Found]:
         """Find members as they last were before a loss, or a parameter, was not finite.

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet import backends
+from xpnet import backends, checks
 from xpnet.training.step import Data
 from xpnet.types import Array, Carry
 
@@ -42,3 +42,23 @@ def data_rows(backend: backends.Backend, data: Data, rows: np.ndarray) -> Data:
 
     x, target, weight = map(pick, data)
     return x, target, weight
+
+
+def carry_like(backend: backends.Backend, like: Carry, arrays: dict[str, np.ndarray]) -> Carry:
+    """A carry of these arrays of the host, of the form of another one, of any members.
+
+    Raises:
+        ValueError: if they are not of that form.
+    """
+    for name, array in like.items():
+        lead = len(like["theta"].shape) - 1
+        found = arrays.get(name)
+        if found is None or found.shape[lead:] != tuple(array.shape)[lead:]:
+            raise ValueError(
+                f"resume must be a checkpoint of what is trained here, with {name} of shape "
+                f"{tuple(array.shape)}, not {checks.shown(found)}."
+            )
+    return {
+        name: backend.asarray(arrays[name], backend.dtype_name(array))
+        for name, array in like.items()
+    }

@@ -14,9 +14,14 @@ from xpnet.training.rows import data_rows, rows_of
 from xpnet.training.step import Data, ValidationStep, judged
 from xpnet.types import Carry, Metrics
 
+_OF_EACH = ("best", "best_epoch", "waited")
+
 
 class Validation:
     """Looks at every check how well who is trained does on samples of its own.
+
+    Long, since what is found, who is best and who has waited how long are told three times: at a
+    check, in the history, and in a checkpoint.
 
     Args:
         backend: where they are.
@@ -111,6 +116,24 @@ class Validation:
             "monitor": self.monitor,
         }
 
+    def progress(self) -> dict[str, Any]:
+        """What was found so far, who is best and who has waited how long, for `resume`."""
+        return {
+            "epochs": list(self.epochs),
+            "values": {name: list(values) for name, values in self.values.items()},
+            **{name: getattr(self, name).copy() for name in _OF_EACH},
+            "kept": self.kept,
+        }
+
+    def resume(self, part: dict[str, Any], population: Population) -> None:
+        """Go on from what another has found, of the same members."""
+        self.epochs = part["epochs"]
+        for name, values in part["values"].items():
+            self.values[name] = list(values.reshape(len(self.epochs), -1))
+        for name in _OF_EACH:
+            setattr(self, name, part[name])
+        self.kept = part["kept"] and population.placed(part["kept"])
+
     def restored(self, carry: Carry) -> Carry:
         """The carry of all members with the best of each in its place, where there is one."""
         if self.kept is None:
@@ -162,9 +185,7 @@ class Validation:
 
     def _data(self, population: Population) -> list[Data]:
         """The samples of each block: the same, or where members have their own, those of its."""
-        columns, sizes = population.columns, []
-        for block in population.blocks:
-            sizes.append(1 if self.members is None else int(block.carry["theta"].shape[0]))
+        columns, sizes = population.columns, [block.size for block in population.blocks]
         if not self._own:
             return [self.data] * len(sizes)
         if self._dealt[0] is not columns:  # which are others when members have left
