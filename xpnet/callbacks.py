@@ -1,4 +1,4 @@
-"""What may watch a training run: a bar, log lines, TensorBoard, a picture.
+"""What may watch a training run: a bar, log lines, TensorBoard, a picture, checkpoints.
 
 Each needs its library when it is made, not when this module is imported, and finds out before the
 first epoch whether it will be able to write. ``finish`` comes after Ctrl-C as well, so log and
@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import importlib
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -23,11 +22,13 @@ import numpy as np
 
 from xpnet import backends, checks
 from xpnet._optional import optional
+from xpnet.files.folders import writable_folder
 from xpnet.history import History
 from xpnet.model import Model
 from xpnet.training import Callback, Run
+from xpnet.training.checkpoint import Checkpoint
 
-__all__ = ["LogLines", "Picture", "ProgressBar", "TensorBoard", "writable_folder"]
+__all__ = ["Checkpoint", "LogLines", "Picture", "ProgressBar", "TensorBoard", "writable_folder"]
 
 
 def _short(name: str) -> str:
@@ -102,7 +103,7 @@ class ProgressBar(Callback):
 
     def start(self, run: Run) -> None:
         tqdm = optional("tqdm", "the progress bar")
-        self._bar = tqdm.tqdm(total=run.epochs, **self._options)
+        self._bar = tqdm.tqdm(total=run.epochs, initial=run.epoch, **self._options)
 
     def check(self, run: Run) -> None:
         if not self._bar.disable:
@@ -147,10 +148,15 @@ class TensorBoard(Callback):
         return {**vars(self), "_writer": None}  # the file of a run
 
     def start(self, run: Run) -> None:
-        _, _, files = _tensorboard()
+        event, _, files = _tensorboard()
         # SummaryWriter sends each scalar through a queue between processes, which takes several
         # times as long as an epoch of a small network; the file beneath it takes a third of one.
-        self._writer = files.EventsWriter(str(self.folder / "events"))
+        part = f".epoch-{run.epoch}" if run.epoch else ""  # names tell seconds alone apart
+        self._writer = files.EventsWriter(str(self.folder / "events"), part)
+        if run.epoch:  # of a run that goes on, and was killed behind this epoch: to be left out
+            begin = event.SessionLog(status=event.SessionLog.START)
+            now = event.Event(wall_time=time.time(), step=run.epoch + 1, session_log=begin)
+            self._writer.write_event(now)
 
     def check(self, run: Run) -> None:
         now = time.time()
@@ -220,25 +226,6 @@ class Picture(Callback):
         else:
             figure = pictures.page(draw, self.title)
         figure.savefig(self.path)
-
-
-def writable_folder(name: str, path: str | Path) -> Path:
-    """Make a folder if need be and return it.
-
-    Raises:
-        ValueError: naming it ``name``, if it cannot be made, or no file can be made in it.
-    """
-    folder = checks.as_path(name, path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except (OSError, ValueError) as error:
-        said = getattr(error, "strerror", None) or error
-        raise ValueError(
-            f"{name} must be a folder that can be written, not {str(path)!r} ({said})."
-        ) from None
-    return folder
 
 
 # ---- what the callbacks share

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+from pathlib import Path
+
 import numpy as np
 
 from xpnet.history import History
 from xpnet.model import Model
+from xpnet.training.asked import Asked
+from xpnet.training.fingerprint import Told, fingerprints
 from xpnet.training.loop import TrainingLoop
+from xpnet.training.progress import Progress
 from xpnet.types import Array
 
 
@@ -30,6 +36,7 @@ class Run:
         network, x, y, loss: what is trained, on what.
         epochs: how many epochs were asked for.
         epoch: how many are done.
+        resumed: the file of the checkpoint that it goes on from, or ``None``.
         seen: how many were done at the check before.
         acc_goal: the goal, or ``None``.
         members: the number of members, or ``None`` for a single network.
@@ -38,14 +45,21 @@ class Run:
         model: the `Model` as it is now.
     """
 
-    def __init__(self, loop: TrainingLoop, x: Array, y: Array, epochs: int) -> None:
-        self._loop = loop
+    def __init__(
+        self,
+        loop: TrainingLoop,
+        asked: Asked,
+        epochs: int,
+        check_every: int,
+        resumed: Path | None = None,
+    ) -> None:
+        self._loop, self._asked, self._check_every = loop, asked, check_every
         self.network, self.loss = loop.step.network, loop.step.loss
-        self.x, self.y = x, y
+        self.x, self.y = asked.x, asked.y
         self.acc_goal, self.members = loop.acc_goal, loop.members
         self.block = min(loop.population.blocks.size, loop.members or 1)
-        self.epochs = epochs
-        self.epoch = self.seen = 0
+        self.epochs, self.resumed = epochs, resumed
+        self.epoch = self.seen = loop.epochs
         self.stopping = False
 
     def stop(self) -> None:
@@ -72,6 +86,29 @@ class Run:
     def training(self) -> int:
         """How many members are still trained."""
         return int(self._loop.population.alive.sum())
+
+    @property
+    def progress(self) -> Progress | None:
+        """Where it stands at this check, for ``run.progress.write(path)``.
+
+        ``None`` where Ctrl-C has cut the epochs since the last check short, and behind the last
+        check: from there nobody could go on as if the run had never stopped.
+        """
+        backend = self._loop.backend
+
+        def to_host(array: Array) -> np.ndarray:
+            with backend.context():
+                return backend.to_host(array)
+
+        if not self._loop.whole:
+            return None
+        with backend.context():
+            return Progress(self.epoch, self._loop.progress(), self.told, to_host)
+
+    @cached_property
+    def told(self) -> Told:
+        """What was asked for, as a checkpoint tells it."""
+        return fingerprints(self._asked, self._check_every)
 
     @property
     def model(self) -> Model:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from xpnet.network import Sequential
 from xpnet.optimizers import Optimizer
 from xpnet.training.asked import Asked
 from xpnet.training.callback import Callback, Run
+from xpnet.training.checkpoint import newest
+from xpnet.training.fingerprint import fingerprints, require_same
 from xpnet.training.interrupts import interrupts
 from xpnet.training.loop import TrainingLoop
 from xpnet.training.prepare import prepared
@@ -59,6 +62,7 @@ def fit(
     block: int | None = None,
     threads: int | None = None,
     callbacks: Iterable[Callback] = (),
+    resume: str | Path | None = None,
     epoch_checking: int | None = None,
 ) -> Model:
     """Train a network, or an ensemble of networks, where the data lies.
@@ -122,6 +126,12 @@ def fit(
             their number); ``None`` for one a core where that pays, 1 for none. For the rest,
             libraries have threads of their own.
         callbacks: told of the run at every check.
+        resume: a checkpoint to go on from (`xpnet.callbacks.Checkpoint`): a file, or the folder of
+            which it is the newest. If that is not there or holds none, all begins anew, so that a
+            program that is started again and again may say the same each time. What comes out is
+            what a run that was never stopped gives, on NumPy, PyTorch, and JAX on a CPU to the last
+            bit. So every argument must be what it was; but callbacks, ``epochs``, which may be
+            more, and ``seed`` and ``shuffle_seed``, of which nothing is drawn any more.
         epoch_checking: ``check_every`` by the name that it had, and has in the report.
 
     Returns:
@@ -135,6 +145,7 @@ def fit(
 
     Raises:
         TypeError, ValueError: if an argument is not as described; before anything is trained.
+        OSError: if ``resume`` cannot be read.
     """
     epochs = checks.whole("epochs", epochs)
     if epoch_checking is not None:
@@ -164,10 +175,20 @@ def fit(
         monitor=monitor, patience=patience, min_delta=min_delta, restore_best=restore_best,
         block=block, threads=threads,
     )  # fmt: skip
+    path, progress = (None, None) if resume is None else newest(resume)
+    if progress is not None and epochs < progress.epoch:
+        raise ValueError(
+            f"epochs must be at least the {progress.epoch} that the checkpoint {str(path)!r} has "
+            f"done, not {epochs}."
+        )
     with prepared(asked) as loop:
         if loss.without_probabilities and network.gives_probabilities:
             warnings.warn(_ends_in_probabilities(network, loss), RuntimeWarning, stacklevel=2)
-        run = Run(loop, x, y, epochs)
+        if progress is not None:
+            require_same(fingerprints(asked, check_every), progress.asked, str(path))
+            with loop.computing():
+                loop.resume(progress.part)
+        run = Run(loop, asked, epochs, check_every, path)
         _train(loop, run, check_every, listeners)
     if loop.diverged.any():
         warnings.warn(_what_diverged(loop), RuntimeWarning, stacklevel=2)
@@ -218,7 +239,8 @@ def _train(loop: TrainingLoop, run: Run, check_every: int, callbacks: list[Callb
             while (
                 run.epoch < run.epochs and loop.training and not (loop.interrupted or loop.stopped)
             ):
-                n = min(check_every, run.epochs - run.epoch)
+                # To the next multiple, though a run that goes on longer may have ended between two.
+                n = min(check_every - run.epoch % check_every, run.epochs - run.epoch)
                 with loop.computing():  # callbacks have the process as it was
                     done = loop.interval(n, run.epoch, interrupted)
                 run.seen, run.epoch = run.epoch, run.epoch + done

@@ -1,0 +1,131 @@
+"""Checkpoints: a training's progress in files, and the newest of them to go on from."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from xpnet import checks
+from xpnet.files.folders import writable_folder
+from xpnet.training.callback import Callback, Run
+from xpnet.training.progress import Progress
+
+_SUFFIX = ".safetensors"
+_NAME = re.compile(rf"epoch-(\d+){re.escape(_SUFFIX)}")
+
+
+class Checkpoint(Callback):
+    """Writes checkpoints, from which ``fit(…, resume=folder)`` goes on as if it had never stopped.
+
+    A checkpoint is written at a check, and at the end of the run, however it ends: then that of
+    the last check, as a run that Ctrl-C has ended within an interval can only go on from there. It
+    is a file ``epoch-250.safetensors``, which is there whole or not at all. A write that fails, as
+    on a full disk, does not end the training: a ``RuntimeWarning`` says so, what was written before
+    stays, and the next one is tried.
+
+    Args:
+        path: the folder; made if it is not there.
+        every: for which epochs: at the first check at or behind each multiple of this.
+        keep: how many are kept, the newest. An older one goes when a newer one is complete, so
+            that there must be room for one more.
+
+    Raises:
+        ValueError: if the folder cannot be written; at the start of a run, if there are checkpoints
+            in it, and it goes on from none of them.
+    """
+
+    def __init__(self, path: str | Path, every: int = 1, keep: int = 1) -> None:
+        self.folder = writable_folder("path", path)
+        self.every, self.keep = checks.whole("every", every), checks.whole("keep", keep)
+        self._due: Progress | None = None
+        self._failed = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_due": None}  # of the run that it watches
+
+    def start(self, run: Run) -> None:
+        there = [path for _, path in _in(self.folder)]
+        ours = run.resumed is not None and run.resumed.parent.samefile(self.folder)
+        if there and not ours:
+            raise ValueError(
+                "path must be a folder without checkpoints, or fit be given the same as resume, "
+                f"to go on from {str(there[-1])!r}."
+            )
+        for left in self.folder.glob(f".epoch-*{_SUFFIX}.*.part"):  # by a process that was killed
+            left.unlink(missing_ok=True)
+        self._due, self._failed = None, False
+
+    def check(self, run: Run) -> None:
+        progress = run.progress
+        if progress is not None:
+            self._due = progress
+            if run.epoch // self.every > run.seen // self.every:
+                self._write()
+
+    def finish(self, run: Run) -> None:
+        self._write()
+
+    def _write(self) -> None:
+        """Write the checkpoint that is due, if there is one."""
+        progress, self._due = self._due, None
+        if progress is None:
+            return
+        path = self.folder / f"epoch-{progress.epoch}{_SUFFIX}"
+        try:
+            progress.write(path)
+        except OSError as error:
+            if not self._failed:  # once, until one can be written again
+                warnings.warn(
+                    f"The checkpoint of epoch {progress.epoch} could not be written, and the "
+                    f"training goes on: {error}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+            self._failed = True
+            return
+        self._failed = False
+        # Those of later epochs are of this run too, which went on from an earlier one.
+        until = [old for epoch, old in _in(self.folder) if epoch <= progress.epoch]
+        for old in until[: -self.keep]:
+            with suppress(OSError):
+                old.unlink()
+
+
+def _in(folder: Path) -> list[tuple[int, Path]]:
+    """The checkpoints of a folder by their epochs, the newest last."""
+    names = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())
+    return sorted((int(name[1]), path) for name, path in names if name)
+
+
+def newest(resume: str | Path) -> tuple[Path | None, Progress | None]:
+    """The checkpoint to go on from, behind its path; ``None`` for a folder where none is yet.
+
+    Args:
+        resume: a file, which must be there, or a folder, of which it is the newest that is whole;
+            a ``RuntimeWarning`` says which are not.
+
+    Raises:
+        OSError, TypeError, ValueError: if it cannot be read, or is no checkpoint.
+    """
+    place = checks.as_path("resume", resume)
+    if place.is_dir():
+        paths = [path for _, path in _in(place)[::-1]]
+    else:
+        paths = [place] if place.exists() or place.suffix == _SUFFIX else []
+    errors: list[Exception] = []
+    for path in paths:
+        try:
+            found = Progress.read(path)
+        except (OSError, ValueError) as error:
+            errors.append(error)
+            continue
+        for left in errors:
+            warnings.warn(f"A checkpoint is left out: {left}", RuntimeWarning, stacklevel=3)
+        return path, found
+    if errors:
+        said = str(errors[0]).replace("path must", "resume must", 1)
+        raise type(errors[0])(said) from errors[0]
+    return None, None
