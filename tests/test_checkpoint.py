@@ -19,6 +19,7 @@ from xpnet.training.checkpoint import newest
 from xpnet.training.progress import Progress
 
 NUMPY = xn.backends.get("numpy")
+BATCHES = {"batch_size": 16}
 ROOT = Path(__file__).resolve().parent.parent
 EPOCHS, EVERY = 8, 2
 LRS = np.array([[0.1], [1e200], [1e3], [1e150], [0.2]])
@@ -211,10 +212,42 @@ def test_members_are_computed_in_the_blocks_that_they_were_in(monkeypatch, tmp_p
     assert sizes[0] == sizes[1] != sizes[2]
 
 
+GONE = {"members": 5, "block": 2, "optimizer": xn.SGD(LRS), "check_every": 3, "epochs": 9}
+
+
+@pytest.mark.parametrize("options", [BATCHES, GONE], ids=["one", "members"])
+def test_a_checkpoint_is_read_as_the_model_that_it_was(backend, options, tmp_path):
+    models = {}
+
+    class Models(xn.Callback):
+        def check(self, run):
+            models[f"{run.epoch}.safetensors"] = run.model
+
+    fit(backend, Kept(tmp_path), Models(), **options)
+    kind = type(backend)
+    device = next(name for name in kind.devices() if kind(name).device == backend.device)
+    for name, model in models.items():
+        read = xn.load(tmp_path / name, backend=backend.name, device=device)
+        assert read.history is None
+        assert repr(read.optimizer) == repr(model.optimizer)
+        read.history = model.history
+        assert_same(backend, read, model)
+
+
+def test_what_cannot_be_described_can_go_on_and_is_no_model(tmp_path):
+    def take(resume=None):
+        network = xn.Sequential(xn.Linear(2, 1), Doubled())
+        return xn.fit(**{**GIVEN, "network": network}, callbacks=[Kept(tmp_path)], resume=resume)
+
+    plain, path = take(), tmp_path / "2.safetensors"
+    np.testing.assert_array_equal(take(path).theta, plain.theta)
+    with pytest.raises(ValueError, match=r"path must be a file of a model, but .* 'checkpoint'"):
+        xn.load(path)
+
+
 # ---- how a run may end
 
 
-BATCHES = {"batch_size": 16}
 NEVER = 10**9
 """An ``every`` that never comes: there is a checkpoint at the end alone."""
 

@@ -17,12 +17,19 @@ from xpnet.files.names import Stored, stored
 from xpnet.history import History
 from xpnet.model import Model
 from xpnet.network import Sequential
+from xpnet.training import progress
+from xpnet.training.ensemble import gathered
+from xpnet.training.rows import rows_of
+from xpnet.training.step import layer_state_in, state_in
 
 OPTIMIZER, HISTORY = "optimizer.", "history."
 """What the names of all that is not of the network begin with."""
 
 METRICS = "val_metrics"
 """What of a history is itself by name."""
+
+PARTS = ("network", "loss", "optimizer")
+"""What a header describes."""
 
 Arrays = dict[str, np.ndarray]
 
@@ -94,7 +101,8 @@ def load(
             theta=model.theta, state=model.state, layer_state=model.layer_state,
         )
 
-    Nothing in a file is evaluated or imported.
+    Nothing in a file is evaluated or imported. Of a checkpoint it is the model as it was at that
+    check, without a history; to go on with the training is for ``fit(…, resume=path)``.
 
     Args:
         path: the file.
@@ -115,7 +123,26 @@ def load(
     if "network" not in header:
         kind = checks.shown(header.get("kind"))
         raise ValueError(f"path must be a file of a model, but {str(path)!r} is one of {kind}.")
+    if header.get("kind") == progress.KIND:
+        arrays, header = packed(_in_checkpoint(arrays, header, own))
     return unpacked(arrays, header, where, own)
+
+
+def _in_checkpoint(arrays: Arrays, header: dict[str, Any], classes: Classes) -> Model:
+    """The model of a training as it was at the check of a checkpoint, on NumPy, with no history."""
+    backend, members = backends.get("numpy"), header["members"]
+    network, loss, optimizer = (make(header[name], name, classes) for name in PARTS)
+    part = progress.filled(header["progress"], arrays)["population"]
+    carry, left, alive = part["carry"], part["left"], np.flatnonzero(part["alive"])
+    if members is not None:
+        parts = [(left["columns"], left["carry"])] if left else []
+        if len(alive):
+            parts.append((part["columns"][alive], rows_of(backend, [carry], alive)))
+        carry = gathered(backend, members, parts)
+    elif left:
+        carry = left["carry"]
+    own = layer_state_in(network, carry) or None
+    return Model(network, carry["theta"], loss, None, state_in(carry), own, optimizer)
 
 
 def unpacked(
@@ -129,8 +156,7 @@ def unpacked(
     Raises:
         ValueError: if a class is not known, or a tensor is missing or has another shape.
     """
-    names = ("network", "loss", "optimizer")
-    network, loss, optimizer = (make(header.get(name), name, classes) for name in names)
+    network, loss, optimizer = (make(header.get(name), name, classes) for name in PARTS)
     checks.instance("network", network, Sequential, "a Sequential")
     members = header.get("members")
     lead = () if members is None else (members,)

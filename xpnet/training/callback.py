@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from xpnet.files.describe import describe
 from xpnet.history import History
 from xpnet.model import Model
 from xpnet.training.asked import Asked
@@ -103,12 +105,27 @@ class Run:
         if not self._loop.whole:
             return None
         with backend.context():
-            return Progress(self.epoch, self._loop.progress(), self.told, to_host)
+            part = self._loop.progress()
+        return Progress(self.epoch, part, self.told, self.described, to_host)
 
     @cached_property
     def told(self) -> Told:
         """What was asked for, as a checkpoint tells it."""
         return fingerprints(self._asked, self._check_every)
+
+    @cached_property
+    def described(self) -> dict[str, Any]:
+        """Network, loss and optimizer as a file has them; nothing where they cannot be described.
+
+        As of somebody's own class that does not keep what its constructor takes.
+        """
+        step = self._loop.step
+        parts = {"network": step.network, "loss": step.loss, "optimizer": step.optimizer}
+        try:
+            described = {name: describe(part, name) for name, part in parts.items()}
+        except (TypeError, ValueError):
+            return {}
+        return {**described, "members": self.members}
 
     @property
     def model(self) -> Model:

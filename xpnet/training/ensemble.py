@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from xpnet import backends
 from xpnet.training.blocks import Blocks, laid_out
 from xpnet.training.finite import finite_in, losses_in
 from xpnet.training.recent import Interval, Recent
@@ -141,9 +142,7 @@ class Population:
         parts = list(self.left)
         if len(rows):
             parts.append((self.columns[rows], rows_of(self.backend, self.blocks.carries, rows)))
-        columns = np.concatenate([columns for columns, _ in parts])
-        order = np.argsort(columns, kind="stable")[-self.members :]  # behind what only filled up
-        return rows_of(self.backend, [carry for _, carry in parts], order)
+        return gathered(self.backend, self.members, parts)
 
     # ---- from one training to another
 
@@ -180,3 +179,12 @@ class Population:
         """Those of these members, out of those of all."""
         everyone = np.array_equal(columns, np.arange(self.members or 1))
         return data if everyone else data_rows(self.backend, data, columns)
+
+
+def gathered(
+    backend: backends.Backend, members: int, parts: list[tuple[np.ndarray, Carry]]
+) -> Carry:
+    """All members in their order, out of carries of some each, behind whose numbers they come."""
+    columns = np.concatenate([columns for columns, _ in parts])
+    order = np.argsort(columns, kind="stable")[-members:]  # behind what only filled up
+    return rows_of(backend, [carry for _, carry in parts], order)

@@ -22,6 +22,9 @@ A list of arrays, or of dicts of arrays, is what lies one behind the other, and 
 KIND, VERSION = "checkpoint", 1
 """What a file says it is, and the greatest version of it that is known here."""
 
+DESCRIBED = ("network", "loss", "optimizer", "members")
+"""What a file says besides, so that it can be read as that of a model."""
+
 
 @dataclass(frozen=True, eq=False)
 class Progress:
@@ -33,12 +36,15 @@ class Progress:
         epoch: how many epochs are done.
         part: where its objects stand.
         asked: what was asked for, as `fingerprints` tells it.
+        described: network, loss and optimizer as a file of a model has them, and how many members
+            there are; nothing where they cannot be described.
         to_host: brings its arrays to the host.
     """
 
     epoch: int
     part: Part
     asked: dict[str, list[str]]
+    described: dict[str, Any]
     to_host: Callable[[Array], np.ndarray] = np.asarray
 
     def write(self, path: str | Path) -> None:
@@ -50,8 +56,8 @@ class Progress:
         """
         arrays: dict[str, np.ndarray] = {}
         part = packed(self.part, self.to_host, arrays)
-        header = {"kind": KIND, "checkpoint": VERSION, "epoch": self.epoch, "asked": self.asked}
-        tensors.write(path, arrays, {**header, "progress": part})
+        header = {"kind": KIND, "checkpoint": VERSION, **self.described, "epoch": self.epoch}
+        tensors.write(path, arrays, {**header, "asked": self.asked, "progress": part})
 
     @classmethod
     def read(cls, path: str | Path) -> Progress:
@@ -72,7 +78,9 @@ class Progress:
                 f"path must be a checkpoint of a version of at most {VERSION}, but {str(path)!r} "
                 f"has the version {header['checkpoint']}; update xpnet."
             )
-        return cls(header["epoch"], filled(header["progress"], arrays), header["asked"])
+        described = {name: header[name] for name in DESCRIBED if name in header}
+        part = filled(header["progress"], arrays)
+        return cls(header["epoch"], part, header["asked"], described)
 
 
 # ---- what JSON can say of it, and the arrays beside
