@@ -28,7 +28,10 @@ SCHEDULE = xn.CosineDecay(np.linspace(0.01, 0.1, 3)[:, None], EPOCHS)
 SETTINGS = {
     "whole": {},
     "batches": {"batch_size": 16, "dtype": "float32"},
-    "patience": {"batch_size": 16, "validation": True, "patience": 1, "epochs": 12},
+    "patience": {
+        **{"batch_size": 16, "validation": True, "patience": 1, "epochs": 12},
+        **{"metrics": ("balanced_accuracy",), "monitor": "val_log_loss"},
+    },
     "members that leave": {
         **{"batch_size": 16, "members": 7, "block": 2, "validation": True, "patience": 2},
         **{"check_every": 1, "threads": 2},
@@ -74,7 +77,9 @@ def said(backend, model):
     """All of a model, on the host."""
     arrays = {"theta": model.theta, **model.state, **(model.layer_state or {})}
     found = {name: host(backend, array) for name, array in arrays.items()}
-    return found | {f"history.{name}": value for name, value in vars(model.history).items()}
+    history = vars(model.history)
+    history = {**history, **history["val_metrics"], "val_metrics": 0, "greater": 0}
+    return found | {f"history.{name}": value for name, value in history.items()}
 
 
 def assert_same(backend, model, expected, *but):
@@ -326,7 +331,7 @@ def test_what_a_killed_run_was_writing_is_cleared_away(tmp_path):
     part = tmp_path / ".epoch-4.safetensors.0123abcd.part"
     part.write_bytes(b"half")
     fit(NUMPY, Checkpoint(tmp_path), epochs=2)
-    assert not part.exists()
+    assert epochs_in(tmp_path) == [2]
 
 
 def test_a_folder_with_none_begins_anew(tmp_path):
@@ -383,6 +388,18 @@ def test_a_full_disk_is_told_once_and_ends_nothing(tmp_path):
     ), done.stderr
     assert 4 <= int(last) < 300
     fit(NUMPY, resume=tmp_path, epochs=300)
+
+
+@pytest.mark.program
+def test_a_disk_that_is_full_already_ends_a_run_at_its_start(tmp_path):
+    library("resource")
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (999, 999))\n"
+    run = f"from tests.test_checkpoint import *\nfit(NUMPY, Checkpoint({str(tmp_path)!r}))"
+    done = python("-c", limit + run)
+    assert re.match(
+        r"OSError: path must be a file that can be written", done.stderr.splitlines()[-1]
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 def damages(data):

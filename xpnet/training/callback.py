@@ -106,15 +106,15 @@ class Run:
             return None
         with backend.context():
             part = self._loop.progress()
-        return Progress(self.epoch, part, self.told, self.described, to_host)
+        return Progress(self.epoch, part, self._told, self._described, to_host)
 
     @cached_property
-    def told(self) -> Told:
+    def _told(self) -> Told:
         """What was asked for, as a checkpoint tells it."""
         return fingerprints(self._asked, self._check_every)
 
     @cached_property
-    def described(self) -> dict[str, Any]:
+    def _described(self) -> dict[str, Any]:
         """Network, loss and optimizer as a file has them; nothing where they cannot be described.
 
         As of somebody's own class that does not keep what its constructor takes.

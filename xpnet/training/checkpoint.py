@@ -22,9 +22,10 @@ class Checkpoint(Callback):
 
     A checkpoint is written at a check, and at the end of the run, however it ends: then that of
     the last check, as a run that Ctrl-C has ended within an interval can only go on from there. It
-    is a file ``epoch-250.safetensors``, which is there whole or not at all. A write that fails, as
-    on a full disk, does not end the training: a ``RuntimeWarning`` says so, what was written before
-    stays, and the next one is tried.
+    is a file ``epoch-250.safetensors``, which is there whole or not at all. Whether one can be
+    written is tried before the first epoch. A later write that fails, as on a full disk, does not
+    end the training: a ``RuntimeWarning`` says so, what was written before stays, and the next one
+    is tried.
 
     Args:
         path: the folder; made if it is not there.
@@ -35,6 +36,7 @@ class Checkpoint(Callback):
     Raises:
         ValueError: if the folder cannot be written; at the start of a run, if there are checkpoints
             in it, and it goes on from none of them.
+        OSError: at the start of a run, if none can be written.
     """
 
     def __init__(self, path: str | Path, every: int = 1, keep: int = 1) -> None:
@@ -54,8 +56,12 @@ class Checkpoint(Callback):
                 "path must be a folder without checkpoints, or fit be given the same as resume, "
                 f"to go on from {str(there[-1])!r}."
             )
-        for left in self.folder.glob(f".epoch-*{_SUFFIX}.*.part"):  # by a process that was killed
+        for left in self.folder.glob(f".*epoch-*{_SUFFIX}.*.part"):  # by a process that was killed
             left.unlink(missing_ok=True)
+        progress, trial = run.progress, self.folder / f".epoch-{run.epoch}{_SUFFIX}.trial.part"
+        assert progress is not None  # as nothing is trained yet
+        progress.write(trial)
+        trial.unlink()
         self._due, self._failed = None, False
 
     def check(self, run: Run) -> None:
