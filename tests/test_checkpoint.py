@@ -132,6 +132,11 @@ def test_a_run_that_goes_on_ends_with_the_bits_of_one_that_never_stopped(
     files = list(tmp_path.iterdir())
     for file in files:
         assert_same(backend, fit(backend, resume=file, **options), plain)
+    again, first = tmp_path / "again", f"{options.get('check_every', EVERY)}.safetensors"
+    again.mkdir()
+    fit(backend, Kept(again), resume=tmp_path / first, **options)
+    for file in again.iterdir():  # and what it writes is what would have been written
+        assert file.read_bytes() == (tmp_path / file.name).read_bytes(), file.name
     history = plain.history
     if setting in ("patience", "members that leave"):
         assert np.any(history.exhausted)

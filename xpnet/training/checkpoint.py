@@ -76,7 +76,7 @@ class Checkpoint(Callback):
 
     def _write(self) -> None:
         """Write the checkpoint that is due, if there is one."""
-        progress, self._due = self._due, None
+        progress = self._due
         if progress is None:
             return
         path = self.folder / f"epoch-{progress.epoch}{_SUFFIX}"
@@ -92,11 +92,11 @@ class Checkpoint(Callback):
                 )
             self._failed = True
             return
-        self._failed = False
-        # Those of later epochs are of this run too, which went on from an earlier one.
-        until = [old for epoch, old in _in(self.folder) if epoch <= progress.epoch]
-        for old in until[: -self.keep]:
-            with suppress(OSError):
+        self._due, self._failed = None, False
+        with suppress(OSError):
+            # Those of later epochs are of this run too, which went on from an earlier one.
+            until = [old for epoch, old in _in(self.folder) if epoch <= progress.epoch]
+            for old in until[: -self.keep]:
                 old.unlink()
 
 
@@ -133,5 +133,5 @@ def newest(resume: str | Path) -> tuple[Path | None, Progress | None]:
         return path, found
     if errors:
         said = str(errors[0]).replace("path must", "resume must", 1)
-        raise type(errors[0])(said) from errors[0]
+        raise type(errors[0])(said) from None
     return None, None
