@@ -89,6 +89,11 @@ def assert_same(backend, model, expected, *but):
         np.testing.assert_array_equal(found[name], wanted[name], err_msg=name, strict=True)
 
 
+def device_of(backend):
+    kind = type(backend)
+    return next(name for name in kind.devices() if kind(name).device == backend.device)
+
+
 class Kept(xn.Callback):
     """Somebody's own callback, which keeps the progress of each check in a file of its own."""
 
@@ -152,6 +157,27 @@ def test_a_run_goes_on_on_every_library(backend, tmp_path):
     plain = fit(backend, Checkpoint(tmp_path, keep=2), **options)
     (tmp_path / "epoch-4.safetensors").unlink()
     assert_same(backend, fit(backend, resume=tmp_path, **options), plain)
+
+
+ELSEWHERE = """
+from tests.test_checkpoint import *
+backend = xn.backends.get({name!r}, {device!r})
+backend.prepare("float64")
+model = fit(backend, resume={path!r}, **{options!r})
+np.save({path!r} + ".npy", backend.to_host(model.theta))
+"""
+
+
+@pytest.mark.program
+@pytest.mark.way("recorded", "compiled")
+def test_a_program_that_is_compiled_anew_goes_on_with_the_same_bits(backend, tmp_path):
+    options = {"batch_size": 16, "members": 3, "block": 2}
+    plain = fit(backend, Kept(tmp_path), **options)
+    path = str(tmp_path / "4.safetensors")
+    where = {"name": backend.name, "device": device_of(backend)}
+    done = python("-c", ELSEWHERE.format(**where, path=path, options=options))
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.load(f"{path}.npy"), host(backend, plain.theta))
 
 
 def test_it_may_go_on_on_another_library(backend, tmp_path):
@@ -234,10 +260,8 @@ def test_a_checkpoint_is_read_as_the_model_that_it_was(backend, options, tmp_pat
             models[f"{run.epoch}.safetensors"] = run.model
 
     fit(backend, Kept(tmp_path), Models(), **options)
-    kind = type(backend)
-    device = next(name for name in kind.devices() if kind(name).device == backend.device)
     for name, model in models.items():
-        read = xn.load(tmp_path / name, backend=backend.name, device=device)
+        read = xn.load(tmp_path / name, backend=backend.name, device=device_of(backend))
         assert read.history is None
         assert repr(read.optimizer) == repr(model.optimizer)
         read.history = model.history
@@ -311,8 +335,9 @@ def test_a_run_that_is_killed_at_any_moment_can_go_on():
 
 
 def python(*arguments):
+    env = {k: value for k, value in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
     return subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
+        [sys.executable, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120
     )
 
 
