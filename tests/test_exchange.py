@@ -273,6 +273,7 @@ def test_what_is_no_fitted_perceptron_is_refused():
 # ---- the page
 
 
+@pytest.mark.slow
 def test_what_the_page_says_runs(tmp_path, monkeypatch, capsys):
     for name in ("torch", "sklearn"):
         library(name)
