@@ -92,7 +92,9 @@ def _placed(asked: Asked) -> tuple[TrainingLoop, Any]:
             scorer = Scorer(backend, asked.loss, tuple(asked.metrics), *given)
             watched = Validation(
                 backend,
-                ValidationStep(backend.xp, network, asked.loss, optimizer, bool(scorer.metrics)),
+                ValidationStep(
+                    backend.xp, network, asked.loss, optimizer, outputs=bool(scorer.metrics)
+                ),
                 held,
                 scorer,
                 members,
