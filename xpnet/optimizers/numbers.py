@@ -17,8 +17,13 @@ def written(part: Any) -> str:
     """A dataclass as it is written, but for arrays; by name alone is told what it was given."""
     ordered = sorted(fields(part), key=lambda one: one.kw_only is True)
     found = [(one, getattr(part, one.name)) for one in ordered if one.repr]
-    given = [f"{f.name}={_short(v)}" for f, v in found if not (f.kw_only and v is f.default)]
+    given = [f"{f.name}={_short(v)}" for f, v in found if not (f.kw_only and _same(v, f.default))]
     return f"{type(part).__name__}({', '.join(given)})"
+
+
+def _same(value: Any, default: Any) -> bool:
+    """Whether a value is the default: a text that came out of a file is another object."""
+    return not is_per_member(value) and bool(value == default)
 
 
 def _short(value: Any) -> str:
