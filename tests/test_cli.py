@@ -486,6 +486,49 @@ def test_log_and_picture_go_to_the_folders_that_were_asked_for(tmp_path):
     assert len(list(outcome.output["tensorboard"].iterdir())) == 1
 
 
+def test_the_network_is_saved_as_it_is_told_of(place, tmp_path):
+    path = tmp_path / "new" / "net.safetensors"
+    outcome, _ = lines_of(*SPLIT, "--save", str(path), *place)
+    assert outcome.output["network"] == path
+    again = xn.load(path)
+    x = outcome.x
+    trained = outcome.model.predict_proba(outcome.backend.asarray(x, "float64"))
+    np.testing.assert_allclose(again.predict_proba(x), outcome.backend.to_host(trained), rtol=1e-12)
+    assert again.state is not None
+
+
+def test_a_network_of_numbers_is_saved_for_numbers_as_they_are(tmp_path):
+    library("sklearn")
+    path = tmp_path / "net.safetensors"
+    outcome, _ = lines_of("--dataset", "diabetes", "--num_epochs", "2", "--save", str(path))
+    np.testing.assert_array_equal(
+        xn.load(path).predict(outcome.x), outcome.model.predict(outcome.x)
+    )
+    np.testing.assert_allclose(outcome.model.predict(outcome.x).mean(), outcome.y.mean(), rtol=0.5)
+
+
+FULL = """
+import resource, sys
+sys.path.insert(0, {root!r})
+from xpnet.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+sys.exit(main(["train", *sys.argv[1:]]))
+"""
+
+
+def test_where_the_network_cannot_be_saved_the_run_is_told_all_the_same(tmp_path):
+    argv = [*BASE, *QUIET, "--save", str(tmp_path / "net.safetensors")]
+    program = FULL.format(root=str(ROOT))
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", program, *argv], capture_output=True, text=True
+    )
+    assert done.returncode == FAILED
+    assert done.stdout.startswith("[INFO]: Accuracy reaches 1.0. Early stop at epoch 100.")
+    assert done.stderr.startswith("xpnet train: error: not everything could be read or written: ")
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nothing_is_written_when_nothing_is_wanted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     outcome, _ = lines_of(*BASE)
@@ -753,6 +796,15 @@ def test_a_backend_that_cannot_be_used_says_why(errors):
     if backends.available()["cupy"]:
         pytest.skip("this machine has a GPU for cupy")
     assert errors("--backend", "cupy", *QUIET).startswith("--backend 'cupy' ")
+
+
+def test_a_folder_is_no_file_to_save_the_network_in(errors, tmp_path):
+    assert errors(*QUIET, "--save", str(tmp_path)) == (
+        f"--save must be a file, not the folder {str(tmp_path)!r}."
+    )
+    (tmp_path / "file").touch()
+    sentence = errors(*QUIET, "--save", f"{tmp_path}/file/net.safetensors")
+    assert sentence.startswith("the folder of --save must be a folder that can be written, not ")
 
 
 @pytest.mark.parametrize("flag", ["--dir_writer", "--dir-output"])

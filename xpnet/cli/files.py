@@ -35,7 +35,23 @@ def outputs(options: argparse.Namespace, spelled: dict[str, str]) -> dict[str, P
         if wanted:
             flag = spelled.get(name, f"--{name}")
             output[kind] = callbacks.writable_folder(flag, getattr(options, name)) / (run + end)
+    if options.save is not None:
+        output["network"] = path = Path(options.save)
+        if path.is_dir() or not path.name:
+            raise Mistake(f"{spelled['save']} must be a file, not the folder {options.save!r}.")
+        callbacks.writable_folder(f"the folder of {spelled['save']}", path.parent)
     return output
+
+
+def save(model: xn.Model, output: dict[str, Path]) -> OSError | None:
+    """Write the network where that was asked for; return what went wrong, to be told at the end."""
+    try:
+        if "network" in output:
+            model.save(output["network"])
+    except OSError as error:
+        del output["network"]
+        return error
+    return None
 
 
 def watchers(

@@ -198,6 +198,7 @@ FLAGS = (
     Flag("dir_writer", "./runs/", _text, "folder of the TensorBoard logs, one folder in it a run"),
     Flag("is_image_saving", "True", _switch, "True|False: a picture of what was learnt, and how"),
     Flag("dir_output", "./outputs/", _text, "folder of the pictures"),
+    Flag("save", None, _text, "file for the network at the end, which xpnet.load reads"),
 )
 
 

@@ -37,7 +37,8 @@ class Outcome:
         x, y: the samples that were trained on, on the host.
         backend: where it was trained.
         seconds: how long the epochs took.
-        output: what was written, by kind: the folder ``"tensorboard"``, the file ``"picture"``.
+        output: what was written, by kind: the folder ``"tensorboard"``, the files ``"picture"`` and
+            ``"network"``.
     """
 
     options: argparse.Namespace
@@ -120,22 +121,25 @@ def train(
         check_every=options.check_every,
         callbacks=[clock, *watchers, *extra_callbacks],
     )
-    assert model.history is not None
+    history, model = model.history, judge.of_numbers(model)
+    assert history is not None
+    failed = files.save(model, output)
     for kind, path in output.items():
         name = {"tensorboard": "TensorBoard"}.get(kind, kind.capitalize())
         print(f"[INFO]: {name}: {path}", file=sys.stderr)
     if options.members is not None:
-        write(told.summary(options.acc_goal, model.history))
-        write(told.distribution(model.history))
+        write(told.summary(options.acc_goal, history))
+        write(told.distribution(history))
     else:
-        ending = told.ending(options.acc_goal, model.history)
+        ending = told.ending(options.acc_goal, history)
         write(f"{ending} Final prediction:" if report else ending)
         if report:
             write(str(backend.to_host(model(parts["training"][0]))))
     if not report:
-        model = judge.of_numbers(model)
         for line in judge.lines(model):
             write(line)
+    if failed:
+        raise failed
     return Outcome(options, model, *samples.parts["training"], backend, clock.seconds, output)
 
 
