@@ -507,6 +507,40 @@ def test_a_network_of_numbers_is_saved_for_numbers_as_they_are(tmp_path):
     np.testing.assert_allclose(outcome.model.predict(outcome.x).mean(), outcome.y.mean(), rtol=0.5)
 
 
+class StopAt3(xn.Callback):
+    """Ends a run after three epochs."""
+
+    def check(self, run: xn.Run) -> None:
+        if run.epoch == 3:
+            run.stop()
+
+
+def test_a_run_that_was_stopped_goes_on_and_ends_as_one_that_was_not(place, tmp_path):
+    more = "--dropout 0.2 --batch_size 25 --optim adam --schedule cosine --acc_goal none"
+    argv = [*SPLIT, *more.split(), *place]
+    folder = str(tmp_path / "checkpoints")
+    kept = ["--checkpoint", folder, "--checkpoint_every", "2", "--resume", folder]
+    cli.train([*argv, *kept, *QUIET], write=lambda line: None, extra_callbacks=[StopAt3()])
+    resumed, told = lines_of(*argv, *kept)
+    whole, lines = lines_of(*argv)
+    assert told == lines
+    to_host = whole.backend.to_host
+    np.testing.assert_array_equal(to_host(resumed.model.theta), to_host(whole.model.theta))
+
+
+def test_a_checkpoint_of_another_run_is_told_by_what_was_typed(errors, tmp_path):
+    folder = str(tmp_path / "checkpoints")
+    argv = ["--dataset", "xor", "--num_epochs", "200", "--checkpoint", folder]
+    lines_of(*argv)
+    assert errors(*argv, *QUIET).startswith("--checkpoint must be a folder without checkpoints, or")
+    argv += ["--resume", folder, *QUIET]
+    sentence = errors(*argv, "--batch-size", "7")
+    assert sentence.startswith("--batch-size must be what it was in the training of the checkpoint")
+    assert sentence.endswith("; without --resume all begins anew.")
+    assert errors(*argv, "--num-epochs", "100").startswith("--num-epochs must be at least the 200")
+    assert "optimizer must be what it was" in errors(*argv, "--lr", "0.5")
+
+
 FULL = """
 import resource, sys
 sys.path.insert(0, {root!r})
@@ -660,6 +694,10 @@ def test_ctrl_c_keeps_the_log_and_the_picture_of_what_was_done(tmp_path):
         (
             "--dataset xor --test 0.01",
             "--test must leave samples to train on, and have some, of the 21",
+        ),
+        (
+            "--checkpoint_every 5",
+            "--checkpoint_every needs --checkpoint, the folder for them.",
         ),
         ("--patience 5", "--patience needs --validation, the part of the samples to watch."),
         ("--patience 0", "--patience must be a whole number of at least 1, or none, not 0."),

@@ -1,4 +1,4 @@
-"""What a run writes, and the callbacks that watch it: log lines, bar, TensorBoard, picture."""
+"""What a run writes, and the callbacks that watch it: log lines, bar, checkpoints, picture …"""
 
 from __future__ import annotations
 
@@ -76,6 +76,9 @@ def watchers(
         ("tensorboard", "is_writer_logging", lambda: callbacks.TensorBoard(output["tensorboard"])),
         ("picture", "is_image_saving", lambda: callbacks.Picture(output["picture"], title, panel)),
     ]
+    if options.checkpoint is not None:
+        folder = callbacks.writable_folder(spelled["checkpoint"], options.checkpoint)
+        made.append(callbacks.Checkpoint(folder, options.checkpoint_every))
     for kind, flag, make in makers:
         if kind != "bar" and kind not in output:
             continue

@@ -199,11 +199,25 @@ FLAGS = (
     Flag("is_image_saving", "True", _switch, "True|False: a picture of what was learnt, and how"),
     Flag("dir_output", "./outputs/", _text, "folder of the pictures"),
     Flag("save", None, _text, "file for the network at the end, which xpnet.load reads"),
+    Flag("checkpoint", None, _text, "folder of checkpoints, from which --resume goes on"),
+    Flag("checkpoint_every", "10", _whole(1), "how many epochs lie between two checkpoints"),
+    Flag("resume", None, _text, "checkpoint to go on from, or their folder; anew if it has none"),
 )
 
 
 OTHER_NAMES = {"epoch_checking": "check_every"}
 """Flags by the names that they have in the report."""
+
+ARGUMENTS = {"epochs": "num_epochs", "path": "checkpoint"}
+"""Flags by the names of arguments that they become, where these are others."""
+
+
+def as_typed(error: Exception, spelled: dict[str, str]) -> Mistake:
+    """The sentence of a library that says ``resume must be …`` to who typed ``--resume``."""
+    argument, _, rest = str(error).partition(" ")
+    name = ARGUMENTS.get(argument, argument)
+    flag = spelled.get(name, argument)
+    return Mistake(f"{flag} {rest.replace(' resume', ' --resume')}")
 
 
 # ---- reading what was typed
@@ -288,6 +302,8 @@ def _follow(options: argparse.Namespace, spelled: dict[str, str]) -> None:
         options.patience = None
     if options.standardize is None:
         options.standardize = options.dataset not in (*DATASETS, *PIXELS)
+    if "checkpoint_every" in spelled and options.checkpoint is None:
+        raise Mistake(f"{spelled['checkpoint_every']} needs --checkpoint, the folder for them.")
     if options.hidden is None:
         options.hidden = [options.dim_hidden] * options.num_hidden
     else:

@@ -101,26 +101,32 @@ def train(
     ready()
     clock = _Clock()
     values = options.num_epochs * (options.members or 1)
-    model = fit(
-        net,
-        *parts["training"],
-        loss=samples.loss,
-        optimizer=optimizer,
-        epochs=options.num_epochs,
-        seed=Seeds(options.seed, options.members)
-        if options.members
-        else np.random.RandomState(options.seed),
-        members=options.members,
-        batch_size=options.batch_size,
-        noise_seed=options.seed,
-        every_epoch=options.members is None or values <= HISTORY,
-        acc_goal=options.acc_goal,
-        validation=parts.get("validation"),
-        metrics=() if samples.classes or "validation" not in parts else ("r2",),
-        patience=options.patience,
-        check_every=options.check_every,
-        callbacks=[clock, *watchers, *extra_callbacks],
-    )
+    try:
+        model = fit(
+            net,
+            *parts["training"],
+            loss=samples.loss,
+            optimizer=optimizer,
+            epochs=options.num_epochs,
+            seed=Seeds(options.seed, options.members)
+            if options.members
+            else np.random.RandomState(options.seed),
+            members=options.members,
+            batch_size=options.batch_size,
+            noise_seed=options.seed,
+            every_epoch=options.members is None or values <= HISTORY,
+            acc_goal=options.acc_goal,
+            validation=parts.get("validation"),
+            metrics=() if samples.classes or "validation" not in parts else ("r2",),
+            patience=options.patience,
+            check_every=options.check_every,
+            callbacks=[clock, *watchers, *extra_callbacks],
+            resume=options.resume,
+        )
+    except ValueError as error:  # a checkpoint is of another run, say
+        if options.checkpoint is None and options.resume is None:
+            raise
+        raise flags.as_typed(error, spelled) from error
     history, model = model.history, judge.of_numbers(model)
     assert history is not None
     failed = files.save(model, output)
