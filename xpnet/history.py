@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from xpnet import checks
+from xpnet.types import First
 
 GREATER = {"loss": False, "accuracy": True, "val_loss": False, "val_accuracy": True}
 """Of which numbers more is better."""
@@ -218,7 +219,7 @@ class Recorder:
 
     def progress(self) -> dict[str, Any]:
         """What is on record, for `resume`."""
-        return {name: list(found) for name, found in self.chunks.items()}
+        return {name: First(found, len(found)) for name, found in self.chunks.items()}
 
     def resume(self, part: dict[str, Any]) -> None:
         """Have on record what another had."""

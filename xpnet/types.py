@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 Array = Any
 """An array of any library of the standard, or what stands for one while a step is recorded."""
@@ -19,3 +19,10 @@ Data = tuple[Any, ...]
 
 Metrics = dict[str, Array]
 """What a step tells, by name: ``loss``, and ``accuracy`` where there are classes."""
+
+
+class First(NamedTuple):
+    """The first of a list to which is only added, so that it stays what it was without a copy."""
+
+    of: list[Any]
+    length: int

@@ -135,12 +135,12 @@ def _in_checkpoint(arrays: Arrays, header: dict[str, Any], classes: Classes) -> 
     part = progress.filled(header["progress"], arrays)["population"]
     carry, left, alive = part["carry"], part["left"], np.flatnonzero(part["alive"])
     if members is not None:
-        parts = [(left["columns"], left["carry"])] if left else []
+        parts = [(left[0], left[1])] if left else []
         if len(alive):
             parts.append((part["columns"][alive], rows_of(backend, [carry], alive)))
         carry = gathered(backend, members, parts)
     elif left:
-        carry = left["carry"]
+        carry = left[1]
     own = layer_state_in(network, carry) or None
     return Model(network, carry["theta"], loss, None, state_in(carry), own, optimizer)
 

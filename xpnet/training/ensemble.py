@@ -13,7 +13,7 @@ from xpnet.training.finite import finite_in, losses_in
 from xpnet.training.recent import Interval, Recent
 from xpnet.training.rows import carry_like, data_rows, rows_of
 from xpnet.training.step import Data
-from xpnet.types import Array, Carry
+from xpnet.types import Array, Carry, First
 
 
 class Population:
@@ -152,7 +152,7 @@ class Population:
             "columns": self.columns,
             "alive": self.alive.copy(),
             **laid_out(self.blocks.copies()),
-            "left": [{"columns": columns, "carry": carry} for columns, carry in self.left],
+            "left": First(self.left, len(self.left)),
             "last": self.recent.progress(),
         }
 
@@ -161,10 +161,11 @@ class Population:
 
         They are in the blocks that they were in, since the last digits may depend on that.
         """
-        left, data = part["left"], self.blocks.data
+        data = self.blocks.data
         self.columns, self.alive = part["columns"], part["alive"]
-        if left:
-            self.left = [(left["columns"], self.placed(left["carry"]))]
+        if part["left"]:
+            columns, carry = part["left"]
+            self.left = [(columns, self.placed(carry))]
         own, carry = self._data_of(self.columns, data), self.placed(part["carry"])
         self.blocks.deal(carry, own, len(self.columns), part["sizes"])
         if last := part["last"]:

@@ -11,12 +11,13 @@ import numpy as np
 
 from xpnet import checks
 from xpnet.files import tensors
-from xpnet.types import Array
+from xpnet.types import Array, First
 
 Part = dict[str, Any]
 """Where one object stands: arrays, plain values, and dicts of them, by name.
 
-A list of arrays, or of dicts of arrays, is what lies one behind the other, and comes back as one.
+A list of arrays, or of dicts or tuples of arrays, is what lies one behind the other, and comes back
+as one.
 """
 
 KIND, VERSION = "checkpoint", 1
@@ -93,14 +94,20 @@ def packed(
     part: Any, to_host: Callable[[Array], np.ndarray], arrays: dict[str, np.ndarray], name: str = ""
 ) -> Any:
     """What JSON can say of a part, once its arrays are put among ``arrays``, by their places."""
-    if isinstance(part, list) and part and isinstance(part[0], dict):
-        part = {key: [one[key] for one in part] for key in part[0]}
+
+    def within(key: str, inner: Any) -> Any:
+        return packed(inner, to_host, arrays, f"{name}/{key}" if name else key)
+
+    if isinstance(part, First):
+        part = part.of[: part.length]
+    first = part[0] if isinstance(part, list) and part else None
+    if isinstance(first, tuple):
+        return [within(str(i), list(column)) for i, column in enumerate(zip(*part, strict=True))]
+    if isinstance(first, dict):
+        part = {key: [one[key] for one in part] for key in first}
     if isinstance(part, dict):
-        return {
-            key: packed(inner, to_host, arrays, f"{name}/{key}" if name else key)
-            for key, inner in part.items()
-        }
-    if isinstance(part, list) and part and checks.is_array(part[0]):
+        return {key: within(key, inner) for key, inner in part.items()}
+    if checks.is_array(first):
         found = [_on_host(array, to_host) for array in part]
         part = np.concatenate(found) if found[0].ndim else found[-1]  # a counter that all share
     if not checks.is_array(part):
@@ -115,6 +122,8 @@ def _on_host(array: Array, to_host: Callable[[Array], np.ndarray]) -> np.ndarray
 
 def filled(part: Any, arrays: dict[str, np.ndarray]) -> Any:
     """A part of which `packed` has said this, its arrays of the host and in one."""
+    if isinstance(part, list):
+        return [filled(one, arrays) for one in part]
     if not isinstance(part, dict):
         return part
     if list(part) == [TENSOR]:

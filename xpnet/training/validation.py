@@ -12,7 +12,7 @@ from xpnet.metrics import Function, Scorer
 from xpnet.training.ensemble import Population
 from xpnet.training.rows import data_rows, rows_of
 from xpnet.training.step import Data, ValidationStep, judged
-from xpnet.types import Carry, Metrics
+from xpnet.types import Carry, First, Metrics
 
 _OF_EACH = ("best", "best_epoch", "waited")
 
@@ -119,8 +119,8 @@ class Validation:
     def progress(self) -> dict[str, Any]:
         """What was found so far, who is best and who has waited how long, for `resume`."""
         return {
-            "epochs": list(self.epochs),
-            "values": {name: list(values) for name, values in self.values.items()},
+            "epochs": First(self.epochs, len(self.epochs)),
+            "values": {name: First(found, len(found)) for name, found in self.values.items()},
             **{name: getattr(self, name).copy() for name in _OF_EACH},
             "kept": self.kept,
         }
