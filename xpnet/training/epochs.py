@@ -15,6 +15,7 @@ def train_epochs(
     n: int,
     advance: Callable[[int, Array | None, Callable[[], bool]], Metrics | None],
     interrupted: Callable[[], bool],
+    queued: Callable[[], None],
 ) -> dict[str, np.ndarray] | None:
     """Train ``n`` epochs; return the metrics of those that count, or ``None`` if none does.
 
@@ -24,6 +25,7 @@ def train_epochs(
         advance: trains so many steps on these rows, and returns their metrics; fewer, or ``None``,
             if it was interrupted.
         interrupted: whether to end after the step in hand.
+        queued: called once all steps are asked for, before anything is waited for.
 
     Returns:
         The metrics on the host, ``(epochs, …)``, the loss first.
@@ -31,6 +33,7 @@ def train_epochs(
     host = batches.backend.to_host
     if batches.size is None:
         metrics = advance(n, None, interrupted)
+        queued()
         # By names, not as they come: JAX sorts a dict.
         return metrics and {name: host(metrics[name]) for name in _names(metrics)}
     parts: list[Metrics] = []
@@ -59,7 +62,9 @@ def train_epochs(
     if not parts:
         return None
     concat = batches.backend.xp.concat
-    return {name: host(concat([part[name] for part in parts], axis=0)) for name in _names(parts[0])}
+    whole = {name: concat([part[name] for part in parts], axis=0) for name in _names(parts[0])}
+    queued()
+    return {name: host(values) for name, values in whole.items()}
 
 
 def _names(metrics: Metrics) -> list[str]:

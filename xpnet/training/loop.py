@@ -72,7 +72,7 @@ class TrainingLoop:
         interval = self.population.begin(n)
         advance = partial(self.population.advance, interval)
         self.whole = False
-        metrics = train_epochs(self.batches, n, advance, interrupted)
+        metrics = train_epochs(self.batches, n, advance, interrupted, self._queued)
         self.whole = metrics is not None and len(metrics["loss"]) == n
         if metrics is None:
             self.population.blocks.come_back(interval.blocks)
@@ -112,6 +112,11 @@ class TrainingLoop:
         self.population.resume(part["population"])
         if self.validation is not None:
             self.validation.resume(part["validation"], self.population)
+
+    def _queued(self) -> None:
+        """Ask for what validation will look at, while the steps before it are under way."""
+        if self.validation is not None:
+            self.validation.ask(self.population)
 
     # ---- the check
 

@@ -66,15 +66,26 @@ class Validation:
         self.best_epoch = np.zeros(count, dtype=np.int64)
         self.waited = np.zeros(count, dtype=np.int64)
         self.kept: Carry | None = None
+        self._asked: list[Metrics] = []
         self._dealt: tuple[Any, list[Data]] = None, []
 
     def try_out(self, population: Population) -> None:
         """Ask the functions among the metrics once, before anything is trained."""
         if any(isinstance(one, Function) for one in self.scorer.metrics):
+            self.ask(population)
             self._look(population)
 
+    def ask(self, population: Population) -> None:
+        """Have outputs computed for the `check` to come; nothing waits for them before."""
+        if hasattr(self.run, "varies"):  # as of the runners of blocks that have their own data
+            self.run.varies = len(population.blocks) > 1 and self._own
+        self._asked = [
+            self.run(judged(block.carry), data, 1)[1]
+            for block, data in zip(population.blocks, self._data(population), strict=True)
+        ]
+
     def check(self, population: Population, alive: np.ndarray, epoch: int) -> np.ndarray:
-        """Look at those who are ``alive``; return whose patience has ended."""
+        """Look at those who are ``alive``, as `ask` found them; return whose patience has ended."""
         columns = population.columns
         found = self._look(population)
         self.epochs.append(epoch)
@@ -153,20 +164,16 @@ class Validation:
 
     def _look(self, population: Population) -> dict[str, np.ndarray]:
         """Loss and accuracy of all who are computed, on the host."""
-        parts: list[Metrics] = []
-        if hasattr(self.run, "varies"):  # as of the runners of blocks that have their own data
-            self.run.varies = len(population.blocks) > 1 and self._own
+        parts = self._asked
         scores: list[dict[str, Any]] = []
         start = 0
-        for block, data in zip(population.blocks, self._data(population), strict=True):
-            part = self.run(judged(block.carry), data, 1)[1]
+        for part, data in zip(parts, self._data(population), strict=True):
             if self.scorer.metrics:
-                output = part.pop("output")[0, ...]
+                output = part["output"][0, ...]
                 count = 1 if self.members is None else int(output.shape[0])
                 who = population.columns[start : start + count].tolist()
                 scores.append(self.scorer(output, *data[1:], who))
                 start += count
-            parts.append(part)
         host = self.backend.to_host
         found = {
             f"val_{name}": np.concatenate([host(part[name]).reshape(-1) for part in parts])
