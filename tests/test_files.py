@@ -220,8 +220,9 @@ OPTIMIZERS = [
     xn.Rprop(etas=(0.4, 1.3)),
     xn.Adam(LRS, betas=(0.8, np.array([[0.9], [0.99]], dtype="float32")), amsgrad=True),
     xn.AdamW(transforms=[xn.ClipNorm(1.0), xn.ClipValue(0.1)]),
+    xn.AdamW(LRS, clip_norm=LRS, decayed="weights", ema_decay=0.9),
     xn.Adamax(),
-    xn.NAdam(),
+    xn.NAdam(clip_value=0.5),
     xn.RAdam(),
     xn.Lion(weight_decay=xn.CosineDecay(0.1, 9)),
 ]
@@ -278,7 +279,12 @@ def test_all_that_xpnet_has_is_said_in_json_and_made_again():
 CASES = {
     "plain": (lambda: xn.SGD(0.1, 0.9), None),
     "scheduled": (lambda: xn.Adam(xn.OneCycle(0.1, 30), transforms=[xn.ClipNorm(1.0)]), None),
-    "members": (lambda: xn.AdamW(LRS, weight_decay=xn.StepDecay(LRS, 3)), 2),
+    "members": (
+        lambda: xn.AdamW(
+            LRS, weight_decay=xn.StepDecay(LRS, 3), decayed="weights", clip_norm=LRS, ema_decay=LRS
+        ),
+        2,
+    ),
 }
 
 
