@@ -82,7 +82,7 @@ def _run() -> int:
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     machine.hold_threads(chosen.threads)
     # Only now: the thread pools of the libraries are made when these import them.
-    from benchmarks import gpu, growth, importing, masks, table, timing, validating
+    from benchmarks import gpu, growth, importing, masks, reading, table, timing, validating
     from benchmarks.works import WORKS
 
     ready()
@@ -105,6 +105,7 @@ def _run() -> int:
         "validation": validating.ratios(["numpy", "torch", "jax"], rounds, chosen.quick),
         "members": validating.members(rounds, chosen.quick),
         "mnist": _mnist(chosen),
+        "reading": reading.measure(rounds, chosen.quick),
     }
     if chosen.quick:
         print("A smoke run, of few steps: the numbers mean nothing.\n")
@@ -115,6 +116,7 @@ def _run() -> int:
     print(f"{table.members(about['members'])}\n")
     if about["mnist"]:
         print(f"{table.mnist(about['mnist'])}\n")
+    print(f"{table.reading(about['reading'])}\n")
     works = [work for work in WORKS if _wanted(work.name, chosen.only)]
     growing = _wanted("growth", chosen.only)
     has_gpu = about["machine"]["gpu"] is not None

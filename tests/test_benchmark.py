@@ -186,6 +186,7 @@ def test_the_page_keeps_what_was_written_by_hand(tmp_path):
         "validation": {"numpy": 1.125},
         "members": 3.5,
         "mnist": {"xpnet": "95 %"},
+        "reading": {"file": 4e9, "peak": 2**28, "before": 2**27, "seconds": {"shuffled": 1.25}},
     }
     page = table.markdown([result], lines, about, "growth.svg", "")
     assert "| numpy | other | 20 µs | 10 µs | 0.50 | 0.40 to 0.60 | 0.70 | 1 | MISSED |" in page

@@ -72,6 +72,7 @@ NUMPY_ALLOWED = {
     "testing/layers.py": "what a layer is asked with is made on the host",
     "testing/losses.py": "what a loss is asked with is made on the host",
     "testing/optimizers.py": "what an optimizer is asked with is made on the host",
+    "training/asked.py": "the numbers of the first samples are made on the host",
     "training/batches.py": "shuffled orders are drawn on the host",
     "training/blocks.py": "which members go into a block is reckoned on the host",
     "training/callback.py": "what a run tells is on the host",
@@ -83,6 +84,8 @@ NUMPY_ALLOWED = {
     "training/loop.py": "the epochs' metrics are looked at on the host",
     "training/progress.py": "what goes to a file is brought to the host",
     "training/recent.py": "who goes back is kept on the host",
+    "training/sources.py": "files are read on the host",
+    "training/streamed.py": "which samples are read is reckoned on the host",
     "training/rows.py": "the type of the rows of members, which come from the host",
 }
 """Files outside ``backends/`` and the compiler's writers that may import NumPy, as the host's

@@ -16,6 +16,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import xpnet as xn
@@ -169,6 +170,20 @@ def test_extras_named_are_in_the_pyproject() -> None:
     sources = [file.read_text(encoding="utf-8") for file in (ROOT / "xpnet").rglob("*.py")]
     assert extras(README)
     assert extras(" ".join([README, *sources])) <= set(project["optional-dependencies"])
+
+
+@pytest.mark.slow
+def test_a_source_of_ones_own_is_trained_on_as_its_page_says(tmp_path, monkeypatch) -> None:
+    page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    pictures = np.random.default_rng(0).integers(0, 256, (600, 784)).astype("uint8")
+    np.save("x.npy", (pictures / 255).astype("float32"))
+    names: dict[str, Any] = {"np": np, "xn": xn, "y": np.arange(600) % 10}
+    for block in blocks("python", page):
+        exec(compile(block, "docs/data.md", "exec"), names)
+    options = {"loss": names["model"].loss, "optimizer": xn.Adam(), "epochs": 5, "seed": 0}
+    scaled = xn.fit(names["net"], names["Scaled"](pictures), names["y"], batch_size=256, **options)
+    assert scaled.history.loss.shape == names["model"].history.loss.shape == (5,)
 
 
 def test_links_into_the_project_lead_somewhere() -> None:

@@ -216,7 +216,9 @@ class Picture(Callback):
         if run.epoch == 0:
             return
         pictures, draw, history = _pictures(), [], run.history
-        if run.x.shape[1:] == (2,) and run.network.out_features == 1 and run.loss.probabilistic:
+        there = backends.name_of(run.x) and backends.name_of(run.y)  # and not read
+        two = there and run.x.shape[1:] == (2,) and run.network.out_features == 1
+        if two and run.loss.probabilistic:
             draw.append(_points(run))
         if not draw or history.val_loss is not None or self.panel is not None:
             panel = self.panel and partial(_drawn, self.panel, run.model)

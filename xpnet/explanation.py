@@ -13,6 +13,7 @@ from xpnet.optimizers import Optimizer
 from xpnet.training.asked import Asked
 from xpnet.training.loop import TrainingLoop
 from xpnet.training.prepare import prepared
+from xpnet.training.streamed import Streamed
 from xpnet.types import Array
 
 __all__ = ["Explanation", "explain"]
@@ -112,8 +113,11 @@ def _explanation(loop: TrainingLoop) -> Explanation:
     way, why, calls, nbytes, text = "compiled", "", 0, 0, ""
     spread = min(len(blocks.runners), len(blocks))
     if isinstance(first.run, Replay):
-        batch_rows = None if size is None else backend.asarray([list(range(size))], "int64")
-        program: Any = first.run.prepared(first.carry, first.data, batch_rows)
+        batch_rows, data = None, first.data
+        if size is not None:
+            batch_rows = backend.asarray([list(range(size))], "int64")
+            data = data.first(size) if isinstance(data, Streamed) else data
+        program: Any = first.run.prepared(first.carry, data, batch_rows)
         if program is None:
             way, why = "plain", first.run.refused
         else:

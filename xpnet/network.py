@@ -128,7 +128,7 @@ class Sequential(Chain):
                 backend.asarray(np.broadcast_to(values, (*lead, *values.shape)), dtype)
                 for values in self.initial_state()
             ]
-            if x is not None and any(len(link.layer.state()) for link in self._firsts()):
+            if x is not None and self.reads_statistics:
                 x = check_samples(self, backend, x)
                 checks.same_dtype(backend, x, "x", like, "like")
                 checks.same_members(x, members)
@@ -137,6 +137,11 @@ class Sequential(Chain):
                 weight = prepare_weight(backend, sample_weight, shape, x.dtype)
                 self._of_samples(backend.xp, found, self.counted(backend, x, weight), weight)
             return dict(zip(self.state_shapes, found, strict=True))
+
+    @property
+    def reads_statistics(self) -> bool:
+        """Whether state begins with what the samples say, as that of `Standardize`."""
+        return any(len(link.layer.state()) for link in self._firsts())
 
     def _of_samples(self, xp: Any, found: list[Array], x: Array, weight: Array | None) -> None:
         """Put what first layers take of the samples in the place of what they begin with."""

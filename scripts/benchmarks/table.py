@@ -87,6 +87,19 @@ def mnist(learned: dict[str, str]) -> str:
     )
 
 
+def reading(found: dict[str, Any] | None) -> str:
+    """What samples that are read take, in a sentence."""
+    if found is None:
+        return "Samples that are read from a file were not measured: the disk has no room for it."
+    times = ", ".join(f"{ratio:.2f} {order}" for order, ratio in found["seconds"].items())
+    return (
+        f"Training on an .npy file of {found['file'] / 1e9:.1f} GB (784-256-10, batch 1024, "
+        f"float32, NumPy) takes {cost(found['peak'], 'B')} of memory, of at most 600 MB; "
+        f"{cost(found['before'], 'B')} of them for a single batch. On what the system has read "
+        f"before it takes {times} of the time of samples in memory."
+    )
+
+
 def verdict(results: Sequence[Result]) -> str:
     """How many targets are reached, and which are not."""
     rows = [(result, row) for result in results for row in result.rows if row.target is not None]
@@ -154,6 +167,8 @@ def markdown(
         "",
         members(about["members"]),
         *(["", mnist(about["mnist"])] if about["mnist"] else []),
+        "",
+        reading(about["reading"]),
         "",
         *(["**A smoke run: these numbers mean nothing.**", ""] if about["quick"] else []),
         verdict(results).replace("\nMissed", "\n\n- Missed", 1).replace("\nMissed", "\n- Missed"),

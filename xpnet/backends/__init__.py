@@ -127,24 +127,35 @@ def of(*arrays: Any, names: tuple[str, ...] = ()) -> Backend:
 
 
 def _library_of(array: Any, name: str) -> Backend:
-    if checks.is_array(array):
-        for kind in type(array).__mro__:  # a subclass is for its library to take or to refuse
-            root = kind.__module__.partition(".")[0]
-            if root in _ROOTS:
-                found = _class(_ROOTS[root])
-                found.check(array, name)
-                return found.of(array)
+    if library := name_of(array):
+        found = _class(library)
+        found.check(array, name)
+        return found.of(array)
     raise TypeError(
         f"{name} must be an array of {', '.join(NAMES)}, not {type(array).__name__}"
         f"{_cure(array, name)}."
     )
 
 
+def name_of(array: Any) -> str:
+    """The name of the library that an array is of; empty if it is of none."""
+    if checks.is_array(array):
+        for kind in type(array).__mro__:  # a subclass is for its library to take or to refuse
+            if library := _ROOTS.get(kind.__module__.partition(".")[0]):
+                return library
+    return ""
+
+
+def way_into_memory(array: Any) -> str:
+    """The method by which data frames and the like become arrays; empty if there is none."""
+    methods = ("to_numpy", "toarray", "todense", "to_dense")
+    return next((name for name in methods if callable(getattr(type(array), name, None))), "")
+
+
 def _cure(array: Any, name: str) -> str:
-    """How to make an array of what is none, by the methods that data frames and the like have."""
-    for method in ("to_numpy", "toarray", "todense", "to_dense"):
-        if callable(getattr(type(array), method, None)):
-            return f"; use {name}.{method}()"
+    """How to make an array of what is none."""
+    if method := way_into_memory(array):
+        return f"; use {name}.{method}()"
     if isinstance(array, (list, tuple)) or hasattr(type(array), "__array__"):
         return f"; use np.asarray({name})"
     return ""

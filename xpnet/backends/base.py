@@ -244,6 +244,16 @@ class Backend(ABC):
         """An array of the host, which nobody else has, on the device."""
         return self.xp.asarray(host, device=self.device)
 
+    def bringing(self) -> Callable[[np.ndarray], Array]:
+        """What brings arrays of the host, which nobody else has, to the device, on a thread that
+        reads ahead; asked for where steps are run, which it does not wait for.
+        """
+        return self._moved
+
+    def mark(self, array: Array) -> Callable[[], Any]:
+        """What waits until all has been done that ``array``, the latest result, came of."""
+        return lambda: None
+
     def from_host(self, name: str, values: Any, dtype: str) -> Array:
         """As `asarray`, for what a user gives: numbers in lists or arrays of the host.
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from collections import deque
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -63,6 +66,28 @@ class CuPyBackend(Backend):
     def asarray(self, values: Any, dtype: str) -> Array:
         with self.context():
             return self._import().asarray(np.array(values, dtype=dtype, order="C"))
+
+    def bringing(self) -> Callable[[np.ndarray], Array]:
+        cupy, cupyx = self._import(), importlib.import_module("cupyx")
+        stream = cupy.cuda.get_current_stream()
+        reading: deque[tuple[Any, np.ndarray]] = deque()
+
+        def bring(host: np.ndarray) -> Array:
+            pinned = cupyx.empty_like_pinned(host)
+            pinned[...] = host
+            with stream:  # where steps that read it are queued behind it
+                there = cupy.empty(host.shape, host.dtype)
+                there.set(pinned, stream)
+                reading.append((stream.record(), pinned))
+            while reading and reading[0][0].done:  # CuPy would use the memory again before
+                reading.popleft()
+            return there
+
+        return bring
+
+    def mark(self, array: Array) -> Callable[[], Any]:
+        wait: Callable[[], Any] = self._import().cuda.get_current_stream().record().synchronize
+        return wait
 
     def to_host(self, array: Array) -> np.ndarray:
         return np.asarray(self._import().asnumpy(array))

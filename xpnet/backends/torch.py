@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -151,6 +151,27 @@ class TorchBackend(Backend):
 
     def _copy(self, array: Array) -> Array:
         return array.detach().clone()  # asarray would hand on that it asks for autograd
+
+    def bringing(self) -> Callable[[np.ndarray], Array]:
+        torch = self._import()
+        if self.device.type != "cuda":
+            return self._moved
+        stream = torch.cuda.current_stream(self.device)
+
+        def bring(host: np.ndarray) -> Array:
+            with torch.cuda.stream(stream):  # where steps that read it are queued behind it
+                pinned = torch.from_numpy(host).pin_memory()  # kept by PyTorch until it is read
+                return pinned.to(self.device, non_blocking=True)
+
+        return bring
+
+    def mark(self, array: Array) -> Callable[[], Any]:
+        if self.device.type != "cuda":
+            return super().mark(array)
+        wait: Callable[[], Any] = (
+            self._import().cuda.current_stream(self.device).record_event().synchronize
+        )
+        return wait
 
     def to_host(self, array: Array) -> np.ndarray:
         return np.asarray(array.detach().cpu().numpy())

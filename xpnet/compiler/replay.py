@@ -52,9 +52,10 @@ class Replay:
         write: makes a `Program` of a recording and buffers for the carry.
 
     Attributes:
-        varies: whether data of one form come and go, as those of the blocks of an ensemble do: then
-            programs read them from buffers, into which they are copied when they change, and
-            nothing that follows from them is computed beforehand.
+        varies: from how many axes on data of one form come and go: 3, where members have their own,
+            2, where all are read as they are needed, 0 for none. Programs read these from buffers,
+            into which they are copied when they change, and nothing that follows from data is
+            computed beforehand.
     """
 
     KEPT = 4
@@ -65,7 +66,7 @@ class Replay:
         self.plain = Plain(xp, step)
         self.programs: dict[tuple[Any, ...], tuple[Data, Any]] = {}
         self.refused = ""
-        self.varies = False
+        self.varies = 0
         self.bound: dict[Any, tuple[Data, Data]] = {}
 
     def __call__(
@@ -93,12 +94,13 @@ class Replay:
     def bind(self, data: Data) -> Data:
         """Copy data into the buffers of their form, if they are not there; what is shared stays."""
         form = tuple(
-            id(a) if a is None or a.ndim < 3 else (tuple(a.shape), a.dtype) for a in data
+            id(a) if a is None or a.ndim < self.varies else (tuple(a.shape), a.dtype) for a in data
         )  # of what is shared, that very array
         buffers, within = self.bound.get(form, (None, data))
         if buffers is None:
             buffers = tuple(
-                a if a is None or a.ndim < 3 else self.xp.asarray(a, copy=True) for a in data
+                a if a is None or a.ndim < self.varies else self.xp.asarray(a, copy=True)
+                for a in data
             )
         elif any(a is not b for a, b in zip(data, within, strict=True)):
             for buffer, array in zip(buffers, data, strict=True):

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from xpnet import backends, checks
 from xpnet.checks.losses import check_loss
 from xpnet.checks.network import check_samples
@@ -14,7 +16,11 @@ from xpnet.losses import Loss
 from xpnet.metrics import NAMED, asked_for
 from xpnet.network import Sequential
 from xpnet.optimizers import Optimizer
+from xpnet.training.sources import Source, opened
 from xpnet.types import Array
+
+TRIED = 64
+"""On how many samples layers and losses are tried out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +57,15 @@ class Asked:
     block: int | None = None
     threads: int | None = None
 
-    def checked(self) -> tuple[Asked, backends.Backend]:
-        """The same with numbers as they are reckoned with, and the backend of its arrays.
+    def opened(self) -> Asked:
+        """The same with a `Source` for what is read by rows."""
+        checks.given(x=self.x, y=self.y)
+        named = {name: getattr(self, name) for name in ("x", "y", "sample_weight")}
+        return replace(self, **opened(self.batch_size, **named))
+
+    def checked(self) -> tuple[Asked, backends.Backend, Array]:
+        """The same with numbers as they are reckoned with, the backend of its arrays, and ``x``;
+        where that is read, the first of its samples.
 
         What is asked of arrays' values, and of batches, is asked where they are made.
 
@@ -64,11 +77,15 @@ class Asked:
         checks.instance("optimizer", self.optimizer, Optimizer, "an optimizer such as Adam()")
         acc_goal = self._goal()
         members = self._members()
-        checks.given(x=self.x, y=self.y)
         backend = self._backend()
         checks.switch("shuffle", self.shuffle)
         checks.switch("every_epoch", self.every_epoch)
-        x = check_samples(self.network, backend, self.x)
+        if isinstance(self.x, Source):
+            floats = None if self.theta is None else backend.dtype_name(self.theta)
+            x = self.x.as_samples(self.network, floats)
+            like = backend.asarray(x.read(np.arange(min(TRIED, x.shape[0]))), x.dtype.name)
+        else:
+            like = x = check_samples(self.network, backend, self.x)
         alone = self.theta is None
         several = f"; members={x.shape[0]} trains one on each" if alone else ""
         checks.same_members(x, members, several)
@@ -90,10 +107,11 @@ class Asked:
             )
         if self.seed is not None and self.theta is not None:
             raise ValueError("seed must be None where theta is given, since nothing is drawn then.")
-        watched = self._watched(backend, x)
-        return replace(self, x=x, acc_goal=acc_goal, members=members, **watched), backend
+        y = self.y.as_numbers(backend.dtype_name(like)) if isinstance(self.y, Source) else self.y
+        changed: dict[str, Any] = {"x": x, "y": y, "acc_goal": acc_goal, "members": members}
+        return replace(self, **changed, **self._watched(backend, like)), backend, like
 
-    def _watched(self, backend: backends.Backend, x: Array) -> dict[str, Any]:
+    def _watched(self, backend: backends.Backend, like: Array) -> dict[str, Any]:
         """What is monitored, how long it may stay as it is, and by how much it is better."""
         checks.switch("restore_best", self.restore_best)
         delta = checks.number("min_delta", self.min_delta, least=0)
@@ -104,8 +122,8 @@ class Asked:
                 f"validation must be given with {given[0]}, such as validation=(x_val, y_val), not "
                 "be None."
             )
-        outputs = self.network.out_features or int(x.shape[-1])
-        metrics = asked_for(backend, self.loss, outputs, x, self.metrics)
+        outputs = self.network.out_features or int(like.shape[-1])
+        metrics = asked_for(backend, self.loss, outputs, like, self.metrics)
         monitor = "val_loss" if self.monitor is None else self.monitor
         known = {f"val_{one.name}": one for one in metrics}
         usual = ("val_loss", "val_accuracy")[: 1 + self.loss.classifies]
@@ -113,7 +131,7 @@ class Asked:
         named = [f"val_{n}" for n, one in NAMED.items() if (one.of != "numbers") == classes]
         checks.one_of("monitor", monitor, dict.fromkeys([*usual, *named, *known]))
         if monitor not in {*usual, *known}:  # a name says all
-            metrics += asked_for(backend, self.loss, outputs, x, [monitor[4:]], "monitor")
+            metrics += asked_for(backend, self.loss, outputs, like, [monitor[4:]], "monitor")
         elif monitor in known and known[monitor].greater is None:
             raise ValueError(
                 f"monitor must be a metric of which is known whether more of it is better, not "
@@ -151,7 +169,10 @@ class Asked:
     def _backend(self) -> backends.Backend:
         """The backend of what is trained on, which must hold values."""
         names = ("x", "y", "sample_weight", "theta")
-        arrays = (self.x, self.y, self.sample_weight, self.theta)
+        given = (self.x, self.y, self.sample_weight, self.theta)
+        arrays = [None if isinstance(one, Source) else one for one in given]
+        if all(array is None for array in arrays):
+            return backends.get("numpy")
         backend = backends.of(*arrays, names=names)
         for name, array in zip(names, arrays, strict=True):
             if array is not None and backend.traced(array):

@@ -19,6 +19,7 @@ class Batches:
     Attributes:
         size: how many samples a step has, or ``None`` for all.
         part: how many of them are computed at once: a batch, of which a step may have several.
+        read: whether samples are read as they are needed: then their numbers stay on the host.
     """
 
     LIMIT = 1 << 20
@@ -46,6 +47,7 @@ class Batches:
         self.backend, self.samples, self.part = backend, samples, batch_size or samples
         self.size = batch_size and min(batch_size * accumulate, samples)
         self.shuffle, self.rng = shuffle, generator(seed, "shuffle_seed")
+        self.read = False
 
     @property
     def steps(self) -> int:
@@ -108,5 +110,7 @@ class Batches:
                     self.rng.shuffle(row)
             full = order[:, : whole * self.size].reshape(n * whole, self.size)
             rows = [full] if not rest else [full, order[:, whole * self.size :]]
-            yield n, [self.backend.asarray(part, "int64") for part in rows]
+            if not self.read:
+                rows = [self.backend.asarray(part, "int64") for part in rows]
+            yield n, rows
             epochs -= n

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import cycle, zip_longest
 from typing import Any
@@ -12,18 +12,19 @@ from typing import Any
 import numpy as np
 
 from xpnet import backends
-from xpnet.compiler.plain import Runner
-from xpnet.training.rows import data_rows, rows_of
+from xpnet.compiler.plain import Runner, never
+from xpnet.training.rows import data_rows, have_own, rows_of
 from xpnet.training.step import Data, TrainingStep
+from xpnet.training.streamed import Streamed, joined
 from xpnet.types import Array, Carry
 
 
 @dataclass
 class Block:
-    """Members that are computed together."""
+    """Members that are computed together, on `Data` or what is `Streamed`."""
 
     carry: Carry
-    data: Data
+    data: Any
     run: Runner
 
     @property
@@ -55,7 +56,7 @@ class Blocks:
     ) -> None:
         self.backend, self.step, self.size, self.threads = backend, step, size, threads
         self.runners = backend.runners(step, threads)
-        self.data: Data
+        self.data: Any
         self._blocks: list[Block] = []
         self._copies: list[Block] | None = None
 
@@ -76,7 +77,11 @@ class Blocks:
     # ---- dealing out
 
     def deal(
-        self, carry: Carry, data: Data, count: int, sizes: list[int] | None = None
+        self,
+        carry: Carry,
+        data: Data | Streamed,
+        count: int,
+        sizes: list[int] | None = None,
     ) -> np.ndarray:
         """Deal ``count`` members out, as evenly as may be; return their rows, block by block.
 
@@ -86,10 +91,10 @@ class Blocks:
         parts = self._parts(count) if sizes is None else split(count, sizes)
         everyone = np.concatenate(parts)
         # A runner that records may have computed with its data: not where each block has its own.
-        own = len(parts) > 1 and any(a is not None and len(a.shape) == 3 for a in data)
+        varies = 3 if len(parts) > 1 and have_own(data) else 0
         for runner in self.runners:
             if hasattr(runner, "varies"):
-                runner.varies = own
+                runner.varies = 2 if isinstance(data, Streamed) else varies
         self.data, self._copies = data, None
         if len(parts) == 1 and len(everyone) == count:
             self._blocks = [Block(carry, data, self.runners[0])]
@@ -130,14 +135,36 @@ class Blocks:
     ) -> dict[str, Array] | None:
         """Run ``n`` steps; return the metrics ``(steps, …)``, or ``None`` if blocks were cut short.
 
-        A single block that is cut short returns the steps that it did.
+        A single block that is cut short returns the steps that it did, and so do blocks of which
+        the samples of each step are read, of those ``batch_rows`` on the host.
         """
-        several = len(self._blocks) > 1
-        before = self.copies() if several and batch_rows is not None else None
+        if not isinstance(self.data, Streamed):
+            return self._run(n, batch_rows, interrupted, [block.data for block in self._blocks])
+        found: list[Any] = []
+        pace = self.data.paced()
+        with closing(self.data.parts(batch_rows)) as parts:
+            for part in parts:
+                data = [block.data.data(part) for block in self._blocks]
+                found.append(self._run(1, part.rows, never, data))
+                pace(found[-1]["loss"])
+                if interrupted():
+                    break
+        return {name: joined(self.backend.xp, [m[name] for m in found]) for name in found[0]}
+
+    def _run(
+        self,
+        n: int,
+        batch_rows: Array | None,
+        interrupted: Callable[[], bool],
+        data: list[Data],
+    ) -> dict[str, Array] | None:
+        """`run` on the data of each block."""
+        several, whole = len(self._blocks) > 1, batch_rows is None or interrupted is never
+        before = self.copies() if several and not whole else None
         self._copies = None
         if not several:
             block = self._blocks[0]
-            block.carry, metrics = block.run(block.carry, block.data, n, batch_rows, interrupted)
+            block.carry, metrics = block.run(block.carry, data[0], n, batch_rows, interrupted)
             return metrics
         count = min(len(self.runners), len(self._blocks))
         as_here = self.backend.elsewhere()
@@ -145,8 +172,8 @@ class Blocks:
         def work(first: int) -> list[dict[str, Array]]:
             parts = []
             with as_here():
-                for block in self._blocks[first::count]:
-                    carry, metrics = block.run(block.carry, block.data, n, batch_rows, interrupted)
+                for block, own in zip(self._blocks[first::count], data[first::count], strict=True):
+                    carry, metrics = block.run(block.carry, own, n, batch_rows, interrupted)
                     block.carry = self.backend.copy(carry)  # the buffers serve the next block
                     parts.append(metrics)
                     if interrupted():
@@ -186,7 +213,7 @@ def in_blocks(
     backend: backends.Backend,
     runners: list[Runner],
     carry: Carry,
-    data: Data,
+    data: Data | Streamed,
     parts: list[np.ndarray],
 ) -> list[Block]:
     """Blocks of these rows of carry and data, the runners by turns."""

@@ -35,7 +35,7 @@ class Run:
     """A training run as its callbacks see it.
 
     Attributes:
-        network, x, y, loss: what is trained, on what.
+        network, x, y, loss: what is trained, on what, as it was given.
         epochs: how many epochs were asked for.
         epoch: how many are done.
         resumed: the file of the checkpoint that it goes on from, or ``None``.

@@ -13,6 +13,7 @@ from xpnet.training.finite import finite_in, losses_in
 from xpnet.training.recent import Interval, Recent
 from xpnet.training.rows import carry_like, data_rows, rows_of
 from xpnet.training.step import Data
+from xpnet.training.streamed import Streamed
 from xpnet.types import Array, Carry, First
 
 
@@ -35,14 +36,19 @@ class Population:
     """
 
     def __init__(
-        self, blocks: Blocks, recent: Recent, carry: Carry, data: Data, members: int | None
+        self,
+        blocks: Blocks,
+        recent: Recent,
+        carry: Carry,
+        data: Data | Streamed,
+        members: int | None,
     ) -> None:
         self.backend = blocks.backend
         self.blocks, self.recent, self.members = blocks, recent, members
         self.left: list[tuple[np.ndarray, Carry]] = []
         self._form(np.arange(members or 1), carry, data)
 
-    def _form(self, columns: np.ndarray, carry: Carry, data: Data) -> None:
+    def _form(self, columns: np.ndarray, carry: Carry, data: Data | Streamed) -> None:
         rows = self.blocks.deal(carry, data, len(columns))
         self.columns, self.alive = columns[rows], np.arange(len(rows)) < len(columns)
 

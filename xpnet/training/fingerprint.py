@@ -13,6 +13,7 @@ import numpy as np
 from xpnet import backends, checks
 from xpnet.initializers import generator
 from xpnet.training.asked import Asked
+from xpnet.training.sources import Source, is_source
 
 Told = dict[str, list[str]]
 """By an argument's name: how an error shows it, and its fingerprint."""
@@ -21,9 +22,10 @@ Told = dict[str, list[str]]
 def fingerprints(asked: Asked, check_every: int) -> Told:
     """What is told of every argument on which the bits of a training depend.
 
-    All but ``seed``, of which nothing is asked any more, and of ``shuffle_seed`` the kind alone.
+    All but ``seed``, of which nothing is asked any more, of ``shuffle_seed`` the kind alone, and of
+    samples that are read the first and the last.
     """
-    asked, _ = asked.checked()
+    asked, _, _ = asked.opened().checked()
     values = {one.name: getattr(asked, one.name) for one in fields(asked) if one.name != "seed"}
     values |= {"check_every": check_every, "shuffle_seed": _kind(asked.shuffle_seed)}
     return {name: [checks.shown(value), _Said().of(value).hex()] for name, value in values.items()}
@@ -76,6 +78,9 @@ class _Said:
         return self.known[id(value)]
 
     def _array_or_object(self, value: Any) -> bytes:
+        if isinstance(value, Source) or is_source(value):  # files are not read through for this
+            source = value if isinstance(value, Source) else Source("validation", value)
+            return _hash(f"{source.dtype} {source.shape}", source.ends().data)
         try:
             backend = backends.of(value)
         except (TypeError, ValueError):  # no array, or of no library that is known here

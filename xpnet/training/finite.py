@@ -11,7 +11,7 @@ from xpnet.compiler.pure import is_ours
 from xpnet.layers.base import apply
 from xpnet.losses import Share, evaluate
 from xpnet.training.blocks import Blocks
-from xpnet.training.rows import data_rows, rows_of
+from xpnet.training.rows import data_rows, first_of, rows_of
 from xpnet.training.step import Data, TrainingStep, layer_state_in, trained
 from xpnet.types import Array, Carry
 
@@ -50,9 +50,7 @@ def all_finite_in(blocks: Blocks) -> bool:
 def losses_in(blocks: Blocks, rows: np.ndarray, samples: int) -> np.ndarray:
     """What the losses of these members are now, on the first so many samples."""
     backend, step, size, count = blocks.backend, blocks.step, blocks.size, len(rows)
-    data: Any = tuple(
-        a if a is None or a.shape[-2] == samples else a[..., :samples, :] for a in blocks.data
-    )
+    data = first_of(blocks.data, samples)
     carries = [trained(carry) for carry in blocks.carries]
     if len(carries[0]["theta"].shape) == 1:
         return _loss(backend, step, carries[0], data, blocks.threads).reshape(-1)

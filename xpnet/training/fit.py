@@ -28,6 +28,7 @@ from xpnet.training.fingerprint import fingerprints, require_same
 from xpnet.training.interrupts import interrupts
 from xpnet.training.loop import TrainingLoop
 from xpnet.training.prepare import prepared
+from xpnet.training.sources import Source
 from xpnet.types import Array
 
 
@@ -75,7 +76,10 @@ def fit(
     Args:
         network: the `Sequential` to train.
         x: ``(samples, features)`` of float32 or float64, or ``(members, samples, features)``; as
-            ``y``, not to be changed while it is trained on.
+            ``y``, not to be changed while it is trained on. Or what is read as it is needed, with a
+            ``batch_size``: the path of an .npy file, an ``np.memmap``, what else has ``shape``,
+            ``dtype`` and rows (of h5py, zarr, dask, one's own). ``y`` says which library trains;
+            where it is read too, NumPy. See docs/data.md.
         y: the targets, as the loss wants them, ``(samples, outputs)`` for most; may have members.
         loss: the loss.
         optimizer: the optimizer; arrays ``(members, 1)`` of hyperparameters go to the members.
@@ -144,8 +148,9 @@ def fit(
         the loss wants what comes before them, is warned of as well.
 
     Raises:
-        TypeError, ValueError: if an argument is not as described; before anything is trained.
-        OSError: if ``resume`` cannot be read.
+        TypeError, ValueError: if an argument is not as described; before anything is trained, but
+            for values of ``x`` that is read, which are looked at with their batch.
+        OSError: if ``resume``, or samples, cannot be read.
     """
     epochs = checks.whole("epochs", epochs)
     if epoch_checking is not None:
@@ -184,6 +189,8 @@ def fit(
     with prepared(asked) as loop:
         if loss.without_probabilities and network.gives_probabilities:
             warnings.warn(_ends_in_probabilities(network, loss), RuntimeWarning, stacklevel=2)
+        if slow := _read_slowly(loop):
+            warnings.warn(slow, RuntimeWarning, stacklevel=2)
         if progress is not None:
             require_same(fingerprints(asked, check_every), progress.asked, str(path))
             with loop.computing():
@@ -207,6 +214,20 @@ def _ends_in_probabilities(network: Sequential, loss: Loss) -> str:
         f"{checks.shown(loss)} wants numbers of either sign, not the probabilities that the last "
         f"layer, {checks.shown(network.last)}, makes of them: {loss.without_probabilities}."
     )
+
+
+def _read_slowly(loop: TrainingLoop) -> str:
+    """What is to be said of samples that are stored together and read one by one, if any are."""
+    batches = loop.batches
+    if batches.read and batches.shuffle:
+        for one in loop.population.blocks.data:
+            if isinstance(one, Source) and (times := one.times(batches.size or 1)) > 2:
+                return (
+                    f"{one.name} is stored in chunks of {one.together} samples, all of which are "
+                    f"read for one of them: for a shuffled batch, {times:.0f} times what it needs. "
+                    "Smaller chunks are read sooner, or shuffle=False."
+                )
+    return ""
 
 
 def _what_diverged(loop: TrainingLoop) -> str:

@@ -15,14 +15,16 @@ from xpnet.layers.base import State, apply
 from xpnet.metrics import Scorer
 from xpnet.network import Sequential
 from xpnet.noise import Stream, keys, random_bits
-from xpnet.training.asked import Asked
+from xpnet.training.asked import TRIED, Asked
 from xpnet.training.batches import Batches
 from xpnet.training.blocks import Blocks
 from xpnet.training.ensemble import Population
 from xpnet.training.loop import TrainingLoop
 from xpnet.training.recent import Recent
-from xpnet.training.samples import looked_at, validated
+from xpnet.training.samples import in_memory, looked_at, validated
+from xpnet.training.sources import Source
 from xpnet.training.step import Data, TrainingStep, ValidationStep, carry_of
+from xpnet.training.streamed import Streamed
 from xpnet.training.validation import Validation
 from xpnet.types import Array
 
@@ -44,25 +46,31 @@ def prepared(asked: Asked) -> Iterator[TrainingLoop]:
 
 def _placed(asked: Asked) -> tuple[TrainingLoop, Any]:
     """All in its place, and what it is lent of an earlier training."""
-    asked, backend = asked.checked()
+    asked, backend, like = asked.opened().checked()
     network, x, theta, members = asked.network, asked.x, asked.theta, asked.members
     key = keys(asked.noise_seed, members, "noise_seed")
     with backend.context(network.layout.extent(members, min(TRIED, int(x.shape[-2])))):
-        fresh = network.init(asked.seed, like=x, members=members) if theta is None else theta
+        fresh = network.init(asked.seed, like=like, members=members) if theta is None else theta
         if theta is not None:
-            checks.same_dtype(backend, theta, "theta", x, "x")
-        check_arrays(network, fresh, x)
+            checks.same_dtype(backend, theta, "theta", like, "x")
+        check_arrays(network, fresh, like)
         batches = Batches(
             backend, int(x.shape[-2]), asked.batch_size, asked.shuffle, asked.shuffle_seed,
             asked.accumulate,
         )  # fmt: skip
         network.check_batch(batches.smallest)
+        weight = in_memory(backend, asked.sample_weight, like)
         words = backend.asarray(key, backend.words) if network.is_random else None
         own = asked.layer_state
         if own is None:
-            own = network.init_state(
-                like=fresh, members=members, x=x, sample_weight=asked.sample_weight
-            )
+            samples = {} if isinstance(x, Source) else {"x": x, "sample_weight": weight}
+            if not samples and network.reads_statistics:
+                raise ValueError(
+                    f"x must be in memory for the statistics of {network.leaves[0]!r}, not read by "
+                    "rows; take them of some samples: theta=net.init(seed, like=some), "
+                    "layer_state=net.init_state(like=some, x=some)."
+                )
+            own = network.init_state(like=fresh, members=members, **samples)
         layer_state = check_state(network, backend, fresh, own, "layer_state", look=True)
         state, optimizer = asked.state, asked.optimizer
         moments = (
@@ -73,7 +81,7 @@ def _placed(asked: Asked) -> tuple[TrainingLoop, Any]:
         check_update(optimizer, backend, fresh, moments)
         draws = backend.as_one(random_bits)
         noise = None if words is None else Stream(words, moments["step"], bits=draws)
-        data = _prepare(backend, asked, fresh, layer_state, noise)
+        data = _prepare(backend, asked, like, weight, fresh, layer_state, noise)
         # Copies, which a step may write into, as these may be somebody's: a state too that is new.
         mine = fresh if theta is None else backend.copy(fresh)
         first = carry_of(mine, backend.copy(moments), backend.copy(own), words)
@@ -81,14 +89,16 @@ def _placed(asked: Asked) -> tuple[TrainingLoop, Any]:
         step = TrainingStep(backend.xp, network, asked.loss, optimizer, part)
         block, threads = asked.block, asked.threads
         if members is not None and block is None:
-            block = _block(backend, network, x, batches)
+            block = _block(backend, network, like, batches)
         elif block is not None:
             block = checks.whole("block", block)
         if threads is not None:
             threads = checks.whole("threads", threads)
         watched = None
         if asked.validation is not None:
-            held, given = validated(backend, network, asked.loss, asked.validation, x, members)
+            held, given = validated(
+                backend, network, asked.loss, asked.validation, like, members, asked.batch_size
+            )
             scorer = Scorer(backend, asked.loss, tuple(asked.metrics), *given)
             watched = Validation(
                 backend,
@@ -98,13 +108,18 @@ def _placed(asked: Asked) -> tuple[TrainingLoop, Any]:
                 held,
                 scorer,
                 members,
+                size=asked.batch_size,
                 monitor=str(asked.monitor),
                 patience=asked.patience,
                 min_delta=asked.min_delta,
                 restore_best=asked.restore_best,
             )
         blocks = Blocks(backend, step, block or members or 1, threads)
-        kept = backend.kept(step, data, members, block, threads)
+        kept = None
+        if isinstance(data, Streamed):
+            batches.read = True
+        else:
+            kept = backend.kept(step, data, members, block, threads)
         if kept is not None:
             data = kept.data
             kept.lend(blocks.runners)
@@ -133,10 +148,6 @@ def _block(
     return max(1, backend.block_bytes // member, few)
 
 
-TRIED = 64
-"""On how many samples layers and losses are tried out."""
-
-
 def _few(array: Array) -> Array:
     """The samples to try out; all, if there are no more: on JAX a slice takes its time."""
     return array if array.shape[-2] <= TRIED else array[..., :TRIED, :]
@@ -145,16 +156,17 @@ def _few(array: Array) -> Array:
 def _prepare(
     backend: backends.Backend,
     asked: Asked,
+    like: Array,
+    weight: Array | None,
     theta: Array,
     state: State,
     noise: Stream | None,
-) -> Data:
+) -> Data | Streamed:
     """The data as a step wants it; looks at all values once."""
-    network, loss, x, y = asked.network, asked.loss, asked.x, asked.y
-    xp = backend.xp
+    network, loss, xp = asked.network, asked.loss, backend.xp
     backend.check_finite("theta", theta)
-    target, weight = looked_at(backend, network, loss, x, y, asked.sample_weight, asked.members)
-    few = _few(x)
+    data = looked_at(backend, network, loss, asked.x, asked.y, weight, asked.members)
+    few = _few(like)
     check_layers(network, backend, theta, few, state, noise)
 
     def output() -> Array:
@@ -162,5 +174,9 @@ def _prepare(
 
     if not (network.gives_probabilities and loss.takes_probabilities):
         loss.check_output(backend, output)
+    if isinstance(data, Streamed):
+        check_answers(backend, loss, output, data.first(few.shape[-2])[1])
+        return data
+    x, target, weight = data
     check_answers(backend, loss, output, _few(target))
     return network.counted(backend, x, weight), target, weight

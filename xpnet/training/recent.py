@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from xpnet.training.blocks import Block, Blocks, in_blocks, laid_out, split
 from xpnet.training.finite import finite
 from xpnet.training.rows import rows_of
 from xpnet.training.step import Data
+from xpnet.training.streamed import Streamed
 from xpnet.types import Array, Carry
 
 Found = tuple[np.ndarray, Carry, np.ndarray]
@@ -146,8 +148,8 @@ class Recent:
         """
         carry, never = self.backend.copy(block.carry), columns[:0]
         earlier, before = None, rows_of(self.backend, [carry], rows)
-        for done, batch in enumerate(_one_by_one(batch_rows), 1):
-            carry, metrics = block.run(carry, block.data, 1, batch)
+        for done, (data, batch) in enumerate(_one_by_one(block.data, batch_rows), 1):
+            carry, metrics = block.run(carry, data, 1, batch)
             loss = self.backend.to_host(metrics["loss"]).reshape(-1)[rows]
             good = np.isfinite(loss) & finite(self.backend, before)
             enough = good & (done >= limits)
@@ -166,11 +168,16 @@ class Recent:
         return never
 
 
-def _one_by_one(batch_rows: Callable[[], Iterator[Array]] | None) -> Iterator[Array | None]:
-    """The samples of one step after the other, each as a runner takes them."""
+def _one_by_one(
+    data: Any, batch_rows: Callable[[], Iterator[Array]] | None
+) -> Iterator[tuple[Data, Array | None]]:
+    """The data and rows of one step after the other, as a runner takes them."""
     if batch_rows is None:
         while True:
-            yield None
-    for part in batch_rows():
-        for k in range(part.shape[0]):
-            yield part[k : k + 1, ...]
+            yield data, None
+    for order in batch_rows():
+        if isinstance(data, Streamed):
+            with closing(data.parts(order)) as parts:
+                yield from ((data.data(part), part.rows) for part in parts)
+        else:
+            yield from ((data, order[k : k + 1, ...]) for k in range(order.shape[0]))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from xpnet import backends, checks
 from xpnet.training.step import Data
+from xpnet.training.streamed import Streamed
 from xpnet.types import Array, Carry
 
 
@@ -32,7 +34,7 @@ def joined_rows(backend: backends.Backend, arrays: list[Array], index: Array) ->
     return backend.xp.take(whole, index, axis=0)
 
 
-def data_rows(backend: backends.Backend, data: Data, rows: np.ndarray) -> Data:
+def data_rows(backend: backends.Backend, data: Any, rows: np.ndarray) -> Any:
     """The data of these members; what all share as it is."""
     index = backend.asarray(rows, "int64")
 
@@ -40,6 +42,8 @@ def data_rows(backend: backends.Backend, data: Data, rows: np.ndarray) -> Data:
         own = array is not None and len(array.shape) == 3
         return backend.xp.take(array, index, axis=0) if own else array
 
+    if isinstance(data, Streamed):
+        return replace(data, target=pick(data.target), weight=pick(data.weight))
     x, target, weight = map(pick, data)
     return x, target, weight
 
@@ -62,3 +66,18 @@ def carry_like(backend: backends.Backend, like: Carry, arrays: dict[str, np.ndar
         name: backend.asarray(arrays[name], backend.dtype_name(array))
         for name, array in like.items()
     }
+
+
+def have_own(data: Data | Streamed) -> bool:
+    """Whether members have some data of their own."""
+    return any(array is not None and len(array.shape) == 3 for array in data)
+
+
+def first_of(data: Data | Streamed, samples: int) -> Data:
+    """The first so many samples."""
+    if isinstance(data, Streamed):
+        return data.first(samples)
+    x, target, weight = (
+        a if a is None or a.shape[-2] == samples else a[..., :samples, :] for a in data
+    )
+    return x, target, weight

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from xpnet import backends
 from xpnet.history import GREATER
 from xpnet.metrics import Function, Scorer
 from xpnet.training.ensemble import Population
-from xpnet.training.rows import data_rows, rows_of
+from xpnet.training.rows import data_rows, have_own, rows_of
 from xpnet.training.step import Data, ValidationStep, judged
+from xpnet.training.streamed import Streamed, joined
 from xpnet.types import Carry, First, Metrics
 
 _OF_EACH = ("best", "best_epoch", "waited")
@@ -29,6 +31,7 @@ class Validation:
         data: on what.
         scorer: what metrics say of its outputs.
         members: how many networks, or ``None``.
+        size: how many samples are looked at together, where they are read.
         monitor: ``val_loss``, ``val_accuracy``, or ``val_`` and the name of a metric.
         patience: after how many checks without an improvement a member is done, or ``None``.
         min_delta: by how much more than the best so far is one.
@@ -44,17 +47,18 @@ class Validation:
         self,
         backend: backends.Backend,
         step: ValidationStep,
-        data: Data,
+        data: Data | Streamed,
         scorer: Scorer,
         members: int | None,
         *,
+        size: int | None = None,
         monitor: str,
         patience: int | None,
         min_delta: float,
         restore_best: bool,
     ) -> None:
         self.backend, self.step, self.data, self.members = backend, step, data, members
-        self.scorer, self.monitor = scorer, monitor
+        self.scorer, self.monitor, self.size = scorer, monitor, size or 1
         self.patience, self.min_delta = patience, min_delta
         self.greater = {**GREATER, **{f"val_{one.name}": one.greater for one in scorer.metrics}}
         self.restore_best = restore_best
@@ -67,7 +71,7 @@ class Validation:
         self.waited = np.zeros(count, dtype=np.int64)
         self.kept: Carry | None = None
         self._asked: list[Metrics] = []
-        self._dealt: tuple[Any, list[Data]] = None, []
+        self._dealt: tuple[Any, list[Any]] = None, []
 
     def try_out(self, population: Population) -> None:
         """Ask the functions among the metrics once, before anything is trained."""
@@ -78,11 +82,9 @@ class Validation:
     def ask(self, population: Population) -> None:
         """Have outputs computed for the `check` to come; nothing waits for them before."""
         if hasattr(self.run, "varies"):  # as of the runners of blocks that have their own data
-            self.run.varies = len(population.blocks) > 1 and self._own
-        self._asked = [
-            self.run(judged(block.carry), data, 1)[1]
-            for block, data in zip(population.blocks, self._data(population), strict=True)
-        ]
+            varies = 3 if len(population.blocks) > 1 and have_own(self.data) else 0
+            self.run.varies = 2 if isinstance(self.data, Streamed) else varies
+        self._asked = self._found(population)
 
     def check(self, population: Population, alive: np.ndarray, epoch: int) -> np.ndarray:
         """Look at those who are ``alive``, as `ask` found them; return whose patience has ended."""
@@ -169,10 +171,11 @@ class Validation:
         start = 0
         for part, data in zip(parts, self._data(population), strict=True):
             if self.scorer.metrics:
+                _, target, weight = data
                 output = part["output"][0, ...]
                 count = 1 if self.members is None else int(output.shape[0])
                 who = population.columns[start : start + count].tolist()
-                scores.append(self.scorer(output, *data[1:], who))
+                scores.append(self.scorer(output, target, weight, who))
                 start += count
         host = self.backend.to_host
         found = {
@@ -185,15 +188,28 @@ class Validation:
             found[f"val_{one.name}"] = np.concatenate(values)
         return found
 
-    @property
-    def _own(self) -> bool:
-        """Whether members have samples of their own."""
-        return any(array is not None and len(array.shape) == 3 for array in self.data)
+    def _found(self, population: Population) -> list[Metrics]:
+        """What the step finds of each block; of samples that are read, batch by batch."""
+        carries = [judged(carry) for carry in population.blocks.carries]
+        dealt = self._data(population)
+        if not isinstance(self.data, Streamed):
+            return [self.run(carry, data, 1)[1] for carry, data in zip(carries, dealt, strict=True)]
+        samples = self.data.samples
+        found: list[list[Metrics]] = [[] for _ in dealt]
+        order = [np.arange(a, min(a + self.size, samples)) for a in range(0, samples, self.size)]
+        pace = self.data.paced()
+        with closing(self.data.parts(order)) as parts:
+            for part in parts:
+                for carry, data, into in zip(carries, dealt, found, strict=True):
+                    into.append(self.run(carry, data.data(part), 1, part.rows)[1])
+                pace(found[-1][-1]["loss"])
+        shares = [len(rows) / samples for rows in order]
+        return [_mean(self.backend.xp, some, shares) for some in found]
 
-    def _data(self, population: Population) -> list[Data]:
+    def _data(self, population: Population) -> list[Any]:
         """The samples of each block: the same, or where members have their own, those of its."""
         columns, sizes = population.columns, [block.size for block in population.blocks]
-        if not self._own:
+        if not have_own(self.data):
             return [self.data] * len(sizes)
         if self._dealt[0] is not columns:  # which are others when members have left
             ends = np.cumsum(sizes)
@@ -216,3 +232,15 @@ class Validation:
         rows = np.zeros(self.members or 1, dtype=int)
         rows[population.columns[population.alive]] = np.flatnonzero(population.alive)
         return rows
+
+
+def _mean(xp: Any, found: list[Metrics], shares: list[float]) -> Metrics:
+    """What was found of all samples, of what was found of these shares of them."""
+    mean: Metrics = {
+        name: sum(one[name] * share for one, share in zip(found, shares, strict=True))
+        for name in found[0]
+        if name != "output"
+    }
+    if "output" in found[0]:
+        mean["output"] = joined(xp, [one["output"] for one in found], axis=-2)
+    return mean
