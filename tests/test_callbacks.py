@@ -332,6 +332,7 @@ def test_a_loss_that_falls_far_is_drawn_on_a_logarithmic_axis_and_nothing_else(v
     falling = {"training": Curve("epoch", np.arange(1, 4), np.asarray(values, float))}
     loss, accuracy = learning({"loss": falling, "accuracy": falling}).axes
     assert (loss.get_yscale(), accuracy.get_yscale()) == (scale, "linear")
+    assert all(tick == round(tick) for tick in loss.get_xticks())
 
 
 def test_a_confusion_matrix_is_drawn_with_its_counts_and_names():

@@ -327,9 +327,7 @@ def test_a_run_with_samples_apart_ends_with_a_table_of_figures_and_who_is_taken_
 def test_of_an_ensemble_the_table_has_the_best_member_and_the_mean():
     outcome, lines = lines_of(*SPLIT, "--members", "3")
     assert lines[1].splitlines()[2].split()[:2] == ["best", "epoch"]
-    assert lines[2] == (
-        "[INFO]: The network is of each member that of its best epoch, the best in validation."
-    )
+    assert lines[2] == "[INFO]: Each network is that of its best epoch in validation."
     model, best = outcome.model, outcome.model.best().history.member
     options, spelled = options_of(SPLIT, "train")
     said = model.evaluate(*samples_of(options, spelled).parts["test"])

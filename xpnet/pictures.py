@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure, FigureBase
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 BLUE, ORANGE = "#2563a8", "#d9642c"
 """Class 0 and class 1: told apart by every kind of eye, and in grey."""
@@ -209,6 +209,7 @@ def _curves(axes: Axes, curves: dict[str, Curve], falls: bool) -> None:
     known = values[np.isfinite(values)]
     if falls and len(known) and 0 < 10 * known.min() < known.max():
         axes.set_yscale("log")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # there is no epoch 2.5
     _plain(axes)
 
 

@@ -55,9 +55,10 @@ class Judge:
         """What is said of a model, as `of_numbers` has it."""
         history, best = model.history, _best(model)
         if history is not None and history.restored and np.any(history.best_epoch):
-            which = "that of" if model.members is None else "of each member that of"
-            epoch = "its best epoch" if model.members else f"epoch {history.best_epoch}"
-            yield f"[INFO]: The network is {which} {epoch}, the best in validation."
+            which = f"The network is that of epoch {history.best_epoch}, the best in validation."
+            if model.members is not None:
+                which = "Each network is that of its best epoch in validation."
+            yield f"[INFO]: {which}"
         found = {}
         for use, (x, y) in self.samples.parts.items():
             try:

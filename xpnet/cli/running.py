@@ -137,13 +137,12 @@ def train(
         write(told.summary(options.acc_goal, history))
         write(told.distribution(history))
     else:
-        ending = told.ending(options.acc_goal, history)
-        write(f"{ending} Final prediction:" if report else ending)
-        if report:
-            write(str(backend.to_host(model(parts["training"][0]))))
+        write(told.ending(options.acc_goal, history) + " Final prediction:" * report)
     if not report:
-        for line in judge.lines(model):
-            write(line)
+        for text in judge.lines(model):
+            write(text)
+    elif options.members is None:
+        write(str(backend.to_host(model(parts["training"][0]))))
     if failed:
         raise failed
     return Outcome(options, model, *samples.parts["training"], backend, clock.seconds, output)
