@@ -278,20 +278,31 @@ def test_of_members_the_median_of_the_best_epochs_is_marked(tmp_path):
     assert any(text.startswith("median best epoch, ") for text in texts)
 
 
-@pytest.mark.parametrize("of", ["numbers", "features", "outputs"])
-def test_of_other_data_than_points_of_two_classes_the_curves_are_drawn(tmp_path, of):
-    features, outputs = (2 if of == "outputs" else 3), (2 if of == "outputs" else 1)
-    loss = xn.MSE() if of == "numbers" else xn.BCEWithLogits()
-    texts = texts_of(
-        tmp_path,
-        network=xn.Sequential(xn.Linear(features, outputs)),
-        x=np.ones((5, features)),
-        y=np.ones((5, outputs)),
-        loss=loss,
-    )
+@pytest.mark.parametrize(
+    ("features", "outputs", "loss"),
+    [
+        (3, 1, xn.BCEWithLogits()),
+        (2, 2, xn.BCEWithLogits()),
+        (2, 1, xn.MSE()),
+        (2, 1, xn.Hinge()),
+    ],
+    ids=["features", "outputs", "numbers", "no probabilities"],
+)
+def test_of_other_data_than_points_of_two_classes_the_curves_are_drawn(
+    features, outputs, loss, tmp_path
+):
+    net = xn.Sequential(xn.Linear(features, outputs))
+    x, y = np.ones((5, features)), np.ones((5, outputs))
+    texts = texts_of(tmp_path, network=net, x=x, y=y, loss=loss)
     assert "Loss" in texts
-    assert ("Accuracy" in texts) == (of != "numbers")
+    assert ("Accuracy" in texts) == loss.classifies
     assert not {"Ground truth", "validation"} & {*texts}
+
+
+def test_a_panel_that_is_no_function_is_refused(tmp_path):
+    library("matplotlib")
+    with pytest.raises(TypeError, match=r"panel must be a function of axes and a model, not 'x'\."):
+        Picture(tmp_path / "picture.png", panel="x")
 
 
 def test_a_panel_of_ones_own_is_given_the_model_as_it_is_returned(tmp_path):

@@ -530,7 +530,9 @@ def test_a_checkpoint_of_another_run_is_told_by_what_was_typed(errors, tmp_path)
     folder = str(tmp_path / "checkpoints")
     argv = ["--dataset", "xor", "--num_epochs", "200", "--checkpoint", folder]
     lines_of(*argv)
-    assert errors(*argv, *QUIET).startswith("--checkpoint must be a folder without checkpoints, or")
+    assert errors(*argv, *QUIET).startswith(
+        "--checkpoint must be a folder without checkpoints, or --resume be given the same, to go on"
+    )
     argv += ["--resume", folder, *QUIET]
     sentence = errors(*argv, "--batch-size", "7")
     assert sentence.startswith("--batch-size must be what it was in the training of the checkpoint")

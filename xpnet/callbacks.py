@@ -202,6 +202,7 @@ class Picture(Callback):
 
     Raises:
         ImportError: if matplotlib is not installed.
+        TypeError: if ``panel`` is no function.
         ValueError: if the folder cannot be written, or matplotlib writes no such file.
     """
 
@@ -211,6 +212,10 @@ class Picture(Callback):
         self.path, self.title, self.panel = checks.as_path("path", path), title, panel
         checks.one_of("the suffix of path", self.path.suffix, _pictures().suffixes())
         writable_folder("path", self.path.parent)
+        if panel is not None and not callable(panel):
+            raise TypeError(
+                f"panel must be a function of axes and a model, not {checks.shown(panel)}."
+            )
 
     def finish(self, run: Run) -> None:
         if run.epoch == 0:
@@ -218,7 +223,7 @@ class Picture(Callback):
         pictures, draw, history = _pictures(), [], run.history
         there = backends.name_of(run.x) and backends.name_of(run.y)  # and not read
         two = there and run.x.shape[1:] == (2,) and run.network.out_features == 1
-        if two and run.loss.probabilistic:
+        if two and run.loss.classifies and run.loss.probabilistic:
             draw.append(_points(run))
         if not draw or history.val_loss is not None or self.panel is not None:
             panel = self.panel and partial(_drawn, self.panel, run.model)

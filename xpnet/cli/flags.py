@@ -217,6 +217,7 @@ def as_typed(error: Exception, spelled: dict[str, str]) -> Mistake:
     argument, _, rest = str(error).partition(" ")
     name = ARGUMENTS.get(argument, argument)
     flag = spelled.get(name, argument)
+    rest = rest.replace("fit be given the same as resume", "resume be given the same")
     return Mistake(f"{flag} {rest.replace(' resume', ' --resume')}")
 
 
