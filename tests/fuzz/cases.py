@@ -67,6 +67,19 @@ def shapes(layers: Layers) -> list[tuple[int, int]]:
     return found
 
 
+def weights(layers: Layers) -> list[bool]:
+    """Which of all parameters are weights, in the order of `shapes`."""
+    found: list[bool] = []
+    for kind, *numbers in layers:
+        if kind == "residual":
+            found += weights(numbers[0])
+        elif kind == "linear":
+            found += [True, False]
+        else:
+            found += [kind == "embedding"] * len(shapes([(kind, *numbers)]))
+    return found
+
+
 def normed(layers: Layers) -> list[int]:
     """The features of each `BatchNorm`, in their order: its state is a mean and a variance."""
     found: list[int] = []
@@ -152,26 +165,36 @@ class Case:
         shapes = [(len(self.theta64()), 1, features) for features in normed(self.layers)]
         return [values(shape) for shape in shapes for values in (np.zeros, np.ones)]
 
+    @property
+    def size(self) -> int:
+        """How many samples a whole step has."""
+        samples, batch = self.x.shape[-2], self.options["batch_size"]
+        return samples if batch is None else min(batch * self.options["accumulate"], samples)
+
+    def decayed(self) -> np.ndarray:
+        """1 for each parameter that is decayed, and 0 for each that is not."""
+        every = self.optimizer[1].get("decayed", "all") == "all"
+        known = zip(shapes(self.layers), weights(self.layers), strict=True)
+        return np.concatenate([np.full(n * m, float(every or mine)) for (n, m), mine in known])
+
     def mask(self, step: int, path: tuple[int, ...], rows: int, features: int, p: float) -> Any:
         """What a `Dropout` keeps in a step, ``(members, rows, features)``."""
         seed, members = self.options.get("noise_seed", 0), len(self.theta64())
         seeds = seed if isinstance(seed, list) else range(seed, seed + members)
         samples = self.x.shape[-2]
-        size = self.options["batch_size"] or samples
-        steps = sum(self.epochs) * -(-samples // size)
-        return masks(tuple(seeds), path, steps, size, features, p)[step][:, :rows]
+        steps = sum(self.epochs) * -(-samples // self.size)
+        return masks(tuple(seeds), path, steps, self.size, features, p)[step][:, :rows]
 
     def orders(self) -> list[list[np.ndarray]]:
         """The rows of every step of every epoch."""
-        samples, size = self.x.shape[-2], self.options["batch_size"]
+        samples = self.x.shape[-2]
         rng = np.random.default_rng(self.options["shuffle_seed"])
         epochs = []
         for _ in range(sum(self.epochs)):
             rows = np.arange(samples)
-            if size is not None and self.options["shuffle"]:
+            if self.options["batch_size"] is not None and self.options["shuffle"]:
                 rng.shuffle(rows)
-            step = size or samples
-            epochs.append([rows[i : i + step] for i in range(0, samples, step)])
+            epochs.append([rows[i : i + self.size] for i in range(0, samples, self.size)])
         return epochs
 
     def __str__(self) -> str:
@@ -256,6 +279,19 @@ def make(seed: int, number: int, repeat: int = 1, large: bool = True) -> Case:
     if kind in ("BCE", "BCEWithLogits", "CrossEntropy") and shape.chance(0.3):
         options["acc_goal"] = shape.one_of(1.0, 0.5, 0.75, 0.9)
     optimizer = _optimizer(shape, members)
+    # What came later is drawn by dice of its own, so that all else is as it was.
+    later = _Dice(seed, number // repeat, 2)
+    if kind == "MSE" and later.chance(0.5):
+        q = later.one_of(0.5, 0.0, float(later.rng.random()))
+        loss = later.one_of(("L1",), ("Quantile", q))
+    many = 1 if batch is None or normed(layers) else -(-samples // batch)
+    options["accumulate"] = later.whole(1, many) if later.chance(0.4) else 1
+    if "weight_decay" in optimizer[1] and later.chance(0.5):
+        optimizer[1]["decayed"] = "weights"
+    if later.chance(0.15):
+        limit = later.scale(-3, 1)
+        each = members is not None and later.chance(0.3)
+        optimizer[1]["clip_value"] = limit * (1 + later.rng.random((members, 1)) if each else 1)
     as_large = shape.chance(0.3)
     lead = {name: (members,) * (members is not None and shape.chance(0.3)) for name in "xyw"}
     target = shape.one_of("hard", "hard", "soft", "integers")

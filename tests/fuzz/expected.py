@@ -93,6 +93,18 @@ def _mse(output: Ball, t: np.ndarray) -> tuple[Ball, Ball]:
     return r * r, r * 2.0
 
 
+def _quantile(output: Ball, t: np.ndarray, q: float) -> tuple[Ball, Ball]:
+    r = output - exact(output.format, t)
+    c = abs(r.c) / 2 + (0.5 - q) * r.c
+    value = Ball(r.format, c, r.r * max(q, 1 - q)).rounded(4.0, abs(r.c) + r.r)
+    return value, r.monotone(lambda v: 0.5 * np.sign(v) + (0.5 - q), 2.0)
+
+
+def _l1(output: Ball, t: np.ndarray) -> tuple[Ball, Ball]:
+    r = output - exact(output.format, t)
+    return Ball(r.format, abs(r.c), r.r), r.monotone(np.sign, 0.0)
+
+
 def _huber(output: Ball, t: np.ndarray, delta: float) -> tuple[Ball, Ball]:
     r = output - exact(output.format, t)
     low = np.where((r.low <= 0) & (r.high >= 0), 0.0, np.minimum(abs(r.low), abs(r.high)))
@@ -113,7 +125,7 @@ def elementwise(loss: tuple[Any, ...], output: Ball, t: np.ndarray) -> tuple[Bal
     kind, *numbers = loss
     functions: dict[str, Any] = {
         "BCE": _bce, "BCEWithLogits": _bce_with_logits, "CrossEntropy": _cross_entropy,
-        "MSE": _mse, "Huber": _huber,
+        "MSE": _mse, "Huber": _huber, "L1": _l1, "Quantile": _quantile,
     }  # fmt: skip
     found: tuple[Ball, Ball] = functions[kind](output, t, *numbers)
     return found

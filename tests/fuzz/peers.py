@@ -6,7 +6,7 @@ Kinks are where xpnet's documentation has them: the slope of ReLU at 0 is 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from tests.fuzz.cases import Layers, shapes
+from tests.fuzz.cases import Layers, shapes, weights
 from tests.fuzz.masks import kept_rate
 
 
@@ -104,13 +104,22 @@ def _each(loss: tuple[Any, ...], out: Any, t: Any, keep: Any) -> Any:
         return t * torch.logaddexp(-out, zero) + (1 - t) * torch.logaddexp(out, zero)
     if kind == "CrossEntropy":
         return -(t * functional.log_softmax(out, dim=-1)).sum(-1, keepdim=True)
+    if kind in ("L1", "Quantile"):
+        r, q = out - t, numbers[0] if numbers else 0.5
+        return (0.5 * abs(r) + (0.5 - q) * r) * (1 if numbers else 2)
     if kind == "MSE":
         return functional.mse_loss(out, t, reduction="none")
     return functional.huber_loss(out, t, reduction="none", delta=numbers[0])
 
 
-def _optimizer(name: str, params: list[Any], options: dict[str, Any]) -> Any:
+def _optimizer(
+    name: str, params: list[Any], options: dict[str, Any], spared: Sequence[bool]
+) -> Any:
+    """That of torch; those parameters that are ``spared`` are a group that is not decayed."""
     options = {"weight_decay": 0.0, **options}
+    groups = {kind: [p for p, own in zip(params, spared, strict=True) if own is kind]
+              for kind in (False, True)}  # fmt: skip
+    params = [{"params": groups[False]}, {"params": groups[True], "weight_decay": 0.0}]
     if name == "Adam":
         decoupled = options.pop("decoupled_weight_decay", False)
         return (torch.optim.AdamW if decoupled else torch.optim.Adam)(params, **options)
@@ -139,7 +148,9 @@ def _train(case: Any, part: slice, options: dict[str, Any]) -> tuple[list[Any], 
         piece = theta[:, start : start + size].reshape(-1, *shape)
         params.append(piece.clone().requires_grad_())
         start += size
-    optimizer = _optimizer(case.optimizer[0], params, options)
+    clip, all_are = options.pop("clip_value", None), options.pop("decayed", "all") == "all"
+    spared = [not (all_are or mine) for mine in weights(case.layers)]
+    optimizer = _optimizer(case.optimizer[0], params, options, spared)
     if w is not None:
         w = (w / w.amax(-1, keepdim=True))[..., None]
         w = w / w.mean(-2, keepdim=True)
@@ -157,6 +168,8 @@ def _train(case: Any, part: slice, options: dict[str, Any]) -> tuple[list[Any], 
             value = each.mean((-2, -1))
             optimizer.zero_grad()
             value.sum().backward()
+            if clip is not None:
+                torch.nn.utils.clip_grad_value_(params, clip)
             optimizer.step()
             total = total + value.detach() * (len(rows) / x.shape[-2])
         losses.append(total.numpy())

@@ -47,6 +47,9 @@ def truth(case: Case, **more: Any) -> Truth:
     weight = None if w is None else expected.relative(format, w)
     name, options = case.optimizer[0], {**case.optimizer[1], **more}
     state: dict[str, Any] = {}
+    clip, decayed = options.pop("clip_value", None), options.pop("decayed", "all")
+    if decayed != "all":
+        options["weight_decay"] = np.asarray(options["weight_decay"]) * case.decayed()
 
     def step(theta: Ball, rows: Any, kept: Kept) -> Any:
         chosen = data[:, rows], t[:, rows], None if weight is None else weight[:, rows]
@@ -71,7 +74,10 @@ def truth(case: Case, **more: Any) -> Truth:
                 kept = Kept(iter(layers), partial(case.mask, len(found.steps)))
                 value, accuracy, grad = step(theta, rows, kept)
                 found.steps.append((_joined(theta, layers), value))
-                theta, state = UPDATES[name](theta, grad(), state, **options)
+                slope = grad()
+                if clip is not None:
+                    slope = slope.monotone(lambda v: np.clip(v, -clip, clip), 1.0)
+                theta, state = UPDATES[name](theta, slope, state, **options)
                 layers = kept.after
                 share = len(rows) / x.shape[-2]
                 part = value * share if len(orders) > 1 else value
