@@ -27,6 +27,7 @@ def apart(epochs: int, samples: int, dtype: str = "float64") -> float:
     return 100 * epochs * samples * EPS[dtype]
 
 
+@pytest.mark.slow_on("jax")  # which compiles each number of batches
 @pytest.mark.parametrize(("accumulate", "members"), [(2, None), (3, 3), (6, None)])
 def test_it_is_a_batch_of_all_of_them(backend: Any, accumulate: int, members: int | None) -> None:
     # 22 samples in batches of 4: the last has 2, and the last step of an epoch is a shorter one.
@@ -124,6 +125,17 @@ def test_a_training_goes_on_as_if_it_had_never_stopped(backend: Any) -> None:
         shuffle_seed=orders, **how,
     )  # fmt: skip
     np.testing.assert_array_equal(*(backend.to_host(m.theta) for m in (rest, through)))
+
+
+@pytest.mark.way("compiled")
+def test_a_program_of_many_batches_is_warned_of(backend: Any) -> None:
+    x, y, _ = data_of(backend)
+    net = xn.Sequential(xn.Linear(4, 1))
+    how: dict[str, Any] = {"loss": xn.MSE(), "optimizer": xn.SGD(), "epochs": 1, "seed": 0}
+    with pytest.warns(RuntimeWarning, match="accumulate=9 makes one program of 9 batches") as told:
+        xn.fit(net, x[:9], y[:9], batch_size=1, accumulate=9, **how)
+    assert told[0].filename == __file__
+    xn.fit(net, x[:8], y[:8], batch_size=1, accumulate=8, **how)  # a warning would be an error
 
 
 class Whole(xn.MSE):

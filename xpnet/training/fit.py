@@ -92,7 +92,8 @@ def fit(
         accumulate: how many batches make a step, computed one after the other in the memory of
             one: their gradients, each by its samples, are added up to one update, as of a single
             batch of them all. Only a layer that looks across samples, as `BatchNorm` does, sees the
-            difference: it sees a batch at a time. The last step of an epoch may have fewer.
+            difference: it sees a batch at a time. The last step of an epoch may have fewer. Where
+            steps are compiled, more than 8 are warned of: it takes long.
         shuffle: whether batches are drawn in a new order every epoch.
         shuffle_seed: seeds that order; the members of an ensemble share it. A run that goes on from
             ``theta`` and ``state`` begins the orders anew, unless it is given another seed, or the
@@ -191,6 +192,8 @@ def fit(
             warnings.warn(_ends_in_probabilities(network, loss), RuntimeWarning, stacklevel=2)
         if slow := _read_slowly(loop):
             warnings.warn(slow, RuntimeWarning, stacklevel=2)
+        if loop.backend.way == "compiled" and accumulate > UNROLLED:
+            warnings.warn(_is_unrolled(accumulate, batch_size), RuntimeWarning, stacklevel=2)
         if progress is not None:
             require_same(fingerprints(asked, check_every), progress.asked, str(path))
             with loop.computing():
@@ -207,6 +210,17 @@ def _no_sequence(callbacks: Any) -> bool:
     if isinstance(callbacks, (str, bytes, Callback)) or checks.is_array(callbacks):
         return True
     return not isinstance(callbacks, Iterable)
+
+
+UNROLLED = 8
+"""Of how many batches a step is compiled in seconds; twice as many take three times as long."""
+
+
+def _is_unrolled(accumulate: int, batch_size: Any) -> str:
+    return (
+        f"accumulate={accumulate} makes one program of {accumulate} batches, which takes long to "
+        f"compile; a batch_size above {batch_size} needs fewer of them."
+    )
 
 
 def _ends_in_probabilities(network: Sequential, loss: Loss) -> str:
