@@ -25,7 +25,7 @@ def fingerprints(asked: Asked, check_every: int) -> Told:
     All but ``seed``, of which nothing is asked any more, of ``shuffle_seed`` the kind alone, and of
     samples that are read the first and the last.
     """
-    asked, _, _ = asked.opened().checked()
+    asked = asked.opened().checked()[0]
     values = {one.name: getattr(asked, one.name) for one in fields(asked) if one.name != "seed"}
     values |= {"check_every": check_every, "shuffle_seed": _kind(asked.shuffle_seed)}
     return {name: [checks.shown(value), _Said().of(value).hex()] for name, value in values.items()}
