@@ -78,6 +78,7 @@ to_the_bit = pytest.mark.way("recorded", "plain")
 OPTIONS = {
     "one": {},
     "in order": {"shuffle": False},
+    "several batches a step": {"accumulate": 2},
     "members": {"members": 5, "block": 2},
     "weights": {"weights": True},
     "members that leave": {"members": 6, "block": 3, "acc_goal": 0.6, "epochs": 12,
@@ -376,8 +377,9 @@ MISTAKES = {
     "x must hold real numbers, not complex128.": {"x": Rows(np.zeros((50, 3), complex))},
     "x must hold at least one sample, not be empty with shape (0, 3).":
         {"x": Rows(np.zeros((0, 3)))},
-    "x must be in memory for the statistics of Standardize(features=3), not read by rows; take them of some "
-    "samples: theta=net.init(seed, like=some), layer_state=net.init_state(like=some, x=some).":
+    "x must be in memory for the statistics of Standardize(features=3), not read by rows; take "
+    "them of some samples: theta=net.init(seed, like=some), layer_state=net.init_state(like=some, "
+    "x=some).":
         {"network": xn.Sequential(xn.Standardize(3), xn.Linear(3, 3))},
     "y must hold the 50 samples of x, not 49.": {"y": Rows(np.zeros(49, int))},
     "y must hold classes from 0 to 2, as many as the network has outputs, not 3 to 3.":
