@@ -31,7 +31,8 @@ import sys
 before = set(sys.modules)
 import xpnet
 known = {"cupy", "torch", "jax", "jaxlib", "array_api_strict", "array_api_compat.torch",
-         "array_api_compat.cupy", "tqdm", "tensorboardX", "matplotlib", "scipy", "threadpoolctl"}
+         "array_api_compat.cupy", "tqdm", "tensorboardX", "matplotlib", "scipy", "threadpoolctl",
+         "safetensors"}
 found = {name for name in set(sys.modules) - before if name in known}
 assert not found, found
 """

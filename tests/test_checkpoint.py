@@ -366,8 +366,10 @@ def test_the_end_is_kept_where_it_is_no_multiple(tmp_path):
 
 
 def test_what_a_killed_run_was_writing_is_cleared_away(tmp_path):
-    part = tmp_path / ".epoch-4.safetensors.0123abcd.part"
-    part.write_bytes(b"half")
+    for name in (".epoch-4.safetensors.0123abcd.part", "..epoch-0.safetensors.trial.part.x.part"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "part").write_bytes(b"half")
+    (tmp_path / ".epoch-0.safetensors.trial.part").write_bytes(b"whole")
     fit(NUMPY, Checkpoint(tmp_path), epochs=2)
     assert epochs_in(tmp_path) == [2]
 
@@ -442,7 +444,7 @@ def test_a_disk_that_is_full_already_ends_a_run_at_its_start(tmp_path):
 
 def damages(data):
     return {
-        "cut": (data[: len(data) // 2], "is damaged: it has"),
+        "cut": (data[: len(data) // 2], "another or is damaged"),
         "empty": (b"", "is empty"),
         "a bit": (data[:-9] + bytes([data[-9] ^ 1]) + data[-8:], "its checksum is another"),
         "foreign": (b"PK\x03\x04 and so on", "xpnet wrote, in the format safetensors, not"),

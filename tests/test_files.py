@@ -61,8 +61,37 @@ def test_what_is_written_is_read_again(file):
 def test_the_package_safetensors_reads_it(file):
     with safe_open(file, framework="numpy") as opened:
         same(ARRAYS, {name: opened.get_tensor(name) for name in opened.keys()})  # noqa: SIM118
-        metadata = opened.metadata()
-    assert metadata["xpnet"] == '{"version": 1, "kind": "model", "lr": 0.1}'
+        (entry,) = opened.metadata().items()
+    name, said = entry[0], json.loads(entry[1])
+    assert name == "xpnet" and len(said.pop("crc32")) == 8
+    assert said == {"version": 1, "kind": "model", "lr": 0.1}
+
+
+def test_the_same_is_written_with_the_same_bytes(file):
+    other = file.with_name("b")
+    tensors.write(other, dict(reversed(ARRAYS.items())), {"kind": "model", "lr": 0.1})
+    assert other.read_bytes() == file.read_bytes()
+
+
+def test_arrays_of_any_order_of_axes_and_bytes_are_written(file):
+    given = {"T": ARRAYS["theta"].T, "big": np.arange(3, dtype=">i4"), "back": np.arange(4)[::-1]}
+    tensors.write(file, given, {})
+    for name, array in tensors.read(file)[0].items():
+        assert array.flags.writeable and array.dtype == given[name].dtype.newbyteorder("=")
+        np.testing.assert_array_equal(array, given[name])
+
+
+def test_without_the_package_one_sentence_says_how_it_is_installed(file, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    said = r"^a file in the format safetensors needs the package safetensors, .*; install it with: "
+    for ask in (
+        lambda: tensors.read(file),
+        lambda: tensors.write(file, {}, {}),
+        lambda: xn.callbacks.Checkpoint(file.parent),
+    ):
+        with pytest.raises(ImportError, match=said + "pip install safetensors$"):
+            ask()
 
 
 def test_what_the_package_has_written_anew_is_read(file):
@@ -120,7 +149,14 @@ def test_what_is_no_file_of_xpnet_is_refused(tmp_path):
     bad(path, ValueError, "the version 2; update xpnet")
     nested = b'{"a":' * 20000
     path.write_bytes(len(nested).to_bytes(8, "little") + nested)
-    bad(path, ValueError, "no JSON")
+    bad(path, ValueError, "damaged")
+    for said in ("[", "[]", "{}", '{"version": true}'):
+        save_file({}, path, {"xpnet": said})
+        bad(path, ValueError, "no JSON with a version")
+    entry = b'{"__metadata__":{"xpnet":"{\\"version\\":1}"},"a":{"dtype":"BF16","shape":[1],'
+    entry += b'"data_offsets":[0,2]}}'
+    path.write_bytes(len(entry).to_bytes(8, "little") + entry + b"\0\0")
+    bad(path, ValueError, "damaged")
     with pytest.raises(TypeError, match="path must be a path, not 3"):
         tensors.read(3)
 
@@ -128,7 +164,7 @@ def test_what_is_no_file_of_xpnet_is_refused(tmp_path):
 # ---- a file that cannot be written
 
 
-def test_what_cannot_be_written_leaves_what_was_there(file, monkeypatch):
+def test_what_cannot_be_written_leaves_what_was_there(file):
     before = file.read_bytes()
     with pytest.raises(TypeError, match="z must hold numbers that safetensors has, not complex"):
         tensors.write(file, {"z": np.zeros(2, dtype=complex)}, {})
@@ -138,9 +174,17 @@ def test_what_cannot_be_written_leaves_what_was_there(file, monkeypatch):
         tensors.write(file.parent, ARRAYS, {})
     with pytest.raises(FileExistsError, match="there, and no file"):
         tensors.write(os.devnull, ARRAYS, {})
-    monkeypatch.setattr(tensors, "_LONGEST", 300)
-    with pytest.raises(ValueError, match=r"header must be JSON of at most 300 bytes, not \d+."):
-        tensors.write(file, ARRAYS, {})
+    with pytest.raises(ValueError, match=r"header and arrays must be such as safetensors reads"):
+        tensors.write(file, {"__metadata__": np.zeros(1)}, {})
+    assert file.read_bytes() == before
+    assert [one.name for one in file.parent.iterdir()] == [file.name]
+
+
+@pytest.mark.slow
+def test_a_header_that_would_not_be_read_is_not_written(file):
+    before = file.read_bytes()
+    with pytest.raises(ValueError, match=r"safetensors reads again \(.*header"):
+        tensors.write(file, {}, {"long": "x" * 100_000_000})
     assert file.read_bytes() == before
     assert [one.name for one in file.parent.iterdir()] == [file.name]
 
@@ -159,6 +203,10 @@ def test_a_file_is_replaced_where_it_lies_and_stays_as_readable(file):
     tensors.write(file.parent / "link", {"a": np.ones(1)}, {})
     assert list(tensors.read(file)[0]) == ["a"]
     assert file.stat().st_mode & 0o777 == 0o640
+    plain, new = file.parent / "plain", file.parent / "new"
+    plain.touch()
+    tensors.write(new, {}, {})
+    assert new.stat().st_mode == plain.stat().st_mode
 
 
 @pytest.mark.program
@@ -391,6 +439,7 @@ def test_the_header_says_what_it_is_in_json(tmp_path):
     xn.Model(net, np.zeros(3), xn.Huber(2)).save(tmp_path / "a")
     with safe_open(tmp_path / "a", framework="numpy") as opened:
         said = json.loads(opened.metadata()["xpnet"])
+    del said["crc32"]
     assert said.pop("versions") == {"xpnet": xn.__version__, "numpy": np.__version__}
     normal = {"class": "HeNormal"}
     assert said == {

@@ -235,6 +235,7 @@ def test_import_brings_no_optional_library() -> None:
         *(
             "jinja2",
             "matplotlib",
+            "safetensors",
             "mlxtend",
             "scipy",
             "sklearn",

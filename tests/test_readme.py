@@ -40,8 +40,9 @@ def commands() -> list[str]:
 
 def without(block: str) -> str | None:
     """Why a block cannot run here: a library that it imports or names cannot be used."""
-    if "from sklearn" in block and importlib.util.find_spec("sklearn") is None:
-        return "scikit-learn is not installed"
+    for sign, name in (("from sklearn", "sklearn"), (".save(", "safetensors")):
+        if sign in block and importlib.util.find_spec(name) is None:
+            return f"{name} is not installed"
     found = re.findall(r"^import (\w+)|backend=\"(\w+)\"", block, flags=re.MULTILINE)
     for name in map("".join, found):
         if name in backends.NAMES:

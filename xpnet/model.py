@@ -138,6 +138,7 @@ class Model:
                 history. Then ``load_state_dict`` of PyTorch takes the file as it is.
 
         Raises:
+            ImportError: if safetensors is not installed.
             OSError: if it cannot be written, as on a full disk; then all is as before.
             TypeError, ValueError: if something in it cannot be said by the names of classes and
                 their arguments, as a function; a class of somebody's own keeps what its constructor

@@ -113,6 +113,7 @@ def load(
             took when it was saved.
 
     Raises:
+        ImportError: if safetensors is not installed.
         OSError: if it cannot be read.
         ValueError: if it is damaged, another program's, or of a newer xpnet; if ``classes`` lacks
             one, or there is no such backend or device.

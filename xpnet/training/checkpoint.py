@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from xpnet import checks
+from xpnet.files import tensors
 from xpnet.files.folders import writable_folder
 from xpnet.training.callback import Callback, Run
 from xpnet.training.progress import Progress
@@ -34,12 +36,14 @@ class Checkpoint(Callback):
             that there must be room for one more.
 
     Raises:
+        ImportError: if safetensors is not installed.
         ValueError: if the folder cannot be written; at the start of a run, if there are checkpoints
             in it, and it goes on from none of them.
         OSError: at the start of a run, if none can be written.
     """
 
     def __init__(self, path: str | Path, every: int = 1, keep: int = 1) -> None:
+        tensors.package()
         self.folder = writable_folder("path", path)
         self.every, self.keep = checks.whole("every", every), checks.whole("keep", keep)
         self._due: Progress | None = None
@@ -57,7 +61,10 @@ class Checkpoint(Callback):
                 f"to go on from {str(there[-1])!r}."
             )
         for left in self.folder.glob(f".*epoch-*{_SUFFIX}.*.part"):  # by a process that was killed
-            left.unlink(missing_ok=True)
+            if left.is_dir():
+                shutil.rmtree(left)
+            else:
+                left.unlink(missing_ok=True)
         progress, trial = run.progress, self.folder / f".epoch-{run.epoch}{_SUFFIX}.trial.part"
         assert progress is not None  # as nothing is trained yet
         progress.write(trial)
