@@ -712,7 +712,7 @@ def test_all_layers_losses_and_optimizers_of_xpnet_are_recorded(
         net, theta, criterion, data = problem(recording, loss, activation(), members, "float32")
         weight = recording.asarray(np.ones((12, 1)), "float32")
         step = TrainingStep(recording.xp, net, criterion, optimizer)
-        carry = carry_of(theta, optimizer.init(theta))
+        carry = carry_of(theta, optimizer.init(theta, net))
         record(step, recording.xp, carry, data)
         record(step, recording.xp, carry, (*data[:2], weight), rows)
 
