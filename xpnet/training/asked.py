@@ -116,7 +116,7 @@ class Asked:
         checks.switch("restore_best", self.restore_best)
         delta = checks.number("min_delta", self.min_delta, least=0)
         names = ("monitor", "patience", "min_delta", "restore_best", "metrics")
-        given = [name for name in names if getattr(self, name) != getattr(Asked, name)]
+        given = [name for name in names if getattr(self, name) not in (getattr(Asked, name), [])]
         if self.validation is None and given:
             raise ValueError(
                 f"validation must be given with {given[0]}, such as validation=(x_val, y_val), not "
