@@ -21,6 +21,11 @@ nox.options.error_on_missing_interpreters = False
 
 BACKENDS = ("numpy", "strict", "torch", "jax", "cupy")
 MODULES = {"strict": "array_api_strict"}
+OTHERS = {
+    "numpy": ("h5py>=3.10", "zarr>=3", "dask[array]>=2024.1"),  # of whose files batches are read
+    "torch": ("scikit-learn>=1.7",),  # whose networks come over
+}
+"""What else the tests of a library need, to be run on it once."""
 PEERS = ("torch", "jax", "optax", "scikit-learn", "skorch", "thinc", "threadpoolctl", "matplotlib")
 
 
@@ -127,9 +132,8 @@ def matrix(session: nox.Session, backend: str) -> None:
         # `ctk` brings the CUDA libraries, so that the driver is all that a machine needs.
         install(session, "test", f"cuda{cuda}", packages=(f"cupy-cuda{cuda}x[ctk]>=14",))
     else:
-        others = ("scikit-learn>=1.7",) if backend == "torch" else ()  # whose networks come over
         extras = [backend] if backend in ("torch", "jax") else []
-        install(session, "test", *extras, packages=others)
+        install(session, "test", *extras, packages=OTHERS.get(backend, ()))
     # Tests of a library that does not work are skipped: that must not pass for success here.
     python(session, "-c", f"from xpnet import backends; backends.get({backend!r}).probe()")
     # array-api-strict has a device that refuses to be read by the host: nothing may need to.
