@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -561,6 +562,41 @@ def test_where_the_network_cannot_be_saved_the_run_is_told_all_the_same(tmp_path
     assert done.stderr.startswith("xpnet train: error: not everything could be read or written: ")
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+class Removes(xn.Callback):
+    """Removes a folder once the run has begun."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def check(self, run):
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def test_a_picture_that_cannot_be_drawn_leaves_the_network_and_is_told(tmp_path, capsys):
+    library("matplotlib")
+    folder, net = tmp_path / "pictures", tmp_path / "net.safetensors"
+    argv = [*BASE, "--is_writer_logging", "False", "--dir_output", str(folder), "--save", str(net)]
+    lines: list[str] = []
+    with pytest.raises(OSError, match="pictures"):
+        cli.train(argv, write=lines.append, extra_callbacks=[Removes(folder)])
+    assert lines[0].startswith("[INFO]: Accuracy reaches 1.0.") and len(lines) == 2
+    assert str(xn.load(net)(xn.datasets.xor()[0])) == lines[1]
+    assert "Picture" not in capsys.readouterr().err
+
+
+def test_ctrl_c_while_the_picture_is_drawn_leaves_the_network(tmp_path, monkeypatch, capsys):
+    figure, net = library("matplotlib.figure"), tmp_path / "net.safetensors"
+
+    def press(self, path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(figure.Figure, "savefig", press)  # no signal comes in time by itself
+    argv = [*BASE, "--is_writer_logging", "False", "--dir_output", str(tmp_path)]
+    assert cli.main(["train", *argv, "--save", str(net)]) == INTERRUPTED
+    assert capsys.readouterr().out.startswith("[INFO]: Accuracy reaches 1.0.")
+    assert xn.load(net).network.in_features == 2
 
 
 def test_nothing_is_written_when_nothing_is_wanted(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -43,15 +43,45 @@ def outputs(options: argparse.Namespace, spelled: dict[str, str]) -> dict[str, P
     return output
 
 
-def save(model: xn.Model, output: dict[str, Path]) -> OSError | None:
-    """Write the network where that was asked for; return what went wrong, to be told at the end."""
+class Drawing(callbacks.Picture):
+    """A picture that is drawn by `draw`, once the network is kept, and not by `fit`."""
+
+    run: xn.Run | None = None
+
+    def finish(self, run: xn.Run) -> None:
+        self.run = run
+
+    def draw(self) -> None:
+        """Draw the run that has ended."""
+        if self.run is not None:
+            super().finish(self.run)
+
+
+def keep(
+    model: xn.Model, output: dict[str, Path], watching: Sequence[xn.Callback]
+) -> BaseException | None:
+    """Write the network, then the picture, where they were asked for.
+
+    Returns:
+        What went wrong first, or Ctrl-C: to be raised when all is told that there is to tell.
+    """
+    failed: BaseException | None = None
     try:
         if "network" in output:
             model.save(output["network"])
     except OSError as error:
         del output["network"]
-        return error
-    return None
+        failed = error
+    try:
+        for one in watching:
+            if isinstance(one, Drawing):
+                one.draw()
+    except (Exception, KeyboardInterrupt) as error:  # whatever it was, the run is worth telling
+        output.pop("picture", None)
+        if not isinstance(error, (OSError, KeyboardInterrupt)):
+            error = OSError(f"the picture could not be drawn: {error}")
+        failed = failed or error
+    return failed
 
 
 def watchers(
@@ -74,7 +104,7 @@ def watchers(
     makers: list[tuple[str, str, Callable[[], xn.Callback]]] = [
         ("bar", "", callbacks.ProgressBar),
         ("tensorboard", "is_writer_logging", lambda: callbacks.TensorBoard(output["tensorboard"])),
-        ("picture", "is_image_saving", lambda: callbacks.Picture(output["picture"], title, panel)),
+        ("picture", "is_image_saving", lambda: Drawing(output["picture"], title, panel)),
     ]
     if options.checkpoint is not None:
         folder = callbacks.writable_folder(spelled["checkpoint"], options.checkpoint)

@@ -129,7 +129,7 @@ def train(
         raise flags.as_typed(error, spelled) from error
     history, model = model.history, judge.of_numbers(model)
     assert history is not None
-    failed = files.save(model, output)
+    failed = files.keep(model, output, watchers)
     for kind, path in output.items():
         name = {"tensorboard": "TensorBoard"}.get(kind, kind.capitalize())
         print(f"[INFO]: {name}: {path}", file=sys.stderr)
