@@ -567,6 +567,32 @@ def test_a_class_that_is_not_there_is_asked_for(tmp_path):
     with pytest.raises(ValueError, match="a Scale whose constructor takes 'factor', as when"):
         xn.load(tmp_path / "a", classes=[Other])
 
+    class More(Scale):
+        def __init__(self, factor, offset, *rest, names=()):
+            super().__init__(factor, *rest, names=names)
+
+    More.__name__ = "Scale"
+    asked = r"^network.layers\[1\] must be of a Scale whose constructor does not ask for 'offset'"
+    with pytest.raises(ValueError, match=asked):
+        xn.load(tmp_path / "a", classes=[More])
+
+
+class Shift(Own):
+    def parameters(self):
+        return {"b": (1, 2)}
+
+
+def test_a_tensor_that_no_class_takes_is_told(tmp_path):
+    net = xn.Sequential(xn.Linear(2, 2), Shift())
+    xn.Model(net, np.arange(8.0)).save(tmp_path / "a")
+
+    class Plain(Own):
+        pass
+
+    Plain.__name__ = "Shift"
+    with pytest.raises(ValueError, match=r"^1.b must be a tensor of the network, which has none "):
+        xn.load(tmp_path / "a", classes=[Plain])
+
 
 def changed(layer):
     layer.factor = 3.0

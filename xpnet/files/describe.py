@@ -29,6 +29,9 @@ Classes = dict[str, type]
 PARTS = (Layer, Loss, Optimizer, Schedule, Transform, Initializer)
 """What a description can be of."""
 
+_ANY_NUMBER = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+"""Parameters of a constructor for which nothing has to be given."""
+
 _OWN: Classes = {
     kind.__name__: kind
     for module in (layers, losses, optimizers, initializers)
@@ -193,7 +196,8 @@ def make(said: Any, name: str, classes: Classes) -> Any:
         classes: somebody's own classes, by name.
 
     Raises:
-        ValueError: if its class is not known, or its constructor no longer takes what it took.
+        ValueError: if its class is not known, or its constructor no longer takes what it took, or
+            takes more.
     """
     if isinstance(said, list):
         return tuple(make(part, f"{name}[{i}]", classes) for i, part in enumerate(said))
@@ -212,6 +216,12 @@ def make(said: Any, name: str, classes: Classes) -> Any:
             f"{name} must be of a {kind.__name__} whose constructor takes {unknown[0]!r}, as when "
             "it was saved."
         )
+    for key, one in signature.parameters.items():
+        if key not in arguments and one.default is one.empty and one.kind not in _ANY_NUMBER:
+            raise ValueError(
+                f"{name} must be of a {kind.__name__} whose constructor does not ask for {key!r}, "
+                "as when it was saved, or has a default for it."
+            )
     made = {key: make(part, f"{name}.{key}", classes) for key, part in arguments.items()}
     bound = inspect.BoundArguments(signature, made)
     return kind(*bound.args, **bound.kwargs)

@@ -116,7 +116,7 @@ def load(
         ImportError: if safetensors is not installed.
         OSError: if it cannot be read.
         ValueError: if it is damaged, another program's, or of a newer xpnet; if ``classes`` lacks
-            one, or there is no such backend or device.
+            one, or has one that is no longer as it was; if there is no such backend or device.
         TypeError: if an argument is not as described.
     """
     own, where = by_name(classes), backends.get(backend, device)
@@ -126,7 +126,9 @@ def load(
         raise ValueError(f"path must be a file of a model, but {str(path)!r} is one of {kind}.")
     if header.get("kind") == progress.KIND:
         arrays, header = packed(_in_checkpoint(arrays, header, own))
-    return unpacked(arrays, header, where, own)
+    model = unpacked(arrays, header, where, own)
+    _all_taken(model.network, arrays)
+    return model
 
 
 def _in_checkpoint(arrays: Arrays, header: dict[str, Any], classes: Classes) -> Model:
@@ -144,6 +146,17 @@ def _in_checkpoint(arrays: Arrays, header: dict[str, Any], classes: Classes) -> 
         carry = left[1]
     own = layer_state_in(network, carry) or None
     return Model(network, carry["theta"], loss, None, state_in(carry), own, optimizer)
+
+
+def _all_taken(network: Sequential, arrays: Iterable[str]) -> None:
+    """Raise for a tensor that nothing in the network takes, as a class once had it."""
+    known = {one.key for group in stored(network) for one in group}
+    for name in arrays:
+        if name not in known and not name.startswith((OPTIMIZER, HISTORY)):
+            raise ValueError(
+                f"{name} must be a tensor of the network, which has none of that name now; its "
+                "classes must be as they were when it was saved."
+            )
 
 
 def unpacked(
