@@ -51,6 +51,17 @@ def test_stratified_each_class_has_its_share_in_both_parts(backend, form):
     assert counts.min() == 1
 
 
+@pytest.mark.parametrize("dtype", ["U1", "S1", object])
+@pytest.mark.parametrize("shape", [(73,), (73, 1)])
+def test_texts_are_classes_too(dtype, shape):
+    classes = np.repeat([0, 1, 2], [50, 21, 2])
+    x, y = np.arange(73.0), np.array(["b", "a", "c"], dtype)[classes].reshape(shape)
+    rows = xn.split(x, y, stratify=True)
+    by_number = xn.split(x, np.array([1, 0, 2])[classes], stratify=True)
+    np.testing.assert_array_equal(rows[1], by_number[1])
+    np.testing.assert_array_equal(rows[3], y[rows[1].astype(int)])
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -64,6 +75,8 @@ def test_stratified_each_class_has_its_share_in_both_parts(backend, form):
         ({"stratify": True, "y": None}, "stratify must be False without y"),
         ({"stratify": True, "y": np.linspace(0, 1, 40)}, "stratify must be False for y that holds"),
         ({"stratify": True, "y": np.arange(40)}, "stratify must be False where a class would be"),
+        ({"stratify": True, "y": np.full((40, 2), "a")}, "stratify must be False for y that holds"),
+        ({"stratify": True, "y": np.array(["a", 1] * 20, object)}, "stratify must be False for y"),
         ({"y": np.zeros(39)}, "y must have the .* samples of x"),
         ({"y": [0.0] * 40}, "y must be an array"),
     ],

@@ -26,7 +26,8 @@ def split(
         test: what part of the samples is to test with, above 0 and below 1, or how many.
         seed: seeds who goes where; the same for every library.
         stratify: whether each class of ``y``, the first of ``more``, has its share in both parts
-            (to one sample): integers, truth values, whole numbers, or one-hot rows.
+            (to one sample): integers, truth values, whole numbers, texts of NumPy's, or one-hot
+            rows.
 
     Returns:
         Of each array two, in its library, on its device: of training and of test, in random order.
@@ -81,13 +82,15 @@ def _by_class(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The rows of both parts, each class dealt out by itself."""
     host = backend.to_host(y)
-    if host.ndim > 2 or not (host.dtype.kind in "biu" or (host == np.floor(host)).all()):
+    text = _holds_text(host)
+    if host.ndim > 2 or not (text or _holds_whole_numbers(host)):
         raise ValueError(
             "stratify must be False for y that holds no classes, such as "
             f"{host.dtype} of the shape {host.shape}, not True."
         )
-    rows = host.reshape(len(host), -1)
-    _, classes, sizes = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
+    rows = host.reshape(-1) if text else host.reshape(len(host), -1)
+    axis = None if text else 0  # objects are sorted along none
+    _, classes, sizes = np.unique(rows, axis=axis, return_inverse=True, return_counts=True)
     if len(sizes) > count or len(sizes) > len(host) - count or sizes.min() < 2:
         raise ValueError(
             "stratify must be False where a class would be missing in a part: y has "
@@ -112,3 +115,15 @@ def _by_class(
     for part in found:
         rng.shuffle(part)
     return found
+
+
+def _holds_text(y: np.ndarray) -> bool:
+    """Whether each sample has one text."""
+    if y.size != len(y):
+        return False
+    return y.dtype.kind in "UST" or (y.dtype == object and all(isinstance(v, str) for v in y.flat))
+
+
+def _holds_whole_numbers(y: np.ndarray) -> bool:
+    kind = y.dtype.kind
+    return kind in "biu" or (kind == "f" and bool((y == np.floor(y)).all()))
