@@ -9,6 +9,7 @@ another, and the same training would not give the same bytes.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -59,15 +60,21 @@ def write(path: str | Path, arrays: Mapping[str, np.ndarray], header: Mapping[st
         ImportError: if safetensors is not installed.
         OSError: if it cannot be written, as on a full disk; then all is as before.
         TypeError: if ``path`` is no path, or an array is of another dtype.
-        ValueError: if safetensors could not read it again, as of a header that is too long.
+        ValueError: if ``path`` names no file, or safetensors could not read it again, as of a
+            header that is too long.
     """
-    target = Path(os.path.realpath(checks.as_path("path", path)))
+    place = checks.as_path("path", path)
+    if path == "":
+        raise ValueError("path must name a file, not ''.")
+    target = Path(os.path.realpath(place))
     stored = {name: _stored(name, array) for name, array in arrays.items()}
     said = {"version": VERSION, **header}
     text = json.dumps({**said, "crc32": _checksum(said, stored)})
     with _told(path, "written"):
         if target.exists() and not target.is_file():
             raise FileExistsError(None, "it is there, and no file")
+        if not target.parent.exists():
+            raise FileNotFoundError(errno.ENOENT, f"the folder {str(place.parent)!r} is missing")
         # In a folder, as the package may make files of its own beside what it writes.
         prefix = f".{target.name}."
         with TemporaryDirectory(".part", prefix, target.parent, ignore_cleanup_errors=True) as name:
