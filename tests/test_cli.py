@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -514,6 +515,16 @@ class StopAt3(xn.Callback):
             run.stop()
 
 
+class Removes(xn.Callback):
+    """Removes a folder once the run has begun."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def check(self, run):
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
 def test_a_run_that_was_stopped_goes_on_and_ends_as_one_that_was_not(place, tmp_path):
     more = "--dropout 0.2 --batch_size 25 --optim adam --schedule cosine --acc_goal none"
     argv = [*SPLIT, *more.split(), *place]
@@ -534,12 +545,36 @@ def test_a_checkpoint_of_another_run_is_told_by_what_was_typed(errors, tmp_path)
     assert errors(*argv, *QUIET).startswith(
         "--checkpoint must be a folder without checkpoints, or --resume be given the same, to go on"
     )
+    cure = "; to begin anew, use another folder, or remove the checkpoints of this one."
+    assert errors(*argv, *QUIET).endswith(cure)
     argv += ["--resume", folder, *QUIET]
     sentence = errors(*argv, "--batch-size", "7")
     assert sentence.startswith("--batch-size must be what it was in the training of the checkpoint")
-    assert sentence.endswith("; without --resume all begins anew.")
+    assert sentence.endswith(cure)
     assert errors(*argv, "--num-epochs", "100").startswith("--num-epochs must be at least the 200")
-    assert "optimizer must be what it was" in errors(*argv, "--lr", "0.5")
+    assert errors(*argv, "--lr", "0.5").startswith("optimizer, which follows from --optim, --lr, ")
+    assert errors(*argv, "--seed", "1").startswith("noise_seed, which follows from --seed, must be")
+    assert errors(*argv, "--hidden", "3").startswith("network, which follows from --dataset, --hid")
+    sentence = errors(*argv, "--test", "0.2")
+    assert sentence.startswith("x, which follows from --dataset, --num_data, --data_seed, --val")
+
+
+def test_a_flag_that_was_given_and_is_no_longer_is_named_as_one(errors, tmp_path):
+    argv = ["--dataset", "xor", "--num_epochs", "200", "--resume", str(tmp_path), *QUIET]
+    lines_of(*argv, "--checkpoint", str(tmp_path), "--batch_size", "7")
+    assert errors(*argv).startswith("--batch_size must be what it was in the training of the check")
+
+
+def test_a_checkpoint_that_cannot_be_written_is_warned_of_in_a_line(tmp_path, capsys):
+    folder = tmp_path / "checkpoints"
+    argv = ["--dataset", "xor", "--num_epochs", "300", "--checkpoint", str(folder), *QUIET]
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        cli.train(argv, write=lambda line: None, extra_callbacks=[Removes(folder)])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        "[WARNING]: The checkpoint of epoch 200 could not be written, and the tr"
+    )
 
 
 FULL = """
@@ -562,16 +597,6 @@ def test_where_the_network_cannot_be_saved_the_run_is_told_all_the_same(tmp_path
     assert done.stderr.startswith("xpnet train: error: not everything could be read or written: ")
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
-
-
-class Removes(xn.Callback):
-    """Removes a folder once the run has begun."""
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def check(self, run):
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def test_a_picture_that_cannot_be_drawn_leaves_the_network_and_is_told(tmp_path, capsys):
@@ -734,6 +759,15 @@ def test_ctrl_c_keeps_the_log_and_the_picture_of_what_was_done(tmp_path):
         (
             "--checkpoint_every 5",
             "--checkpoint_every needs --checkpoint, the folder for them.",
+        ),
+        (
+            "--dataset xor --validation 0.2 --data_seed none --checkpoint folder",
+            "--data_seed must be a number with --checkpoint, not none: what is drawn anew each",
+        ),
+        ("--data-seed none --resume folder", "--data-seed must be a number with --resume, not no"),
+        (
+            "--check-every 5 --epoch_checking 5",
+            "--epoch_checking must be left out where --check-every is given, which is the same fl",
         ),
         ("--patience 5", "--patience needs --validation, the part of the samples to watch."),
         ("--patience 0", "--patience must be a whole number of at least 1, or none, not 0."),

@@ -71,7 +71,7 @@ class LogLines(Callback):
                 if run.members is not None:
                     there = np.count_nonzero(~np.isnan(run.latest["loss"][row]))
                     whose = f" (mean of {there} still trained)"
-                with _bars_cleared():
+                with bars_cleared():
                     self.write(f"Epoch: {epoch}, {', '.join(numbers)}{whose}.")
 
 
@@ -339,7 +339,7 @@ def _quiet(reduce: Callable[..., Any], values: np.ndarray, *arguments: Any) -> A
     return whole
 
 
-def _bars_cleared() -> AbstractContextManager[Any]:
+def bars_cleared() -> AbstractContextManager[Any]:
     """Clear the bars of tqdm from the terminal while a line is written, if there are any."""
     tqdm = sys.modules.get("tqdm")
     return nullcontext() if tqdm is None else tqdm.tqdm.external_write_mode()

@@ -212,11 +212,32 @@ ARGUMENTS = {"epochs": "num_epochs", "path": "checkpoint"}
 """Flags by the names of arguments that they become, where these are others."""
 
 
+_SAMPLES = "--dataset, --num_data, --data_seed, --validation, --test and --dtype"
+
+DECIDED_BY = {
+    "network": "--dataset, --hidden or --num_hidden and --dim_hidden, --activation, --dropout and "
+    "--standardize",
+    "loss": "--dataset",
+    "optimizer": "--optim, --lr, --schedule and the flags that these take, --num_epochs and "
+    "--batch_size of a schedule",
+    "x": _SAMPLES,
+    "y": _SAMPLES,
+    "validation": _SAMPLES,
+    "metrics": "--dataset and --validation",
+    "noise_seed": "--seed",
+    "every_epoch": "--num_epochs and --members",
+}
+"""The flags from which arguments follow that are none of their own."""
+
+
 def as_typed(error: Exception, spelled: dict[str, str]) -> Mistake:
     """The sentence of a library that says ``resume must be …`` to who typed ``--resume``."""
     argument, _, rest = str(error).partition(" ")
     name = ARGUMENTS.get(argument, argument)
-    flag = spelled.get(name, argument)
+    known = name in {flag.name for flag in FLAGS}
+    flag = spelled.get(name, f"--{name}" if known else argument)
+    if argument in DECIDED_BY:
+        flag = f"{argument}, which follows from {DECIDED_BY[argument]},"
     rest = rest.replace("fit be given the same as resume", "resume be given the same")
     return Mistake(f"{flag} {rest.replace(' resume', ' --resume')}")
 
@@ -254,14 +275,19 @@ def _joined(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     In one piece, so that argparse does not take the ``-1e-3`` of ``--lr -1e-3`` for a flag.
     """
     tokens: list[str] = []
-    spelled = {}
+    spelled: dict[str, str] = {}
     names = {flag.name for flag in FLAGS}
     waiting = False
     for text in argv:
         flag, equals, value = text.partition("=")
-        name = flag.removeprefix("--").replace("-", "_")
-        name = OTHER_NAMES.get(name, name)
+        typed = flag.removeprefix("--").replace("-", "_")
+        name = OTHER_NAMES.get(typed, typed)
         if flag.startswith("--") and name in names:
+            before = spelled.get(name, flag)
+            if before.removeprefix("--").replace("-", "_") != typed:
+                raise Mistake(
+                    f"{flag} must be left out where {before} is given, which is the same flag."
+                )
             spelled[name] = flag
             tokens.append(f"--{name}{equals}{value}")
             waiting = not equals
@@ -305,6 +331,12 @@ def _follow(options: argparse.Namespace, spelled: dict[str, str]) -> None:
         options.standardize = options.dataset not in (*DATASETS, *PIXELS)
     if "checkpoint_every" in spelled and options.checkpoint is None:
         raise Mistake(f"{spelled['checkpoint_every']} needs --checkpoint, the folder for them.")
+    kept = next((spelled[name] for name in ("checkpoint", "resume") if name in spelled), None)
+    if kept and options.data_seed is None:
+        raise Mistake(
+            f"{spelled['data_seed']} must be a number with {kept}, not none: what is drawn anew "
+            "each time is not what a run could go on with."
+        )
     if options.hidden is None:
         options.hidden = [options.dim_hidden] * options.num_hidden
     else:

@@ -9,12 +9,13 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
 import xpnet as xn
 from xpnet import backends
+from xpnet.callbacks import bars_cleared
 from xpnet.cli import files, flags, told
 from xpnet.cli.files import Write
 from xpnet.cli.judging import Judge
@@ -149,7 +150,27 @@ def train(
 
 
 def fit(*args: Any, **options: Any) -> xn.Model:
-    """`xpnet.fit` for programs, which say themselves what became of a run."""
+    """`xpnet.fit` for programs, which say themselves what became of a run, and warn in a line."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The loss .*ended the", RuntimeWarning)
-        return xn.fit(*args, **options)
+        python = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, RuntimeWarning):
+                with bars_cleared():
+                    print(f"[WARNING]: {message}", file=sys.stderr)
+            else:  # not of what is trained
+                python(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        try:
+            return xn.fit(*args, **options)
+        finally:
+            warnings.showwarning = python

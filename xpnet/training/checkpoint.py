@@ -58,7 +58,8 @@ class Checkpoint(Callback):
         if there and not ours:
             raise ValueError(
                 "path must be a folder without checkpoints, or fit be given the same as resume, "
-                f"to go on from {str(there[-1])!r}."
+                f"to go on from {str(there[-1])!r}; to begin anew, use another folder, or remove "
+                "the checkpoints of this one."
             )
         for left in self.folder.glob(f".*epoch-*{_SUFFIX}.*.part"):  # by a process that was killed
             if left.is_dir():

@@ -43,7 +43,7 @@ def require_same(now: Told, then: Told, where: str) -> None:
             other = f"{before}, not {shown}" if before != shown else f"{shown}, not another one"
             raise ValueError(
                 f"{name} must be what it was in the training of the checkpoint {where!r}, {other}; "
-                "without resume all begins anew."
+                "to begin anew, use another folder, or remove the checkpoints of this one."
             )
 
 
