@@ -1,11 +1,14 @@
 """Metrics: as scikit-learn has them, of each member, weighted; monitored; confusion."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
 import xpnet as xn
 from tests.helpers import arr, assert_equal, host, library, rounding
 from xpnet import metrics
+from xpnet.losses import Share
 
 # array-api-strict checks each call, and takes most of the time of these: in the matrix.
 pytestmark = pytest.mark.slow_on("strict", "strict:device1")
@@ -155,6 +158,76 @@ def test_r2_of_what_is_constant_is_1_if_it_is_met_else_0(backend):
     assert model.evaluate(x, arr(backend, np.full((SAMPLES, 2), 2.0)))["r2"] == 0.5
 
 
+def many_rows(rng, count, columns):
+    """Rows of float32 about 1000, more than can be added one by one without losing digits."""
+    return rng.normal(1000, 1, (count, columns)).astype("float32")
+
+
+def test_digits_of_float32_are_not_lost_in_many_rows(backend):
+    """Bounds: sums of 256 terms, of which each level rounds, relative to what is added."""
+    rng, count = np.random.default_rng(0), 200_000
+    y = many_rows(rng, count, 2)
+    said = y + rng.normal(size=y.shape).astype("float32")
+    net = xn.Sequential(xn.Linear(2, 2))
+    eye = {"0.W": np.eye(2), "0.b": np.zeros((1, 2))}
+    theta = net.flatten({name: arr(backend, a, "float32") for name, a in eye.items()})
+    model = xn.Model(net, theta, xn.MSE())
+    found = model.evaluate(arr(backend, said, "float32"), arr(backend, y, "float32"))
+    exact = library("sklearn.metrics").r2_score(y.astype(float), said.astype(float))
+    np.testing.assert_allclose(found["r2"], exact, atol=rounding(3 * 256, 2, "float32"))
+    same = arr(backend, np.full((count, 2), 0.1), "float32")  # constant, and missed
+    assert model.evaluate(arr(backend, said, "float32"), same)["r2"] == 0
+    labels = np.arange(count)[:, None] % np.array([2, 3]) == 0
+    apart = arr(backend, np.where(labels, 2.0, -2.0), "float32")
+    model = xn.Model(net, theta, xn.BCEWithLogits())
+    area = model.evaluate(apart, arr(backend, labels, "float32"), metrics=["auc"])["auc"]
+    np.testing.assert_allclose(area, 1, atol=rounding(3 * 256, 1, "float32"))
+
+
+def test_an_output_that_is_no_number_has_no_area(backend):
+    output = arr(backend, [[np.nan], [1.0], [2.0], [np.nan]])
+    truth = backend.xp.asarray([[True], [False], [False], [True]], device=backend.device)
+    judged = metrics.Judged(backend.xp, xn.BCEWithLogits(), output, truth, None)
+    assert np.isnan(host(backend, metrics.AUC().value(judged)))
+
+
+def test_one_that_is_never_a_number_is_told_where_patience_ends(backend):
+    y = arr(backend, np.zeros(30), "int64")
+    with pytest.warns(RuntimeWarning, match="patience ended .* val_auc was never a number"):
+        model, _ = trained(backend, xn.CrossEntropy(), y, monitor="val_auc", patience=2)
+    assert model.history.best_epoch == 0
+
+
+def test_metrics_of_ones_own_need_no_hash_and_are_tried_out_first(backend):
+    @dataclass
+    class Twice(metrics.Metric):
+        name: str = "twice"
+        fails: bool = False
+
+        def value(self, judged):
+            if self.fails:
+                raise ZeroDivisionError("in twice")
+            return 2 * judged.loss.accuracy(
+                judged.xp, judged.output, judged.target, Share(judged.output.shape[-2])
+            )
+
+    y = classes(backend)
+    model, _ = trained(backend, xn.CrossEntropy(), y, metrics=[Twice()])
+    twice = 2 * model.history.val_accuracy
+    np.testing.assert_allclose(model.history.val_twice, twice, atol=rounding(10, 2))
+    with pytest.raises(ZeroDivisionError, match="in twice"):
+        trained(backend, xn.CrossEntropy(), y, metrics=[Twice(fails=True)], check_every=10**6)
+
+
+def test_a_history_has_what_was_asked_though_nobody_came_to_a_check(backend):
+    with pytest.warns(RuntimeWarning, match="became NaN or"):
+        model, _ = trained(
+            backend, xn.L1(), arr(backend, np.full((30, 3), 1.0)), members=2, metrics=["r2"],
+            optimizer=xn.SGD(1e308), monitor="val_r2",
+        )  # fmt: skip
+    assert "val_r2" in model.history.names
+
+
 def trained(backend, loss, y, epochs=6, **options):
     rng = np.random.default_rng(2)
     x = rng.normal(size=(2, 30, 3))
@@ -241,6 +314,10 @@ def test_members_have_targets_and_weights_of_their_own(backend):
         ({"metrics": [metrics.F1]}, r"metrics\[0\] must be a name, .*; write F1\(\)"),
         ({"metrics": [3]}, r"metrics\[0\] must be a name, a metric such as TopK\(3\), or a func"),
         ({"metrics": ["f1", "f1"]}, r"metrics\[1\] must have another name .*, not 'f1'"),
+        (
+            {"metrics": [metrics.Function(max, name="epochs")]},
+            r"metrics\[0\] must have another name than loss, accuracy, epochs, .*, not 'epochs'",
+        ),
         ({"metrics": [metrics.TopK(3)]}, r"k must be below the number of classes .*3 classes"),
         ({"metrics": ["f1"], "validation": None}, "validation must be given with metrics"),
         ({"metrics": [max], "monitor": "val_max"}, r"monitor .*use xpnet.metrics.Function\(max, g"),

@@ -118,6 +118,33 @@ def test_statistics_are_those_of_scikit_learn(backend, dtype, weighted):
     assert state["0.scale"][0, 0] == 1
 
 
+def test_what_varies_little_about_much_is_scaled_in_float32_too(backend):
+    rng = np.random.default_rng(0)
+    x = np.stack([rng.normal(2000, 10, 50_000), rng.normal(size=50_000)], axis=1).astype("float32")
+    own = arr(backend, x, "float32")
+    network = xn.Sequential(xn.Standardize(2), xn.Linear(2, 1))
+    scale = host(backend, network.init_state(like=own, x=own)["0.scale"])
+    # Sums of 256, in three levels, of distances that are known to an ulp of 2000.
+    found = rounding(3 * 256, 1, "float32") + rounding(1, 2000, "float32") / 10
+    np.testing.assert_allclose(scale[0], x.astype(float).std(axis=0), rtol=found)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"weight": np.nan}, "sample_weight must be at least 0 everywhere, not nan"),
+        ({"weight": 0.0}, "sample_weight must be above 0 for at least one sample"),
+        ({"x": 1e300}, r"what layer 0, Standardize\(features=3\), takes of x must hold finite"),
+    ],
+)
+def test_what_statistics_cannot_be_taken_of_is_told(backend, change, said):
+    x, y = table()
+    x[:2] = change.get("x", 0.5) * np.array([[1], [-1]])
+    weight = arr(backend, np.full(40, change.get("weight", 1.0)))
+    with pytest.raises(ValueError, match=f"^{said}"):
+        trained(backend, net(), x, arr(backend, y, "int64"), sample_weight=weight)
+
+
 def trained(backend, network, x, y, **options):
     options = {"epochs": 8, "seed": 2, "optimizer": xn.Adam(0.05), **options}
     return xn.fit(network, arr(backend, x), y, loss=xn.CrossEntropy(), **options)

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from xpnet import backends, checks
 from xpnet.losses import Loss
 from xpnet.losses.base import integers
+from xpnet.moments import mean_and_variance, total
 from xpnet.types import Array
 
 __all__ = [
@@ -53,7 +54,7 @@ class Judged:
     def total(self, values: Array) -> Array:
         """``Σ w v`` over the samples, of values or truth values: ``(..., outputs)``."""
         values = self.xp.astype(values, self.output.dtype)
-        return self.xp.sum(values if self.weight is None else values * self.weight, axis=-2)
+        return total(self.xp, values if self.weight is None else values * self.weight)
 
     @property
     def predicted(self) -> Array:
@@ -172,10 +173,12 @@ class AUC(Metric):
             )
             ones = xp.take_along_axis(true * weight, order, axis=-2)
             zeros = xp.take_along_axis((1 - true) * weight, order, axis=-2)
-            below = below + xp.sum(ones * xp.cumulative_sum(zeros, axis=-2), axis=-2) / 2
+            below = below + total(xp, ones * xp.cumulative_sum(zeros, axis=-2)) / 2
         pairs = judged.total(truth) * judged.total(~truth)
         pairs = xp.broadcast_to(pairs, below.shape)
-        return _mean_where(xp, pairs > 0, below, pairs)
+        area = _mean_where(xp, pairs > 0, below, pairs)
+        lost = xp.any(scores != scores, axis=(-2, -1))  # NaN is neither above nor below
+        return xp.where(lost, xp.full_like(area, float("nan")), area)
 
 
 @dataclass(frozen=True)
@@ -239,13 +242,12 @@ class R2(Metric):
 
     def value(self, judged: Judged) -> Array:
         xp, y = judged.xp, judged.target
-        weight = xp.ones_like(y[..., :1]) if judged.weight is None else judged.weight
-        center = xp.sum(y * weight, axis=-2, keepdims=True) / xp.sum(weight, axis=-2, keepdims=True)
+        center, _, varies = mean_and_variance(xp, y, judged.weight)
         missed, spread = judged.predicted - y, y - center
         rest, whole = judged.total(missed * missed), judged.total(spread * spread)
-        varies = xp.broadcast_to(whole > 0, rest.shape)
+        varies = xp.broadcast_to(varies[..., 0, :], rest.shape)
+        part = rest / xp.where(varies, whole, xp.ones_like(whole))
         met = xp.astype(rest == 0, rest.dtype)
-        part = rest / xp.where(whole > 0, whole, xp.ones_like(whole))
         return xp.mean(xp.where(varies, 1 - part, met), axis=-1)
 
 
@@ -322,11 +324,10 @@ class Function(Metric):
 
 def _mean(judged: Judged, values: Array) -> Array:
     """``Σ w v / Σ w``, the mean over the outputs as well."""
-    xp = judged.xp
-    if judged.weight is None:
-        return xp.mean(values, axis=(-2, -1))
-    whole = xp.sum(judged.weight, axis=(-2, -1)) * values.shape[-1]
-    return xp.sum(values * judged.weight, axis=(-2, -1)) / whole
+    xp, weight = judged.xp, judged.weight
+    if weight is None:
+        return xp.mean(total(xp, values), axis=-1) / values.shape[-2]
+    return xp.mean(total(xp, values * weight) / total(xp, weight), axis=-1)
 
 
 def _mean_where(xp: Any, there: Array, parts: Array, wholes: Array) -> Array:
@@ -340,11 +341,17 @@ def _mean_where(xp: Any, there: Array, parts: Array, wholes: Array) -> Array:
 
 # ---- asking for them
 
+KNOWN = (BalancedAccuracy, F1, AUC, TopK, LogLoss, R2, MAE, MSE)
+"""Those of xpnet's own, which need not be tried out."""
+
 NAMED: dict[str, Metric] = {
     metric.name: metric
     for metric in (BalancedAccuracy(), F1(), AUC(), LogLoss(), R2(), MAE(), MSE())
 }
 """Those that a name alone asks for."""
+
+TAKEN = ("loss", "accuracy", "epochs", "metrics")
+"""Names that a history has for something else, behind ``val_``."""
 
 
 def asked_for(
@@ -379,10 +386,10 @@ def asked_for(
         elif not isinstance(one, type) and not isinstance(one, Metric) and callable(one):
             one = Function(one)
         checks.instance(called, one, Metric, "a name, a metric such as TopK(3), or a function")
-        if one.name in ("loss", "accuracy", *found):
+        if one.name in (*TAKEN, *found):
             raise ValueError(
-                f"{called} must have another name than those there are, not {one.name!r}; use "
-                "xpnet.metrics.Function(f, name=…)."
+                f"{called} must have another name than {', '.join([*TAKEN, *found])}, not "
+                f"{one.name!r}; use xpnet.metrics.Function(f, name=…)."
             )
         found[one.name] = one
         _check(backend, loss, outputs, like, called, one)
@@ -456,7 +463,8 @@ class Scorer:
         formulas = tuple(one for one in self.metrics if not isinstance(one, Function))
         found: dict[str, Any] = {}
         if formulas:
-            score = self.backend.as_one(scores) if _hashable(self.loss) else scores
+            hashed = _hashable((self.loss, formulas))
+            score = self.backend.as_one(scores) if hashed else scores
             said = score(xp, output, target, weight, loss=self.loss, metrics=formulas)
             found = {name: host(values) for name, values in said.items()}
         functions = [one for one in self.metrics if isinstance(one, Function)]
@@ -481,9 +489,9 @@ class Scorer:
         return self.backend.asarray(said, "float64")
 
 
-def _hashable(loss: Loss) -> bool:
+def _hashable(parts: Any) -> bool:
     try:
-        hash(loss)
+        hash(parts)
     except TypeError:
         return False
     return True

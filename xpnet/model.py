@@ -293,6 +293,8 @@ class Model:
             checks.given(y=y)
             asked = asked_for(backend, loss, output.shape[-1], output, metrics)
             self._check_output(backend, output, x)
+            if backend.xp.isdtype(y.dtype, "real floating"):
+                backend.check_finite("y", y)
             target, weight = prepare(
                 backend, loss, output.shape, y, sample_weight, output.dtype, check=True
             )

@@ -133,9 +133,11 @@ class Sequential(Chain):
                 checks.same_dtype(backend, x, "x", like, "like")
                 checks.same_members(x, members)
                 backend.check_finite("x", x)
+                if sample_weight is not None:
+                    checks.weights(backend, sample_weight)
                 shape = (*lead, int(x.shape[-2]), 1)
                 weight = prepare_weight(backend, sample_weight, shape, x.dtype)
-                self._of_samples(backend.xp, found, self.counted(backend, x, weight), weight)
+                self._of_samples(backend, found, self.counted(backend, x, weight), weight)
             return dict(zip(self.state_shapes, found, strict=True))
 
     @property
@@ -143,12 +145,16 @@ class Sequential(Chain):
         """Whether state begins with what the samples say, as that of `Standardize`."""
         return any(len(link.layer.state()) for link in self._firsts())
 
-    def _of_samples(self, xp: Any, found: list[Array], x: Array, weight: Array | None) -> None:
+    def _of_samples(
+        self, backend: backends.Backend, found: list[Array], x: Array, weight: Array | None
+    ) -> None:
         """Put what first layers take of the samples in the place of what they begin with."""
+        xp = backend.xp
         for link in self._firsts():
             places = range(link.state.start, link.state.stop)
             own = link.layer.statistics(xp, x, weight)
             for i, values in zip(places, own, strict=False):
+                backend.check_finite(f"what {link.name}, takes of x", values)
                 found[i] = xp.zeros_like(found[i]) + values  # of each member, also where shared
 
     def _firsts(self) -> list[Link]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from xpnet import checks
 from xpnet.layers.base import Backprop, Layer, Params, State
+from xpnet.moments import mean_and_variance
 from xpnet.noise import Stream
 from xpnet.types import Array
 
@@ -46,19 +47,7 @@ class Standardize(Layer):
         return [np.zeros((1, self.features)), np.ones((1, self.features))]
 
     def statistics(self, xp: Any, x: Array, weight: Array | None) -> State:
-        share = xp.ones_like(x[..., :1]) if weight is None else weight
-        whole = xp.sum(share, axis=-2, keepdims=True)
-
-        def mean_of(values: Array) -> Array:
-            return xp.sum(values * share, axis=-2, keepdims=True) / whole
-
-        mean = mean_of(x)
-        mean = mean + mean_of(x - mean)  # of what the first leaves over: no digits are lost
-        distance = x - mean
-        var = mean_of(distance * distance)
-        # What rounding alone makes of a constant feature is no variance.
-        least = x.shape[-2] * xp.finfo(x.dtype).eps
-        varies = var > least * var + (least * mean) ** 2
+        mean, var, varies = mean_and_variance(xp, x, weight)
         return mean, xp.where(varies, xp.sqrt(var), xp.ones_like(var))
 
     def forward(  # type: ignore[override]  # the long form

@@ -202,6 +202,14 @@ def fit(
         _train(loop, run, check_every, listeners)
     if loop.diverged.any():
         warnings.warn(_what_diverged(loop), RuntimeWarning, stacklevel=2)
+    watched = loop.validation
+    if watched is not None and (loop.exhausted[watched.best_epoch == 0] > 0).any():
+        warnings.warn(
+            f"patience ended the training though {watched.monitor} was never a number that could "
+            "become better; see history, and what validation holds.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     return run.model
 
 

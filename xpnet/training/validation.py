@@ -9,7 +9,7 @@ import numpy as np
 
 from xpnet import backends
 from xpnet.history import GREATER
-from xpnet.metrics import Function, Scorer
+from xpnet.metrics import KNOWN, Scorer
 from xpnet.training.ensemble import Population
 from xpnet.training.rows import data_rows, have_own, rows_of
 from xpnet.training.step import Data, ValidationStep, judged
@@ -74,8 +74,8 @@ class Validation:
         self._dealt: tuple[Any, list[Any]] = None, []
 
     def try_out(self, population: Population) -> None:
-        """Ask the functions among the metrics once, before anything is trained."""
-        if any(isinstance(one, Function) for one in self.scorer.metrics):
+        """Ask the metrics of somebody's own once, before anything is trained."""
+        if any(one not in KNOWN for one in map(type, self.scorer.metrics)):
             self.ask(population)
             self._look(population)
 
@@ -100,6 +100,7 @@ class Validation:
         sign = -1 if self.greater[self.monitor] else 1
         score = sign * found[self.monitor].astype(np.float64)
         better = alive & (score < self.best[columns] - self.min_delta)  # not where it is NaN
+        better &= np.isfinite(found["val_loss"])
         self.best[columns[better]] = score[better]
         self.best_epoch[columns[better]] = epoch
         self.waited[columns[alive]] += 1
@@ -118,7 +119,8 @@ class Validation:
 
         empty = np.empty((0, self.members or 1))
         found = {name: one(np.stack(values)) for name, values in self.values.items()}
-        found.setdefault("val_loss", one(empty))
+        for name in self._names:
+            found.setdefault(name, one(empty))
         best = one(self.best_epoch)
         return {
             **{name: found.pop(name) for name in ("val_loss", "val_accuracy") if name in found},
@@ -163,6 +165,12 @@ class Validation:
         return {name: values[-1] for name, values in self.values.items()}
 
     # ---- inside
+
+    @property
+    def _names(self) -> list[str]:
+        """Of all that is looked at."""
+        usual = ["val_loss", "val_accuracy"][: 1 + self.scorer.loss.classifies]
+        return [*usual, *(f"val_{one.name}" for one in self.scorer.metrics)]
 
     def _look(self, population: Population) -> dict[str, np.ndarray]:
         """Loss and accuracy of all who are computed, on the host."""
