@@ -58,7 +58,8 @@ def pytest(session: nox.Session, *args: str, **env: str) -> None:
     # Not by turns: some tests take a hundred times as long as others.
     many = ("-n", "auto", "--maxprocesses", "4", "--dist", "worksteal") if there else ()
     # Tests start programs: without bytecode each would compile all of xpnet anew.
-    python(session, "-m", "pytest", *many, *args, PYTHONDONTWRITEBYTECODE="", **env)
+    told = ("--durations", "12")  # what is to be made lighter, before a run takes half an hour
+    python(session, "-m", "pytest", *many, *told, *args, PYTHONDONTWRITEBYTECODE="", **env)
 
 
 def why_no_gpu() -> str | None:
