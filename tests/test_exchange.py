@@ -206,6 +206,12 @@ def test_modules_that_are_nothing_here_are_named(nn):
     linear = nn.Linear(2, 2)
     linear.register_forward_hook(lambda *_: torch.zeros(1))
     refused(TypeError, "as it has hooks", of=nn.Sequential(linear))
+    for register in ("register_forward_hook", "register_forward_pre_hook"):
+        for name, within in (("module must", nn.Identity()), ("module 1 must", nn.Sequential())):
+            module = nn.Sequential(nn.Linear(2, 2), within)
+            hooked = module if name == "module must" else within
+            getattr(hooked, register)(lambda *_: None)
+            refused(TypeError, f"{name} be without hooks", of=module)
     with pytest.raises(TypeError, match=r"not of 2; use model.member\(i\), or"):
         net = xn.Sequential(xn.Linear(2, 2))
         xn.to_torch(xn.Model(net, net.init(0, like=np.zeros(1), members=2)))

@@ -112,6 +112,7 @@ def described(module: Any) -> tuple[Description, dict[str, np.ndarray], Backend]
     if len(dtypes) > 1 or not dtypes <= {torch.float32, torch.float64}:
         found = " and ".join(sorted(str(dtype).rpartition(".")[2] for dtype in dtypes))
         raise TypeError(f"module must be of float32 or float64, not {found}; use module.float().")
+    _check_hooks("module", module)
     backend = TorchBackend.of(next(module.parameters()))
     leaves = list(_leaves(module, ""))
     arrays = {
@@ -124,10 +125,23 @@ def described(module: Any) -> tuple[Description, dict[str, np.ndarray], Backend]
     return _chain(module, layers), arrays, backend
 
 
+def _check_hooks(name: str, chain: Any) -> None:
+    if _has_hooks(chain):
+        raise TypeError(
+            f"{name} must be without hooks, which xpnet knows nothing of, not a "
+            f"{type(chain).__name__} that has some."
+        )
+
+
+def _has_hooks(module: Any) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
 def _leaves(module: Any, prefix: str) -> Iterator[tuple[str, Any]]:
     """The modules within that compute, each with its place."""
     for i, child in enumerate(module):
         if type(child) in _CHAINS:
+            _check_hooks(f"module {prefix}{i}", child)
             yield from _leaves(child, f"{prefix}{i}.")
         else:
             yield f"{prefix}{i}", child
@@ -179,7 +193,7 @@ def _wanted(modules: list[Any]) -> int | None:
 def _hindrance(leaf: Any, behind: list[Any]) -> str:
     """Why a module is not what the layer of its name is; empty where it is."""
     kind = type(leaf)
-    if leaf._forward_hooks or leaf._forward_pre_hooks:
+    if _has_hooks(leaf):
         return ", as it has hooks"
     if kind is nn.Flatten and (leaf.start_dim, leaf.end_dim) != (1, -1):
         return ", as it leaves axes"
