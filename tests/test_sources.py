@@ -5,6 +5,7 @@ import threading
 import tracemalloc
 import warnings
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -450,3 +451,19 @@ def test_a_training_of_samples_that_are_read_goes_on_from_its_checkpoint(tmp_pat
     np.save(tmp_path / "x.npy", x + 1)
     with pytest.raises(ValueError, match=r"^x must be what it was in the training of the"):
         train("b", 6, resume=tmp_path / "b")
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_files_of_validation_are_compared_by_what_is_in_them(kind, tmp_path):
+    x, y, _ = values()
+    files = [tmp_path / "x.npy", tmp_path / "y.npy"]
+    options = {"validation": tuple(map(kind, files)), "check_every": 1}
+    for file, held in zip(files, (x, y), strict=True):
+        np.save(file, held)
+    fit(x, y, epochs=1, callbacks=[xn.callbacks.Checkpoint(tmp_path / "a")], **options)
+    fit(x, y, epochs=2, resume=tmp_path / "a", **options)
+    for file, held in zip(files, (x, y), strict=True):
+        np.save(file, (held + 1) % 3)
+        with pytest.raises(ValueError, match=r"^validation must be what it was in the training"):
+            fit(x, y, epochs=2, resume=tmp_path / "a", **options)
+        np.save(file, held)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import fields
 from functools import cached_property
 from types import FunctionType, ModuleType
@@ -28,6 +29,8 @@ def fingerprints(asked: Asked, check_every: int) -> Told:
     asked = asked.opened().checked()[0]
     values = {one.name: getattr(asked, one.name) for one in fields(asked) if one.name != "seed"}
     values |= {"check_every": check_every, "shuffle_seed": _kind(asked.shuffle_seed)}
+    if asked.validation is not None:
+        values["validation"] = tuple(map(_read, asked.validation))
     return {name: [checks.shown(value), _Said().of(value).hex()] for name, value in values.items()}
 
 
@@ -53,6 +56,12 @@ def _kind(seed: Any) -> str:
     if isinstance(rng, np.random.RandomState):
         return f"RandomState of {rng.get_state(legacy=False)['bit_generator']}"
     return f"Generator of {type(rng.bit_generator).__name__}"
+
+
+def _read(samples: Any) -> Any:
+    """What is in a file, where samples are the path of one."""
+    path = isinstance(samples, (str, os.PathLike))
+    return Source("validation", samples) if path else samples
 
 
 class _Said:
