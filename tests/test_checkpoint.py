@@ -586,6 +586,37 @@ def test_a_training_that_went_on_from_theta_says_so_again(tmp_path):
         fit(NUMPY, **BATCHES, resume=path)
 
 
+def test_a_state_that_was_given_may_be_given_again_from_its_file(tmp_path):
+    first = fit(NUMPY, epochs=4)
+    first.save(tmp_path / "first.safetensors")
+    read = xn.load(tmp_path / "first.safetensors")
+    assert list(read.state) != list(first.state)  # as they lie in a file
+
+    def go_on(model, *callbacks, **options):
+        given = {"theta": model.theta, "state": model.state, "layer_state": model.layer_state}
+        return fit(NUMPY, *callbacks, seed=None, **given, **options)
+
+    go_on(first, Checkpoint(tmp_path / "a"), epochs=4)
+    assert_same(NUMPY, go_on(read, resume=tmp_path / "a"), go_on(first))
+    read.state["m"] = read.state["m"] + 1
+    with pytest.raises(ValueError, match=r"^state must be what it was in the training of the"):
+        go_on(read, resume=tmp_path / "a")
+
+
+@pytest.mark.parametrize("held", [{1, 2}, Path("a.txt")], ids=["a set", "a path"])
+def test_what_a_layer_of_ones_own_holds_is_compared(held, tmp_path):
+    def take(held, **options):
+        layer = Doubled()
+        layer.held = held
+        network = xn.Sequential(xn.Linear(2, 1), layer)
+        return xn.fit(**{**GIVEN, "network": network}, **options)
+
+    plain = take(held, callbacks=[Checkpoint(tmp_path)])
+    np.testing.assert_array_equal(take(held, resume=tmp_path).theta, plain.theta)
+    with pytest.raises(ValueError, match=r"^network must be what it was in the training of the"):
+        take(type(held)(), resume=tmp_path)
+
+
 def test_what_the_page_shows_goes_on(monkeypatch, tmp_path):
     page = (ROOT / "docs" / "checkpoints.md").read_text(encoding="utf-8")
     (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)

@@ -76,7 +76,13 @@ class _Said:
         if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
             return _hash(f"{type(value).__name__} {value!r}")
         if isinstance(value, dict):
-            return _hash("dict", *(self.of(part) for item in value.items() for part in item))
+            # By names, not as they come: a file has them in another order.
+            items = sorted(value.items(), key=lambda item: self.of(item[0]))
+            return _hash("dict", *(self.of(part) for item in items for part in item))
+        if isinstance(value, (set, frozenset)):
+            return _hash("set", *sorted(map(self.of, value)))
+        if isinstance(value, os.PathLike):
+            return _hash(f"path {os.fspath(value)!r}")
         if isinstance(value, (tuple, list)):
             return _hash("several", *map(self.of, value))
         if isinstance(value, (type, ModuleType, FunctionType)):
