@@ -109,7 +109,8 @@ class Kept(xn.Callback):
         self.check(run)
 
     def check(self, run):
-        run.progress.write(self.folder / f"{run.epoch}.safetensors")
+        if run.progress is not None:
+            run.progress.write(self.folder / f"{run.epoch}.safetensors")
 
 
 class Told(xn.Callback):
@@ -209,10 +210,20 @@ def test_more_epochs_go_on_as_if_they_had_been_asked_for(backend, tmp_path):
     assert_same(backend, fit(backend, epochs=8, validation=True, resume=tmp_path), plain)
 
 
-def test_checks_stay_at_the_multiples_where_a_run_goes_on_longer(tmp_path):
-    fit(NUMPY, Checkpoint(tmp_path), epochs=3, validation=True)
-    history = fit(NUMPY, epochs=8, validation=True, resume=tmp_path).history
-    np.testing.assert_array_equal(history.val_epochs, [2, 3, 4, 6, 8])
+@pytest.mark.parametrize("epochs", [5, 12])
+def test_a_run_that_ended_between_two_checks_goes_on_from_the_one_before(epochs, tmp_path):
+    """As its last check is one that a longer run has not, which may be its best, or end it."""
+    options = {"validation": True, "patience": 2, "every_epoch": False}
+    fit(NUMPY, Checkpoint(tmp_path), epochs=5, **options)
+    assert epochs_in(tmp_path) == [4]
+    model = fit(NUMPY, epochs=epochs, resume=tmp_path, **options)
+    assert_same(NUMPY, model, fit(NUMPY, epochs=epochs, **options))
+
+
+def test_a_run_that_ends_before_its_first_check_is_told_to_write_none(tmp_path):
+    with pytest.warns(RuntimeWarning, match=r"^check_every=9 is more than epochs=8, so that no"):
+        fit(NUMPY, Checkpoint(tmp_path), check_every=9)
+    assert epochs_in(tmp_path) == []
 
 
 @pytest.mark.parametrize(

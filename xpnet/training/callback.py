@@ -38,6 +38,7 @@ class Run:
         network, x, y, loss: what is trained, on what, as it was given.
         epochs: how many epochs were asked for.
         epoch: how many are done.
+        check_every: how many lie between two checks.
         resumed: the file of the checkpoint that it goes on from, or ``None``.
         seen: how many were done at the check before.
         acc_goal: the goal, or ``None``.
@@ -55,7 +56,7 @@ class Run:
         check_every: int,
         resumed: Path | None = None,
     ) -> None:
-        self._loop, self._asked, self._check_every = loop, asked, check_every
+        self._loop, self._asked, self.check_every = loop, asked, check_every
         self.network, self.loss = loop.step.network, loop.step.loss
         self.x, self.y = asked.x, asked.y
         self.acc_goal, self.members = loop.acc_goal, loop.members
@@ -93,7 +94,8 @@ class Run:
     def progress(self) -> Progress | None:
         """Where it stands at this check, for ``run.progress.write(path)``.
 
-        ``None`` where Ctrl-C has cut the epochs since the last check short, and behind the last
+        ``None`` where Ctrl-C has cut the epochs since the last check short, where the run ends at
+        no multiple of ``check_every``, at which a longer one has no check, and behind the last
         check: from there nobody could go on as if the run had never stopped.
         """
         backend = self._loop.backend
@@ -102,7 +104,7 @@ class Run:
             with backend.context():
                 return backend.to_host(array)
 
-        if not self._loop.whole:
+        if not self._loop.whole or self.epoch % self.check_every:
             return None
         with backend.context():
             part = self._loop.progress()
@@ -111,7 +113,7 @@ class Run:
     @cached_property
     def _told(self) -> Told:
         """What was asked for, as a checkpoint tells it."""
-        return fingerprints(self._asked, self._check_every)
+        return fingerprints(self._asked, self.check_every)
 
     @cached_property
     def _described(self) -> dict[str, Any]:

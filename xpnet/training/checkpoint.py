@@ -23,7 +23,9 @@ class Checkpoint(Callback):
     """Writes checkpoints, from which ``fit(…, resume=folder)`` goes on as if it had never stopped.
 
     A checkpoint is written at a check, and at the end of the run, however it ends: then that of
-    the last check, as a run that Ctrl-C has ended within an interval can only go on from there. It
+    the last multiple of ``check_every``, as a run that has ended between two, by Ctrl-C or as its
+    epochs are no multiple, can only go on from there; so that a run with fewer epochs than that
+    has none, and a ``RuntimeWarning`` says so. It
     is a file ``epoch-250.safetensors``, which is there whole or not at all. Whether one can be
     written is tried before the first epoch. A later write that fails, as on a full disk, does not
     end the training: a ``RuntimeWarning`` says so, what was written before stays, and the next one
@@ -66,6 +68,13 @@ class Checkpoint(Callback):
                 shutil.rmtree(left)
             else:
                 left.unlink(missing_ok=True)
+        if run.epochs < run.check_every:
+            warnings.warn(
+                f"check_every={run.check_every} is more than epochs={run.epochs}, so that no "
+                "checkpoint will be written; give fit a smaller check_every.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
         progress, trial = run.progress, self.folder / f".epoch-{run.epoch}{_SUFFIX}.trial.part"
         assert progress is not None  # as nothing is trained yet
         progress.write(trial)

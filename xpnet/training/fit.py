@@ -282,8 +282,7 @@ def _train(loop: TrainingLoop, run: Run, check_every: int, callbacks: list[Callb
             while (
                 run.epoch < run.epochs and loop.training and not (loop.interrupted or loop.stopped)
             ):
-                # To the next multiple, though a run that goes on longer may have ended between two.
-                n = min(check_every - run.epoch % check_every, run.epochs - run.epoch)
+                n = min(check_every, run.epochs - run.epoch)
                 with loop.computing():  # callbacks have the process as it was
                     done = loop.interval(n, run.epoch, interrupted)
                 run.seen, run.epoch = run.epoch, run.epoch + done
