@@ -45,6 +45,28 @@ class Fails(xn.Callback):
             raise RuntimeError("the run fails here")
 
 
+# ---- what a run tells
+
+
+@pytest.mark.parametrize("members", [None, 3])
+def test_what_a_callback_writes_into_numbers_of_a_run_changes_nothing(members):
+    class Writes(xn.Callback):
+        def check(self, run: xn.Run) -> None:
+            run.history.loss[:] = run.history.accuracy[:] = run.history.val_loss[:] = 9
+            for told in (run.latest, run.validation):
+                for values in told.values():
+                    values[:] = 9
+                told.clear()
+            run.model.history.loss[:] = 9
+
+        finish = check
+
+    given = {"members": members, "validation": (X[:9], Y[:9]), "patience": 9}
+    found, plain = train(Writes(), **given).history, train(**given).history
+    for name in plain.names:
+        np.testing.assert_array_equal(getattr(found, name), getattr(plain, name))
+
+
 # ---- log lines
 
 

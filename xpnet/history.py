@@ -226,10 +226,10 @@ class Recorder:
         self.chunks = {name: [values] for name, values in part.items()}
 
     def get(self, name: str) -> np.ndarray | None:
-        """All that was kept of a metric so far."""
+        """All that was kept of a metric so far, in an array of its own."""
         found = self.chunks.get(name)
         if found is None:
             return None
         if len(found) > 1:
             self.chunks[name] = found = [np.concatenate(found)]
-        return found[0]
+        return found[0].copy()

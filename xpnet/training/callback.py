@@ -76,14 +76,14 @@ class Run:
     @property
     def latest(self) -> dict[str, np.ndarray]:
         """``loss`` and ``accuracy`` of the epochs since the check before, as in the history."""
-        return self._loop.recorder.latest
+        return _copies(self._loop.recorder.latest)
 
     @property
     def validation(self) -> dict[str, np.ndarray]:
         """``val_loss`` and ``val_accuracy`` of this check, ``(members,)`` or ``(1,)``; or empty."""
         watched = self._loop.validation
         there = watched is not None and watched.epochs[-1:] == [self.epoch]
-        return watched.latest if watched is not None and there else {}
+        return _copies(watched.latest) if watched is not None and there else {}
 
     @property
     def training(self) -> int:
@@ -133,3 +133,8 @@ class Run:
     def model(self) -> Model:
         with self._loop.backend.context():
             return self._loop.model()
+
+
+def _copies(found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Arrays that somebody may write into: the run goes on with its own."""
+    return {name: values.copy() for name, values in found.items()}
