@@ -253,6 +253,20 @@ def test_after_ctrl_c_the_process_is_as_before(backend, before, times):
     assert process() == before
 
 
+@pytest.mark.parametrize("when", ["start", "finish"])
+def test_ctrl_c_in_a_callback_before_or_behind_the_epochs_keeps_the_model(backend, before, when):
+    callback, finished = xn.Callback(), xn.Callback()
+    setattr(callback, when, lambda run: signal.raise_signal(signal.SIGINT))
+    ends = []
+    finished.finish = lambda run: ends.append(run.epoch)
+    x, y = data(backend)
+    options = {"loss": xn.CrossEntropy(), "optimizer": xn.Adam(), "epochs": 4, "seed": 1}
+    model = xn.fit(NET, x, y, callbacks=[finished, callback], **options)
+    assert model.history.interrupted
+    assert [model.history.epochs] == ends == [0 if when == "start" else 4]
+    assert process() == before
+
+
 def test_ctrl_c_as_a_callback_sets_it_up_is_kept():
     def mine(number, frame):
         pass

@@ -274,11 +274,12 @@ def _what_diverged(loop: TrainingLoop) -> str:
 
 def _train(loop: TrainingLoop, run: Run, check_every: int, callbacks: list[Callback]) -> None:
     """Run interval after interval, and tell the callbacks."""
-    with ExitStack() as finishing:
-        for callback in callbacks:
-            callback.start(run)
-            finishing.callback(callback.finish, run)
-        with interrupts() as interrupted:
+    with interrupts() as interrupted:
+        with ExitStack() as finishing:
+            for callback in callbacks:
+                callback.start(run)
+                finishing.callback(callback.finish, run)
+            loop.interrupted = interrupted()
             while (
                 run.epoch < run.epochs and loop.training and not (loop.interrupted or loop.stopped)
             ):
@@ -293,3 +294,4 @@ def _train(loop: TrainingLoop, run: Run, check_every: int, callbacks: list[Callb
                 loop.stopped = run.stopping
             with loop.computing():
                 loop.finish()
+        loop.interrupted = interrupted()  # by then; callbacks may take long to finish
