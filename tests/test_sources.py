@@ -31,8 +31,6 @@ class Rows:
         if chunks:
             self.chunks = chunks
 
-    shape = dtype = None  # told of a class, before there is a value
-
     def __getitem__(self, rows):
         if not isinstance(rows, slice):
             assert (np.diff(rows) > 0).all()
@@ -304,16 +302,23 @@ def test_no_thread_outlives_a_training_that_ends_or_is_stopped_or_fails():
     assert not alive()
 
 
+class Pressed(Rows):
+    """At whose so manyeth reading Ctrl-C is pressed."""
+
+    def __init__(self, values, at):
+        super().__init__(values)
+        self.at = at
+
+    def __getitem__(self, rows):
+        if len(self.asked) == self.at:
+            signal.raise_signal(signal.SIGINT)
+        return super().__getitem__(rows)
+
+
 def test_ctrl_c_ends_the_run_after_the_step_in_hand():
     x, y, _ = values()
 
-    class Pressed(Rows):
-        def __getitem__(self, rows):
-            if len(self.asked) == 7:  # behind the first samples, twice, and four batches: one more
-                signal.raise_signal(signal.SIGINT)
-            return super().__getitem__(rows)
-
-    source = Pressed(x)
+    source = Pressed(x, 7)  # behind the first samples, twice, and four batches: one more
     history = fit(source, y, epochs=5).history
     assert history.interrupted
     assert history.epochs == 1

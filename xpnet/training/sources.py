@@ -224,8 +224,11 @@ def is_source(value: Any) -> bool:
     """
     if isinstance(value, (str, os.PathLike)):
         return True
-    rows = checks.is_array(value) and hasattr(type(value), "__getitem__")
-    return rows and not backends.name_of(value) and not backends.way_into_memory(value)
+    if backends.name_of(value) or backends.way_into_memory(value):
+        return False
+    # Of no library, so that the object may be asked too: its __init__ may have set them.
+    formed = checks.is_array(value) or (hasattr(value, "shape") and hasattr(value, "dtype"))
+    return formed and hasattr(type(value), "__getitem__")
 
 
 def _let_go(given: Any) -> None:
