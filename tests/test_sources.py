@@ -233,6 +233,20 @@ def test_a_loss_that_is_not_finite_is_gone_back_from(backend):
     np.testing.assert_array_equal(host(backend, found.theta), host(backend, wanted.theta))
 
 
+def test_labels_that_are_read_are_shared_however_many_members_there_are():
+    x, _, _ = values(30)
+    onehot = np.eye(3, dtype="int64")[np.random.default_rng(0).integers(0, 3, 30)]
+    options = {"network": xn.Sequential(xn.Linear(3, 3)), "members": 3}
+    for samples, batch in ((30, 3), (30, 9), (29, 13)):  # a batch, or the last, of 3 samples
+        given, y = Rows(x[:samples]), onehot[:samples]
+        weight = np.arange(samples) % 4
+        found, wanted = (
+            fit(given, target, batch_size=batch, sample_weight=weights, **options)
+            for target, weights in ((Rows(y), Rows(weight)), (y, weight))
+        )
+        same(xn.backends.get("numpy"), found, wanted)
+
+
 # ---- memory and threads
 
 

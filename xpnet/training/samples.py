@@ -47,7 +47,8 @@ def looked_at(
         weight = prepare_weight(backend, sample_weight, shape, dtype)
         if sample_weight is not None:
             checks.weights(backend, sample_weight)
-        return Streamed(backend, network, x, y, weight, _preparing(backend, loss, y, shape, dtype))
+        making = _preparing(backend, loss, y, (shape[-2], shape[-1]), dtype)
+        return Streamed(backend, network, x, y, weight, making)
     target, weight = prepare(backend, loss, shape, y, sample_weight, dtype, check=True)
     if isinstance(x, Source):
         return Streamed(backend, network, x, target, weight)
@@ -63,24 +64,23 @@ def in_memory(backend: backends.Backend, array: Any, like: Array) -> Any:
 
 
 def _preparing(
-    backend: backends.Backend, loss: Loss, y: Source, shape: tuple[int, ...], dtype: Any
+    backend: backends.Backend, loss: Loss, y: Source, shape: tuple[int, int], dtype: Any
 ) -> Callable[[Array], Array]:
-    """What prepares targets that are read; looks at all of them."""
-    if y.shape[0] != shape[-2]:
-        raise ValueError(f"y must hold the {shape[-2]} samples of x, not {y.shape[0]}.")
+    """What prepares targets that are read, which all members share; looks at all of them."""
+    samples, outputs = shape
+    if y.shape[0] != samples:
+        raise ValueError(f"y must hold the {samples} samples of x, not {y.shape[0]}.")
     bring, labels = backend.bringing(), True
 
-    def output(some: Array) -> tuple[int, ...]:
-        return (*shape[:-2], int(some.shape[0]), shape[-1])
-
     def prepared(some: Array) -> Array:
-        target = loss.prepare(backend, output(some), some, dtype)
+        target = loss.prepare(backend, (int(some.shape[0]), outputs), some, dtype)
         return target == 1 if labels and target.dtype != backend.xp.bool else target
 
     for piece in map(bring, y.pieces()):
         try:
-            loss.prepare(backend, output(piece), piece, dtype)
-            labels = loss.check_values(backend, output(piece), piece) and labels
+            output = (int(piece.shape[0]), outputs)
+            loss.prepare(backend, output, piece, dtype)
+            labels = loss.check_values(backend, output, piece) and labels
         except (TypeError, ValueError) as error:  # whose cure is for arrays
             said = str(error).partition("; use ")[0].rstrip(".")
             raise (ValueError if isinstance(error, ValueError) else TypeError)(
