@@ -247,6 +247,20 @@ def test_labels_that_are_read_are_shared_however_many_members_there_are():
         same(xn.backends.get("numpy"), found, wanted)
 
 
+def test_metrics_are_given_what_is_computed_of_samples_of_weight_0():
+    x, y, weight = values()
+    weight, network = np.where(weight < 0.5, 0, weight), xn.Sequential(xn.Linear(3, 3))
+
+    def spread(y, predicted, sample_weight):
+        return predicted.std()
+
+    found, wanted = (
+        fit(x, y, network, validation=(given, y, weight), metrics=[spread], check_every=3).history
+        for given in (Rows(x), x)
+    )
+    np.testing.assert_array_equal(found.val_spread, wanted.val_spread)  # of classes
+
+
 # ---- memory and threads
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from xpnet import backends, checks
@@ -176,7 +177,7 @@ def _prepare(
         loss.check_output(backend, output)
     if isinstance(data, Streamed):
         check_answers(backend, loss, output, data.first(few.shape[-2])[1])
-        return data
+        return replace(data, counted=True)
     x, target, weight = data
     check_answers(backend, loss, output, _few(target))
     return network.counted(backend, x, weight), target, weight

@@ -45,6 +45,7 @@ class Streamed:
         target: as prepared, or read and then prepared.
         weight: as prepared, or ``None``.
         prepare: makes what a step wants of ``y`` that was read; ``None`` where it is not.
+        counted: whether ``x`` is as `Sequential.counted` has it, as for a gradient.
     """
 
     backend: backends.Backend
@@ -53,6 +54,7 @@ class Streamed:
     target: Array | Source
     weight: Array | None
     prepare: Callable[[Array], Array] | None = None
+    counted: bool = False
 
     def __iter__(self) -> Iterator[Any]:
         """``x``, targets and weights, as of `Data`."""
@@ -100,7 +102,7 @@ class Streamed:
         x = take(self.x) if part.x is None else part.x
         target = self.prepare(part.y) if self.prepare else take(self.target)
         weight = None if self.weight is None else take(self.weight)
-        return self.network.counted(self.backend, x, weight), target, weight
+        return self.network.counted(self.backend, x, weight) if self.counted else x, target, weight
 
     def paced(self) -> Callable[[Array], None]:
         """What is told what came of each step, and waits until the one before it is done.
