@@ -261,6 +261,22 @@ def test_metrics_are_given_what_is_computed_of_samples_of_weight_0():
     np.testing.assert_array_equal(found.val_spread, wanted.val_spread)  # of classes
 
 
+class Largest(xn.MSE):
+    def forward(self, xp, output, target, share):
+        return xp.max((output - target) ** 2, axis=(-2, -1)), lambda: output - target
+
+
+def test_a_loss_that_is_no_mean_over_samples_does_not_look_at_samples_that_are_read():
+    x, _, _ = values()
+    source = Rows(x)
+    with pytest.raises(ValueError, match=(
+        r"^In validation, x must be in memory for Largest\(\), which does not declare itself "
+        r"samplewise, a mean over samples, not read by rows\.$"
+    )):  # fmt: skip
+        fit(x, x, loss=Largest(), validation=(source, x))
+    assert not source.asked
+
+
 # ---- memory and threads
 
 

@@ -126,6 +126,11 @@ def validated(
         there = None if isinstance(own, Source) else own
         backends.of(x, there, y, weight, names=("x of training", "x", "y", "sample_weight"))
         if isinstance(own, Source):
+            if not loss.is_samplewise:  # each batch is looked at by itself
+                raise ValueError(
+                    f"x must be in memory for {checks.shown(loss)}, which does not declare itself "
+                    "samplewise, a mean over samples, not read by rows."
+                )
             own = own.as_samples(network, backend.dtype_name(x))
             wanted = backend.dtype_name(x)
             if own.dtype.name != wanted:
