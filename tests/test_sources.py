@@ -370,6 +370,22 @@ def test_ctrl_c_ends_the_run_after_the_step_in_hand():
     assert not alive()
 
 
+def test_nothing_is_looked_at_in_validation_behind_ctrl_c():
+    x, y, _ = values()
+    held = Rows(x)
+    history = fit(Pressed(x, 7), y, epochs=5, check_every=5, validation=(held, y)).history
+    assert history.interrupted
+    assert history.epochs == 1
+    assert not held.asked
+    held = Pressed(x, 5)  # behind the four batches of the first epoch
+    history = fit(x, y, epochs=5, validation=(held, y)).history
+    assert history.interrupted
+    assert history.epochs == 2
+    assert list(history.val_epochs) == [1]
+    assert len(held.asked) <= 7
+    assert not alive()
+
+
 def test_targets_in_a_map_of_a_file_are_an_array_where_x_is_one(tmp_path):
     x, y, _ = values()
     np.save(tmp_path / "y.npy", y)

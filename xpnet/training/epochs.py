@@ -25,7 +25,7 @@ def train_epochs(
         advance: trains so many steps on these rows, and returns their metrics; fewer, or ``None``,
             if it was interrupted.
         interrupted: whether to end after the step in hand.
-        queued: called once all steps are asked for, before anything is waited for.
+        queued: called once all steps of all epochs are asked for, before anything is waited for.
 
     Returns:
         The metrics on the host, ``(epochs, …)``, the loss first.
@@ -33,7 +33,8 @@ def train_epochs(
     host = batches.backend.to_host
     if batches.size is None:
         metrics = advance(n, None, interrupted)
-        queued()
+        if metrics and metrics["loss"].shape[0] == n:
+            queued()
         # By names, not as they come: JAX sorts a dict.
         return metrics and {name: host(metrics[name]) for name in _names(metrics)}
     parts: list[Metrics] = []
@@ -63,7 +64,8 @@ def train_epochs(
         return None
     concat = batches.backend.xp.concat
     whole = {name: concat([part[name] for part in parts], axis=0) for name in _names(parts[0])}
-    queued()
+    if whole["loss"].shape[0] == n:
+        queued()
     return {name: host(values) for name, values in whole.items()}
 
 

@@ -72,8 +72,16 @@ class TrainingLoop:
         interval = self.population.begin(n)
         advance = partial(self.population.advance, interval)
         self.whole = False
-        metrics = train_epochs(self.batches, n, advance, interrupted, self._queued)
-        self.whole = metrics is not None and len(metrics["loss"]) == n
+        looked = False
+
+        def queued() -> None:
+            nonlocal looked
+            # What validation will look at, while the steps before it are under way.
+            watched = self.validation
+            looked = watched is None or watched.ask(self.population, interrupted)
+
+        metrics = train_epochs(self.batches, n, advance, interrupted, queued)
+        self.whole = looked
         if metrics is None:
             self.population.blocks.come_back(interval.blocks)
             return 0
@@ -112,11 +120,6 @@ class TrainingLoop:
         self.population.resume(part["population"])
         if self.validation is not None:
             self.validation.resume(part["validation"], self.population)
-
-    def _queued(self) -> None:
-        """Ask for what validation will look at, while the steps before it are under way."""
-        if self.validation is not None:
-            self.validation.ask(self.population)
 
     # ---- the check
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
 import numpy as np
 
 from xpnet import backends
+from xpnet.compiler.plain import never
 from xpnet.history import GREATER
 from xpnet.metrics import KNOWN, Scorer
 from xpnet.training.ensemble import Population
@@ -76,15 +78,20 @@ class Validation:
     def try_out(self, population: Population) -> None:
         """Ask the metrics of somebody's own once, before anything is trained."""
         if any(one not in KNOWN for one in map(type, self.scorer.metrics)):
-            self.ask(population)
+            self.ask(population, never)
             self._look(population)
 
-    def ask(self, population: Population) -> None:
-        """Have outputs computed for the `check` to come; nothing waits for them before."""
+    def ask(self, population: Population, interrupted: Callable[[], bool]) -> bool:
+        """Have outputs computed for the `check` to come; nothing waits for them before.
+
+        Returns:
+            Whether they are; of samples that are read it may be interrupted, and there is no check.
+        """
         if hasattr(self.run, "varies"):  # as of the runners of blocks that have their own data
             varies = 3 if len(population.blocks) > 1 and have_own(self.data) else 0
             self.run.varies = 2 if isinstance(self.data, Streamed) else varies
-        self._asked = self._found(population)
+        self._asked = self._found(population, interrupted)
+        return bool(self._asked)
 
     def check(self, population: Population, alive: np.ndarray, epoch: int) -> np.ndarray:
         """Look at those who are ``alive``, as `ask` found them; return whose patience has ended."""
@@ -196,8 +203,11 @@ class Validation:
             found[f"val_{one.name}"] = np.concatenate(values)
         return found
 
-    def _found(self, population: Population) -> list[Metrics]:
-        """What the step finds of each block; of samples that are read, batch by batch."""
+    def _found(self, population: Population, interrupted: Callable[[], bool]) -> list[Metrics]:
+        """What the step finds of each block; of samples that are read, batch by batch.
+
+        Nothing, if it was interrupted between two of these.
+        """
         carries = [judged(carry) for carry in population.blocks.carries]
         dealt = self._data(population)
         if not isinstance(self.data, Streamed):
@@ -208,6 +218,8 @@ class Validation:
         pace = self.data.paced()
         with closing(self.data.parts(order)) as parts:
             for part in parts:
+                if interrupted():
+                    return []
                 for carry, data, into in zip(carries, dealt, found, strict=True):
                     into.append(self.run(carry, data.data(part), 1, part.rows)[1])
                 pace(found[-1][-1]["loss"])
