@@ -76,6 +76,16 @@ def test_a_large_step_on_numpy_is_on_several_threads():
         assert said.threads == threads or not can_hold_blas()
 
 
+def test_layer_state_is_given_where_it_is_not_taken_of_x(tmp_path):
+    x, y = xn.datasets.xor()
+    np.save(tmp_path / "x.npy", x)
+    net = xn.Sequential(xn.Standardize(2), *NET.layers)
+    given = {"theta": net.init(0, like=x), "layer_state": net.init_state(like=x, x=x)}
+    found = explained(tmp_path / "x.npy", y, net, batch_size=4, **given)
+    wanted = explained(x, y, net, batch_size=4)
+    assert (found.way, found.calls, found.block) == (wanted.way, wanted.calls, wanted.block)
+
+
 @pytest.mark.way("recorded")
 def test_why_a_step_is_not_recorded(backend):
     class Asks(xn.Identity):

@@ -79,6 +79,7 @@ def explain(
     loss: Loss,
     optimizer: Optimizer,
     theta: Array | None = None,
+    layer_state: dict[str, Array] | None = None,
     members: int | None = None,
     batch_size: int | None = None,
     accumulate: int = 1,
@@ -89,8 +90,8 @@ def explain(
     """Say how `fit` would run its steps, given the same; nothing is trained.
 
     Args:
-        network, x, y, loss, optimizer, theta, members, batch_size, accumulate, sample_weight,
-            block, threads: as for `fit`.
+        network, x, y, loss, optimizer, theta, layer_state, members, batch_size, accumulate,
+            sample_weight, block, threads: as for `fit`.
 
     Returns:
         The `Explanation`, of a whole batch and the first block.
@@ -99,9 +100,9 @@ def explain(
         TypeError, ValueError: as `fit` does.
     """
     asked = Asked(
-        network, x, y, loss, optimizer, theta=theta, members=members, batch_size=batch_size,
-        accumulate=accumulate, sample_weight=sample_weight, block=block, threads=threads,
-        seed=None if theta is not None else 0,
+        network, x, y, loss, optimizer, theta=theta, layer_state=layer_state, members=members,
+        batch_size=batch_size, accumulate=accumulate, sample_weight=sample_weight, block=block,
+        threads=threads, seed=None if theta is not None else 0,
     )  # fmt: skip
     with prepared(asked) as loop, loop.computing():
         return _explanation(loop)
