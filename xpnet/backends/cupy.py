@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -83,6 +84,12 @@ class CuPyBackend(Backend):
                 reading.popleft()
             return there
 
+        def wait() -> None:
+            while reading:
+                reading[0][0].synchronize()
+                reading.popleft()  # now its memory may be used again
+
+        weakref.finalize(bring, wait)  # which keeps the memory of the last copies until then
         return bring
 
     def mark(self, array: Array) -> Callable[[], Any]:
