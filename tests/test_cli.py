@@ -572,9 +572,7 @@ def test_a_checkpoint_that_cannot_be_written_is_warned_of_in_a_line(tmp_path, ca
         warnings.simplefilter("default")
         cli.train(argv, write=lambda line: None, extra_callbacks=[Removes(folder)])
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(
-        "[WARNING]: The checkpoint of epoch 200 could not be written, and the tr"
-    )
+    assert line.startswith("[WARNING]: The checkpoint of epoch 200 could not be written, and ")
 
 
 FULL = """
