@@ -214,7 +214,8 @@ _OWN = _Own()
 
 
 _STEP = (
-    *("layers", "layout", "losses", "network", "noise", "optimizers", "initializers", "checks"),
+    *("layers", "layout", "losses", "moments", "network", "noise", "optimizers", "initializers"),
+    "checks",
     "training.step",
 )
 """Where the code of a step is. Classes elsewhere are none of xpnet's own here."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +39,7 @@ def train_epochs(
         # By names, not as they come: JAX sorts a dict.
         return metrics and {name: host(metrics[name]) for name in _names(metrics)}
     parts: list[Metrics] = []
+    mean = batches.backend.as_one(_means)
     for epochs, batch_rows in batches.batch_rows(n):
         rows = []
         for order in batch_rows:
@@ -54,30 +56,30 @@ def train_epochs(
             rows.append(metrics)
         if len(rows) < len(batch_rows):
             break
-        sizes = [order.shape[1] for order in batch_rows]
-        parts.append(
-            {name: _mean(batches, epochs, [r[name] for r in rows], sizes) for name in rows[0]}
-        )
+        shares = tuple(order.shape[1] / batches.samples for order in batch_rows)
+        parts.append(mean(batches.backend.xp, rows, epochs=epochs, shares=shares))
         if interrupted():
             break
     if not parts:
         return None
-    concat = batches.backend.xp.concat
-    whole = {name: concat([part[name] for part in parts], axis=0) for name in _names(parts[0])}
+    concat, whole = batches.backend.xp.concat, parts[0]
+    if len(parts) > 1:
+        whole = {name: concat([part[name] for part in parts], axis=0) for name in whole}
     if whole["loss"].shape[0] == n:
         queued()
-    return {name: host(values) for name, values in whole.items()}
+    return {name: host(whole[name]) for name in _names(whole)}
 
 
 def _names(metrics: Metrics) -> list[str]:
     return sorted(metrics, key=lambda name: (name != "loss", name))
 
 
-def _mean(batches: Batches, epochs: int, parts: list[Array], sizes: list[int]) -> Array:
-    """The mean over the batches of each epoch, on the device."""
-    xp, total = batches.backend.xp, None
-    for values, size in zip(parts, sizes, strict=True):
-        steps = xp.reshape(values, (epochs, -1, *values.shape[1:]))
-        share = xp.sum(steps, axis=1) * (size / batches.samples)
-        total = share if total is None else total + share
-    return total
+def _means(xp: Any, parts: list[Metrics], *, epochs: int, shares: tuple[float, ...]) -> Metrics:
+    """The means over the batches of each epoch, of parts whose batches are of one size each."""
+    found: Metrics = {}
+    for part, share in zip(parts, shares, strict=True):
+        for name, values in part.items():
+            steps = xp.reshape(values, (epochs, -1, *values.shape[1:]))
+            mean = xp.sum(steps, axis=1) * share
+            found[name] = found[name] + mean if name in found else mean
+    return found
