@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 from xpnet import backends, checks
@@ -463,8 +464,7 @@ class Scorer:
         formulas = tuple(one for one in self.metrics if not isinstance(one, Function))
         found: dict[str, Any] = {}
         if formulas:
-            hashed = _hashable((self.loss, formulas))
-            score = self.backend.as_one(scores) if hashed else scores
+            score = self._as_one if _hashable((self.loss, formulas)) else scores
             said = score(xp, output, target, weight, loss=self.loss, metrics=formulas)
             found = {name: host(values) for name, values in said.items()}
         functions = [one for one in self.metrics if isinstance(one, Function)]
@@ -473,6 +473,10 @@ class Scorer:
             for one in functions:
                 found[one.name] = host(self._asked(one, predicted, output, own, who))
         return {one.name: found[one.name] for one in self.metrics}
+
+    @cached_property
+    def _as_one(self) -> Callable[..., dict[str, Array]]:
+        return self.backend.as_one(scores)
 
     def _asked(
         self, one: Function, predicted: Array, output: Array, own: bool, who: Sequence[int] | None

@@ -10,7 +10,7 @@ import numpy as np
 
 from xpnet import backends, checks
 from xpnet.initializers import RNG, generator
-from xpnet.types import Array
+from xpnet.types import Array, Metrics
 
 
 class Batches:
@@ -46,6 +46,7 @@ class Batches:
             )
         self.backend, self.samples, self.part = backend, samples, batch_size or samples
         self.size = batch_size and min(batch_size * accumulate, samples)
+        self.means = _means if batch_size is None else backend.as_one(_means)
         self.shuffle, self.rng = shuffle, generator(seed, "shuffle_seed")
         self.read = False
 
@@ -114,3 +115,14 @@ class Batches:
                 rows = [self.backend.asarray(part, "int64") for part in rows]
             yield n, rows
             epochs -= n
+
+
+def _means(xp: Any, parts: list[Metrics], *, epochs: int, shares: tuple[float, ...]) -> Metrics:
+    """The means over the batches of each epoch, of parts whose batches are of one size each."""
+    found: Metrics = {}
+    for part, share in zip(parts, shares, strict=True):
+        for name, values in part.items():
+            steps = xp.reshape(values, (epochs, -1, *values.shape[1:]))
+            mean = xp.sum(steps, axis=1) * share
+            found[name] = found[name] + mean if name in found else mean
+    return found

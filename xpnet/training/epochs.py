@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -39,7 +38,6 @@ def train_epochs(
         # By names, not as they come: JAX sorts a dict.
         return metrics and {name: host(metrics[name]) for name in _names(metrics)}
     parts: list[Metrics] = []
-    mean = batches.backend.as_one(_means)
     for epochs, batch_rows in batches.batch_rows(n):
         rows = []
         for order in batch_rows:
@@ -57,7 +55,7 @@ def train_epochs(
         if len(rows) < len(batch_rows):
             break
         shares = tuple(order.shape[1] / batches.samples for order in batch_rows)
-        parts.append(mean(batches.backend.xp, rows, epochs=epochs, shares=shares))
+        parts.append(batches.means(batches.backend.xp, rows, epochs=epochs, shares=shares))
         if interrupted():
             break
     if not parts:
@@ -72,14 +70,3 @@ def train_epochs(
 
 def _names(metrics: Metrics) -> list[str]:
     return sorted(metrics, key=lambda name: (name != "loss", name))
-
-
-def _means(xp: Any, parts: list[Metrics], *, epochs: int, shares: tuple[float, ...]) -> Metrics:
-    """The means over the batches of each epoch, of parts whose batches are of one size each."""
-    found: Metrics = {}
-    for part, share in zip(parts, shares, strict=True):
-        for name, values in part.items():
-            steps = xp.reshape(values, (epochs, -1, *values.shape[1:]))
-            mean = xp.sum(steps, axis=1) * share
-            found[name] = found[name] + mean if name in found else mean
-    return found
