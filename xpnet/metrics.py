@@ -36,7 +36,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Judged:
-    """Outputs beside what they should be, as a metric asks for them.
+    """Outputs beside what they should be, as metrics ask for them, each once for all of them.
 
     Attributes:
         xp: the namespace.
@@ -57,7 +57,7 @@ class Judged:
         values = self.xp.astype(values, self.output.dtype)
         return total(self.xp, values if self.weight is None else values * self.weight)
 
-    @property
+    @cached_property
     def predicted(self) -> Array:
         """What is predicted: a class, 0 or 1, or a number."""
         return self.loss.predict(self.xp, self.output)
@@ -67,6 +67,7 @@ class Judged:
         """Whether the outputs are classes, of which a sample has one; else each is 0 or 1."""
         return len(self.predicted.shape) < len(self.output.shape)
 
+    @cached_property
     def labels(self) -> tuple[Array, Array]:
         """What is true, and what is predicted, as truth values ``(..., samples, outputs)``."""
         xp, target, predicted = self.xp, self.target, self.predicted
@@ -113,7 +114,7 @@ class BalancedAccuracy(Metric):
     name = "balanced_accuracy"
 
     def value(self, judged: Judged) -> Array:
-        xp, (truth, predicted) = judged.xp, judged.labels()
+        xp, (truth, predicted) = judged.xp, judged.labels
         pairs = [(truth, predicted)]
         if not judged.exclusive:
             pairs.append((~truth, ~predicted))
@@ -137,7 +138,7 @@ class F1(Metric):
     name = "f1"
 
     def value(self, judged: Judged) -> Array:
-        xp, (truth, predicted) = judged.xp, judged.labels()
+        xp, (truth, predicted) = judged.xp, judged.labels
         both = judged.total(truth & predicted)
         either = judged.total(truth) + judged.total(predicted)
         if not judged.exclusive:
@@ -157,7 +158,7 @@ class AUC(Metric):
     name = "auc"
 
     def value(self, judged: Judged) -> Array:
-        xp, (truth, _), dtype = judged.xp, judged.labels(), judged.output.dtype
+        xp, (truth, _), dtype = judged.xp, judged.labels, judged.output.dtype
         scores = judged.loss.probabilities(xp, judged.output) if judged.exclusive else judged.output
         shape = scores.shape
         true = xp.broadcast_to(xp.astype(truth, dtype), shape)
@@ -202,7 +203,7 @@ class TopK(Metric):
             raise ValueError(f"k must be below the number of classes of {self!r}, not for {what}.")
 
     def value(self, judged: Judged) -> Array:
-        xp, (truth, _), output = judged.xp, judged.labels(), judged.output
+        xp, (truth, _), output = judged.xp, judged.labels, judged.output
         zeros = xp.zeros_like(output)
         own = xp.sum(xp.where(truth, output, zeros), axis=-1, keepdims=True)
         behind = xp.cumulative_sum(xp.astype(truth, output.dtype), axis=-1) > 0  # or the class

@@ -41,6 +41,13 @@ class Training:
     def params(self) -> list[tuple[Any, Any]]:
         return [(self.jnp.array(W), self.jnp.array(b)) for W, b in self.problem.pairs()]
 
+    def start(self) -> tuple[Any, Any]:
+        """The initial parameters and the optimizer's state, which are there."""
+        params = self.params()
+        carry = params, self.optimizer.init(params)
+        self.jax.block_until_ready(carry)
+        return carry
+
     def output(self, params: Any, x: Any) -> Any:
         jax, problem, left = self.jax, self.problem, iter(params)
         for i in range(len(problem.sizes) - 1):
@@ -97,9 +104,7 @@ def in_a_scan(problem: Problem) -> Contestant:
     compiled = training.jax.jit(training.scan, static_argnums=0, donate_argnums=1)
 
     def start() -> Run:
-        params = training.params()
-        carry = params, training.optimizer.init(params)
-        training.jax.block_until_ready(carry)
+        carry = training.start()
 
         def run(steps: int) -> np.ndarray:
             _, (losses, _) = training.jax.block_until_ready(
@@ -121,9 +126,7 @@ def step_by_step(problem: Problem) -> Contestant:
     batches = itertools.cycle([training.jnp.asarray(rows) for rows in problem.rows()] or [None])
 
     def start() -> Run:
-        params = training.params()
-        first = params, training.optimizer.init(params)
-        training.jax.block_until_ready(first)
+        first = training.start()
 
         def run(steps: int) -> np.ndarray:
             carry, history = first, []

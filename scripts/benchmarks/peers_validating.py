@@ -118,9 +118,7 @@ def jax_loop(problem: Problem) -> Contestant:
     look = jax.jit(lambda params: jnp.stack(training.loss(params, *held)))
 
     def start() -> Run:
-        params = training.params()
-        carry = params, training.optimizer.init(params)
-        jax.block_until_ready(carry)
+        carry = training.start()
 
         def run(steps: int) -> np.ndarray:
             nonlocal carry

@@ -46,7 +46,7 @@ class Batches:
             )
         self.backend, self.samples, self.part = backend, samples, batch_size or samples
         self.size = batch_size and min(batch_size * accumulate, samples)
-        self.means = _means if batch_size is None else backend.as_one(_means)
+        self.means = means_of if batch_size is None else backend.as_one(means_of)
         self.shuffle, self.rng = shuffle, generator(seed, "shuffle_seed")
         self.read = False
 
@@ -117,7 +117,7 @@ class Batches:
             epochs -= n
 
 
-def _means(xp: Any, parts: list[Metrics], *, epochs: int, shares: tuple[float, ...]) -> Metrics:
+def means_of(xp: Any, parts: list[Metrics], *, epochs: int, shares: tuple[float, ...]) -> Metrics:
     """The means over the batches of each epoch, of parts whose batches are of one size each."""
     found: Metrics = {}
     for part, share in zip(parts, shares, strict=True):

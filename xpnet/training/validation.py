@@ -12,6 +12,7 @@ from xpnet import backends
 from xpnet.compiler.plain import never
 from xpnet.history import GREATER
 from xpnet.metrics import KNOWN, Scorer
+from xpnet.training.batches import means_of
 from xpnet.training.ensemble import Population
 from xpnet.training.rows import data_rows, have_own, rows_of
 from xpnet.training.step import Data, ValidationStep, judged
@@ -132,7 +133,7 @@ class Validation:
         return {
             **{name: found.pop(name) for name in ("val_loss", "val_accuracy") if name in found},
             "val_metrics": found,
-            "greater": self.greater,
+            "greater": dict(self.greater),
             "val_epochs": np.array(self.epochs, dtype=np.int64),
             "best_epoch": int(best) if self.members is None else best,
             "monitor": self.monitor,
@@ -223,8 +224,15 @@ class Validation:
                 for carry, data, into in zip(carries, dealt, found, strict=True):
                     into.append(self.run(carry, data.data(part), 1, part.rows)[1])
                 pace(found[-1][-1]["loss"])
-        shares = [len(rows) / samples for rows in order]
-        return [_mean(self.backend.xp, some, shares) for some in found]
+        shares = tuple(len(rows) / samples for rows in order)
+        return [self._joined(some, shares) for some in found]
+
+    def _joined(self, found: list[Metrics], shares: tuple[float, ...]) -> Metrics:
+        """What was found of all samples, of what was found of these shares of them."""
+        xp = self.backend.xp
+        outputs = [one.pop("output") for one in found if "output" in one]
+        mean = means_of(xp, found, epochs=1, shares=shares)
+        return {**mean, "output": joined(xp, outputs, axis=-2)} if outputs else mean
 
     def _data(self, population: Population) -> list[Any]:
         """The samples of each block: the same, or where members have their own, those of its."""
@@ -252,15 +260,3 @@ class Validation:
         rows = np.zeros(self.members or 1, dtype=int)
         rows[population.columns[population.alive]] = np.flatnonzero(population.alive)
         return rows
-
-
-def _mean(xp: Any, found: list[Metrics], shares: list[float]) -> Metrics:
-    """What was found of all samples, of what was found of these shares of them."""
-    mean: Metrics = {
-        name: sum(one[name] * share for one, share in zip(found, shares, strict=True))
-        for name in found[0]
-        if name != "output"
-    }
-    if "output" in found[0]:
-        mean["output"] = joined(xp, [one["output"] for one in found], axis=-2)
-    return mean
