@@ -324,6 +324,7 @@ def test_samples_of_validation_must_not_be_traced():
             {"monitor": "loss"},
             "monitor must be one of val_loss, val_accuracy, .*, not 'loss'",
         ),
+        ({"monitor": "val_acc"}, "monitor must be one of .*; did you mean 'val_accuracy'?"),
         ({"restore_best": 1}, "restore_best must be"),
     ],
     ids=str,

@@ -205,7 +205,9 @@ def one_of(name: str, value: Any, choices: Iterable[str], alike: bool = True) ->
     text = value if isinstance(value, str) else ""
     if text in choices:
         return text
-    near = difflib.get_close_matches(text.lower(), choices, n=1, cutoff=0.5) if alike else []
+    begun = [choice for choice in choices if text and choice.startswith(text.lower())]
+    near = begun or difflib.get_close_matches(text.lower(), choices, n=1, cutoff=0.5)
+    near = near if alike else []
     hint = f"; did you mean {near[0]!r}?" if near else "."
     raise ValueError(f"{name} must be one of {', '.join(choices)}, not {shown(value)}{hint}")
 
