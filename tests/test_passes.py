@@ -14,6 +14,7 @@ from tests.steps import problem
 from xpnet.compiler.ir import Node, Recording
 from xpnet.compiler.layout import Layout, Ref
 from xpnet.compiler.passes.chains import Chain, chained
+from xpnet.compiler.passes.columns import columns
 from xpnet.compiler.passes.fusion import Fusion
 from xpnet.compiler.passes.lifetimes import lifetimes
 from xpnet.compiler.passes.masks import masks
@@ -34,6 +35,7 @@ RULES = {
     "two_values": (partial(choices, LIBRARY, 1 << 20),),
     "sums": (partial(Sums, LIBRARY, 256, True),),
     "sums of three": (partial(Sums, LIBRARY, 3, True),),
+    "columns": (columns,),
 }
 RULES["all"] = tuple(rules[0] for rules in RULES.values())
 OPTIMIZERS = {
@@ -113,6 +115,24 @@ def test_each_rule_finds_something(rules: str, op: str) -> None:
     after = rewritten(recording, *RULES[rules]).nodes
     counts = [sum(node.op == op for node in nodes) for nodes in (recording.nodes, after)]
     assert counts[0] < counts[1] or any(n.op == op and n.dtype == np.float64 for n in after)
+
+
+@pytest.mark.parametrize("members", [None, 2])
+def test_few_columns_are_compared_as_columns_and_nothing_else_changes(members: int | None) -> None:
+    rng = np.random.default_rng(0)
+    net = xn.Sequential(xn.Linear(2, 3))
+    x, y = rng.normal(size=(40, 2)), rng.integers(0, 3, 40)
+    theta = net.init(0, like=x, members=members)
+    shape = (*theta.shape[:-1], 40, 3)
+    data = x, xn.CrossEntropy().prepare(xn.backends.get("numpy"), shape, y, x.dtype), None
+    step = TrainingStep(np, net, xn.CrossEntropy(), xn.SGD(0.1))
+    recording = record(step, np, carry_of(theta, xn.SGD(0.1).init(theta)), data)
+    after = rewritten(recording, columns)
+    (largest,) = (node for node in after.nodes if node.op == "max")
+    assert largest.static["axis"] == -2
+    wanted, found = evaluated(recording), evaluated(after)
+    for name in wanted:
+        np.testing.assert_array_equal(found[name], wanted[name])
 
 
 @pytest.mark.parametrize("block_bytes", [8, 1 << 17])

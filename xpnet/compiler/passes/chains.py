@@ -35,6 +35,11 @@ class Chain:
         return self.nodes[0].shape
 
     @property
+    def block(self) -> tuple[int, ...]:
+        """The shape of a block."""
+        return (self.step, *(() if self.flat else self.shape[1:]))
+
+    @property
     def blocks(self) -> list[slice]:
         """The blocks, of elements or along the first axis."""
         starts = range(0, self.length, self.step)
@@ -94,11 +99,14 @@ def _chainable(node: Node, library: Library, above: int) -> bool:
         whole = shape == node.shape or math.prod(shape) == 1
         return whole or (len(shape) == len(node.shape) and shape[0] in (1, node.shape[0]))
 
+    def widest(node: Node) -> int:  # a mask is as long as what it is of
+        return max(library.itemsize(one.dtype) for one in (node, *node.nodes))
+
     return (
         node.elementwise
         and not node.host
         and len(node.shape) > 0
-        and math.prod(node.shape) * library.itemsize(node.dtype) > above
+        and math.prod(node.shape) * widest(node) > above
         and all(fits(arg.shape) for arg in node.nodes)
     )
 
@@ -119,8 +127,7 @@ def _in_blocks(chain: Chain, library: Library, block_bytes: int) -> Chain:
 
 def blocks_within(chain: Chain, inner: set[Node], lives: Lifetimes) -> dict[Node, Ref]:
     """Places of one block each for what lives inside a chain alone, one after another in each."""
-    shape = (chain.step, *(() if chain.flat else chain.shape[1:]))
-    layout = Layout.in_order(shape)
+    layout = Layout.in_order(chain.block)
     places: dict[Node, Ref] = {}
     spare: list[Ref] = []
     for node in chain.nodes:

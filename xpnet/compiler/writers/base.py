@@ -160,8 +160,13 @@ class Writer(ABC):
         if not node.elementwise:
             raise Untraceable(f"{node.op} is not written")
         dtype = self.operand_dtype(node)
-        args = [self.operand(arg, dtype) for arg in node.args]
+        args = [self._alone(arg, node, dtype) for arg in node.args]
         return [self.elementwise(node, args, self.out(node))]
+
+    def _alone(self, arg: Any, node: Node, dtype: Any) -> str:
+        """An operand of what is in no chain."""
+        wide = self.wide(node, arg, node.shape, dtype) if is_number(arg) else None
+        return self.operand(arg, dtype) if wide is None else self.name(wide)
 
     def name(self, ref: Ref) -> str:
         """The name of an array."""
@@ -246,8 +251,8 @@ class Writer(ABC):
             raise Untraceable(f"{node.op} of 0-d values")
         return f"{args[0]} {node.operation.infix} {args[1]}"
 
-    def wide(self, node: Node, arg: Any, ref: Ref, chain: Chain) -> Ref | None:
-        """A block full of a number, for an operation that is faster so."""
+    def wide(self, node: Node, arg: Any, shape: Shape, dtype: Any) -> Ref | None:
+        """An array full of a number, for an operation that is faster so."""
         return None
 
 
@@ -301,7 +306,7 @@ def _write_chain(w: Writer, chain: Chain) -> None:
         ref = w.operand_ref(arg, dtype)
         if ref is None:
             return w.variables[arg]
-        wide = w.wide(node, arg, ref, chain)
+        wide = w.wide(node, arg, chain.block, ref.dtype)
         return column(wide or ref, wide is not None)
 
     calls = []

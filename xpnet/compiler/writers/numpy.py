@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -18,7 +19,8 @@ from xpnet.compiler.host import literal
 from xpnet.compiler.ir import Node, Recording, Untraceable
 from xpnet.compiler.layout import Layout, Ref, Shape
 from xpnet.compiler.library import Library
-from xpnet.compiler.passes.chains import Chain, chained
+from xpnet.compiler.passes.chains import chained
+from xpnet.compiler.passes.columns import columns
 from xpnet.compiler.passes.lifetimes import lifetimes
 from xpnet.compiler.passes.placement import Placement
 from xpnet.compiler.passes.rewriting import rewritten
@@ -191,10 +193,11 @@ class NumPyWriter(Writer):
         keyword = "out=" if node.op in ("maximum", "minimum") else ""
         return f"{self.names.function(_ufunc_of(node))}({', '.join(args)}, {keyword}{out})"
 
-    def wide(self, node: Node, arg: Any, ref: Ref, chain: Chain) -> Ref | None:
+    def wide(self, node: Node, arg: Any, shape: Shape, dtype: Any) -> Ref | None:
         # With one operand of stride 0 these two lose their vector instructions.
-        if node.op in ("maximum", "minimum") and chain.flat and not isinstance(arg, Node):
-            return self.plan.constant((chain.step,), arg, ref.dtype)
+        small = math.prod(shape) * self.library.itemsize(dtype) <= 2 * BLOCK_BYTES
+        if node.op in ("maximum", "minimum") and small and not isinstance(arg, Node):
+            return self.plan.constant(shape, arg, dtype)
         return None
 
 
@@ -318,6 +321,7 @@ class NumPyProgram(Program):
             partial(reshapes, self.library),
             partial(choices, self.library, 2 * self.block_bytes),
             partial(Sums, self.library, ADDED, True),
+            columns,
         )
         lives = lifetimes(recording)
         units = chained(lives, self.library, self.block_bytes)
