@@ -346,6 +346,24 @@ def test_ten_epochs_and_ten_more_are_twenty(backend, batch_size):
     np.testing.assert_allclose(losses, twenty.history.loss, rtol=0, atol=drift(60))
 
 
+def test_a_generator_goes_on_behind_the_last_epoch_that_was_trained(backend):
+    """Although orders are drawn ahead where a device is at work meanwhile."""
+
+    class Stop(xn.Callback):
+        def check(self, run):
+            if run.epoch == 3:
+                run.stop()
+
+    x, y = xor(backend)
+    rngs = [np.random.default_rng(0) for _ in range(3)]
+    options = {"loss": LOSS, "optimizer": ADAM, "batch_size": 8, "seed": 0, "check_every": 1}
+    xn.fit(NET, x, y, epochs=9, shuffle_seed=rngs[0], callbacks=[Stop()], **options)
+    xn.fit(NET, x, y, epochs=3, shuffle_seed=rngs[1], **options)
+    for _ in range(3):
+        rngs[2].shuffle(np.arange(len(x)))
+    assert len({rng.integers(1 << 40) for rng in rngs}) == 1
+
+
 def test_what_is_passed_in_is_not_changed(backend):
     x, y = xor(backend)
     theta = NET.init(0, like=x)

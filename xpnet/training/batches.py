@@ -49,6 +49,7 @@ class Batches:
         self.means = means_of if batch_size is None else backend.as_one(means_of)
         self.shuffle, self.rng = shuffle, generator(seed, "shuffle_seed")
         self.read = False
+        self._ahead: tuple[Any, tuple[int, list[Array]]] | None = None
 
     @property
     def steps(self) -> int:
@@ -64,6 +65,8 @@ class Batches:
         """How far orders have been drawn, for `again` and `resume`."""
         if self.size is None or not self.shuffle:
             return None
+        if self._ahead is not None:
+            return self._ahead[0]
         rng = self.rng
         if isinstance(rng, np.random.RandomState):
             return rng.get_state(legacy=False)
@@ -90,12 +93,24 @@ class Batches:
 
     def resume(self, drawn: Any) -> None:
         """Draw on from there, with the same kind of generator."""
+        self._ahead = None
         if drawn is None:
             return
         if isinstance(self.rng, np.random.RandomState):
             self.rng.set_state(drawn)
         else:
             self.rng.bit_generator.state = drawn
+
+    def draw_ahead(self, epochs: int) -> None:
+        """Have the first orders of these epochs drawn and moved, while a device is at work."""
+        if epochs and self.size is not None and not self.read and self._ahead is None:
+            before = self.drawn()
+            self._ahead = before, next(self.batch_rows(epochs))
+
+    def forget(self) -> None:
+        """Be as if nothing had been drawn ahead."""
+        if self._ahead is not None:
+            self.resume(self._ahead[0])
 
     def batch_rows(self, epochs: int) -> Iterator[tuple[int, list[Array]]]:
         """Yield ``(epochs, rows)``: arrays of ``(steps, batch)`` that these epochs run through."""
@@ -105,6 +120,13 @@ class Batches:
         together = 1 if rest else max(1, self.LIMIT // self.samples)
         while epochs > 0:
             n = min(together, epochs)
+            if self._ahead is not None:
+                before, there = self._ahead
+                self.resume(before if there[0] != n else None)
+                if there[0] == n:
+                    yield there
+                    epochs -= n
+                    continue
             order = np.tile(np.arange(self.samples), (n, 1))
             if self.shuffle:
                 for row in order:

@@ -276,6 +276,8 @@ def _train(loop: TrainingLoop, run: Run, check_every: int, callbacks: list[Callb
     """Run interval after interval, and tell the callbacks."""
     with interrupts() as interrupted:
         with ExitStack() as finishing:
+            # A generator of somebody's own goes on behind what was used.
+            finishing.callback(loop.batches.forget)
             for callback in callbacks:
                 callback.start(run)
                 finishing.callback(callback.finish, run)
@@ -283,9 +285,11 @@ def _train(loop: TrainingLoop, run: Run, check_every: int, callbacks: list[Callb
             while (
                 run.epoch < run.epochs and loop.training and not (loop.interrupted or loop.stopped)
             ):
-                n = min(check_every, run.epochs - run.epoch)
+                left = run.epochs - run.epoch
+                n = min(check_every, left)
                 with loop.computing():  # callbacks have the process as it was
-                    done = loop.interval(n, run.epoch, interrupted)
+                    ahead = min(check_every, left - n)
+                    done = loop.interval(n, run.epoch, interrupted, ahead)
                 run.seen, run.epoch = run.epoch, run.epoch + done
                 loop.interrupted = interrupted()
                 if done:

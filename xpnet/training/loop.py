@@ -67,8 +67,11 @@ class TrainingLoop:
         members = None if self.members is None else self.population.blocks.size
         return self.backend.context(self.step.network.layout.extent(members, self.batches.part))
 
-    def interval(self, n: int, epoch: int, interrupted: Callable[[], bool]) -> int:
-        """Train ``n`` epochs behind ``epoch`` and record them; return how many count."""
+    def interval(self, n: int, epoch: int, interrupted: Callable[[], bool], ahead: int = 0) -> int:
+        """Train ``n`` epochs behind ``epoch`` and record them; return how many count.
+
+        There will be ``ahead`` more in the next one, if nobody ends it.
+        """
         interval = self.population.begin(n)
         advance = partial(self.population.advance, interval)
         self.whole = False
@@ -79,6 +82,8 @@ class TrainingLoop:
             # What validation will look at, while the steps before it are under way.
             watched = self.validation
             looked = watched is None or watched.ask(self.population, interrupted)
+            if not self.backend.eager:  # elsewhere the host has nothing to wait for
+                self.batches.draw_ahead(ahead)
 
         metrics = train_epochs(self.batches, n, advance, interrupted, queued)
         self.whole = looked
