@@ -82,6 +82,7 @@ NUMPY_ALLOWED = {
     "training/finite.py": "whether numbers are finite is asked on the host",
     "training/fit.py": "who diverged is counted on the host",
     "training/loop.py": "the epochs' metrics are looked at on the host",
+    "training/minimize.py": "SciPy's minimisers work on the host",
     "training/progress.py": "what goes to a file is brought to the host",
     "training/recent.py": "who goes back is kept on the host",
     "training/sources.py": "files are read on the host",

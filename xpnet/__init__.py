@@ -91,6 +91,7 @@ from xpnet.optimizers import (
 )
 from xpnet.samples import split
 from xpnet.training import Callback, Run, fit
+from xpnet.training.minimize import Minimum, minimize
 
 _step_key.remember()  # behind all the imports
 
@@ -150,6 +151,7 @@ __all__ = [
     "Lion",
     "LogSoftmax",
     "Loss",
+    "Minimum",
     "Model",
     "Momentum",
     "NAdam",
@@ -191,6 +193,7 @@ __all__ = [
     "from_torch",
     "load",
     "metrics",
+    "minimize",
     "split",
     "to_torch",
 ]
