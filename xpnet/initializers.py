@@ -158,6 +158,27 @@ class XavierUniform(Initializer):
 
 
 @dataclass(frozen=True)
+class UniformOfFans(Initializer):
+    """``U(−r, r)`` with ``r = √(factor / (in + out))``, in the order of scikit-learn's perceptrons.
+
+    Where `XavierUniform` draws ``W`` output by output, it is drawn input by input here, so that one
+    generator gives both the same networks; ``b`` has the same bound.
+
+    Args:
+        factor: 6, or 2 before a logistic sigmoid.
+    """
+
+    factor: float = 6.0
+
+    def __post_init__(self) -> None:
+        checks.number("factor", self.factor, above=0)
+
+    def draw(self, rng: RNG, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
+        r = math.sqrt(self.factor / (fan_in + fan_out))
+        return np.asarray(rng.uniform(-r, r, shape[::-1])).T
+
+
+@dataclass(frozen=True)
 class Constant(Initializer):
     """Every value is ``value``; nothing is drawn."""
 

@@ -18,6 +18,7 @@ from xpnet.losses.base import Loss, evaluate, looks, prepare, prepare_weight, wi
 from xpnet.losses.binary import BCE, BCEWithLogits, Hinge
 from xpnet.losses.categorical import KL, CrossEntropy
 from xpnet.losses.regression import L1, MSE, Huber, Poisson, Quantile
+from xpnet.losses.scaled import Scaled
 from xpnet.losses.share import Share
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Loss",
     "Poisson",
     "Quantile",
+    "Scaled",
     "Share",
     "evaluate",
     "looks",

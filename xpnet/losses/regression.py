@@ -111,7 +111,8 @@ class Poisson(Loss):
     ``ℓ = exp z − y z`` for outputs ``z`` that are the logarithms of rates, ``dℓ/dz = exp z − y``;
     else ``ℓ = λ − y log(λ + ε)`` for outputs ``λ``, ``dℓ/dλ = 1 − y / (λ + ε)``. Without
     ``log y!``, which no output changes; with ``full`` by Stirling's formula,
-    ``y log y − y + ½ log 2πy`` for ``y > 1``.
+    ``y log y − y + ½ log 2πy`` for ``y > 1``; as ``deviance`` with ``y log y − y``, so that it is 0
+    where the rate is ``y``: half of the Poisson deviance.
 
     `predict` gives the rates.
 
@@ -119,16 +120,20 @@ class Poisson(Loss):
         log_input: whether outputs are logarithms.
         full: as above.
         eps: ``ε``, at least 0, where outputs are rates.
+        deviance: as above, and not with ``full``.
     """
 
     samplewise: ClassVar[bool] = True
     log_input: bool = True
     full: bool = False
     eps: float = 1e-8
+    deviance: bool = False
 
     def __post_init__(self) -> None:
         checks.switch("log_input", self.log_input)
         checks.switch("full", self.full)
+        if checks.switch("deviance", self.deviance) and self.full:
+            raise ValueError("deviance must be False where full is True, not True.")
         object.__setattr__(self, "eps", checks.number("eps", self.eps, least=0))
 
     def forward(
@@ -145,6 +150,9 @@ class Poisson(Loss):
             y = xp.maximum(target, xp.ones_like(target))
             stirling = y * xp.log(y) - y + 0.5 * xp.log(2 * math.pi * y)
             losses = losses + xp.where(target > 1, stirling, xp.zeros_like(y))
+        if self.deviance:
+            ones = xp.ones_like(target)
+            losses = losses + target * (xp.log(xp.where(target > 0, target, ones)) - 1)
         return share.mean(xp, losses), lambda: slope * each
 
     def predict(self, xp: Any, output: Array) -> Array:

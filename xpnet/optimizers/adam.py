@@ -30,6 +30,8 @@ class Adam(WithBetas):
         eps: ``ε``, outside the root, at least 0.
         weight_decay: ``λ``, at least 0.
         amsgrad, maximize, decoupled_weight_decay: as above.
+        eps_hat: whether ``ε`` is the paper's ``ε̂``, as in Keras and scikit-learn:
+            ``θ ← θ − lr √(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√v + ε̂)``.
     """
 
     derived = ("1 - beta1", "log beta1", "1 - beta2", "log beta2")
@@ -41,10 +43,11 @@ class Adam(WithBetas):
     amsgrad: bool = False
     maximize: bool = False
     decoupled_weight_decay: bool = False
+    eps_hat: bool = False
 
     def __post_init__(self) -> None:
         self._require("lr", "eps", "weight_decay", least=0)
-        self._require_switches("amsgrad", "maximize", "decoupled_weight_decay")
+        self._require_switches("amsgrad", "maximize", "decoupled_weight_decay", "eps_hat")
         self._require_betas()
 
     def init_state(self, xp: Any, theta: Array) -> State:
@@ -67,7 +70,7 @@ class Adam(WithBetas):
         root = xp.sqrt(correction(xp, h.log_of("beta2"), t))
         rate = h.lr * (h.one_minus("beta1") / correction(xp, h.log_of("beta1"), t)) * root
         d = xp.sqrt(v)
-        d += h.eps * root
+        d += h.eps if self.eps_hat else h.eps * root
         d = m / d
         d *= rate
         return theta - d, state

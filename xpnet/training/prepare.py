@@ -90,7 +90,7 @@ def _placed(asked: Asked) -> tuple[TrainingLoop, Any]:
         step = TrainingStep(backend.xp, network, asked.loss, optimizer, part)
         block, threads = asked.block, asked.threads
         if members is not None and block is None:
-            block = _block(backend, network, like, batches)
+            block = block_size(backend, network, like, batches.part)
         elif block is not None:
             block = checks.whole("block", block)
         if threads is not None:
@@ -135,16 +135,14 @@ FEW, FEW_BYTES = 8, 1 << 21
 """How few members a block has at the least, unless the outputs of their layers are larger."""
 
 
-def _block(
-    backend: backends.Backend, network: Sequential, x: Array, batches: Batches
-) -> int | None:
+def block_size(backend: backends.Backend, network: Sequential, x: Array, samples: int) -> int:
     """How many members at once suit the cache or memory: so that the widest layer's outputs do.
 
     Where steps run call by call, a few all the same: what calls cost besides is then shared.
     """
     widths = [shape[-1] for shape in network.parameters().values()]
     itemsize = 8 if backend.dtype_name(x) == "float64" else 4
-    member = batches.part * max(widths) * itemsize
+    member = samples * max(widths) * itemsize
     few = min(FEW, FEW_BYTES // member) if backend.eager else 1
     return max(1, backend.block_bytes // member, few)
 

@@ -25,6 +25,9 @@ Data = tuple[Array, Array, Array | None]
 KEY, COUNT = "noise.key", "optimizer.step"
 """What random numbers follow from: the words of each member's seed, and how many steps are done."""
 
+PENALTY = "penalty"
+"""What each parameter is drawn to 0 by: the ``α`` of a `PenalizedStep`, of the shape of theta."""
+
 EMA = f"optimizer.{AVERAGE}"
 """The average of the parameters, if the optimizer keeps one."""
 
@@ -225,6 +228,44 @@ class TrainingStep:
             take(target, rows, axis=-2),
             None if weight is None else take(weight, rows, axis=-2),
         )
+
+
+@dataclass(frozen=True)
+class PenalizedStep(TrainingStep):
+    """A step on ``(Σ w ℓ + ½ Σ αᵢ θᵢ²) / Σ w``, the sums over the samples of its own batch.
+
+    As scikit-learn's perceptrons have it: a batch of little weight counts as any other, and a
+    smaller one, as the last often is, is drawn to 0 the more. ``α`` is in the carry, if there is
+    one (`PENALTY`); ``w`` is as it was given, and not relative to a mean of 1.
+
+    Attributes:
+        weighted: whether samples have weights, whose sum no part of a batch knows by itself.
+    """
+
+    weighted: bool = False
+
+    @property
+    def is_samplewise(self) -> bool:
+        return not self.weighted and super().is_samplewise
+
+    def _gradient(
+        self, carry: Carry, batch: Data, samples: int, first: int
+    ) -> tuple[Array, dict[str, Array], Carry]:
+        xp, (x, target, weight) = self.xp, batch
+        each: Any = 1 / samples
+        if weight is not None:
+            total = xp.sum(weight, axis=-2, keepdims=True)
+            each = 1 / xp.where(total > 0, total, xp.ones_like(total))
+            weight, each = weight * (samples * each), each[..., 0]
+        grad, metrics, rest = super()._gradient(carry, (x, target, weight), samples, first)
+        if PENALTY not in carry:
+            return grad, metrics, rest
+        if first == 0:  # once for all parts
+            theta = carry["theta"]
+            pull = carry[PENALTY] * theta * each
+            grad = grad + pull
+            metrics["loss"] = metrics["loss"] + 0.5 * xp.sum(pull * theta, axis=-1)
+        return grad, metrics, {**rest, PENALTY: carry[PENALTY]}
 
 
 @dataclass(frozen=True)

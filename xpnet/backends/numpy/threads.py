@@ -175,8 +175,9 @@ class ThreadedProgram:
         if not getattr(step, "is_samplewise", False):
             raise Untraceable("a step that is more than a mean over independent samples")
         self.noise = step.noise_in(carry)
-        self.state = {k: v for k, v in carry.items() if k.startswith("layers.")}
-        carry = {k: v for k, v in carry.items() if k == "theta" or k.startswith("optimizer.")}
+        own = {k: v for k, v in carry.items() if k == "theta" or k.startswith("optimizer.")}
+        self.state = {k: v for k, v in carry.items() if k not in {*own, *self.noise}}
+        carry = own
         if any(v.shape not in ((), theta.shape) for v in carry.values()):
             raise Untraceable("a state that does not go with the parameters")
         vectors = {k: v for k, v in carry.items() if v.ndim}

@@ -1,0 +1,314 @@
+"""What both estimators share: fitting, the attributes that are read afterwards, members."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from xpnet import backends
+from xpnet.backends import Backend
+from xpnet.estimators import building, options
+from xpnet.estimators.at_once import descend_at_once
+from xpnet.estimators.descent import descend
+from xpnet.estimators.outputs import outputs_of
+from xpnet.estimators.samples import (
+    Samples,
+    library_of,
+    place,
+    require_same_place,
+    samples_in,
+)
+from xpnet.estimators.training import RATE, Trainer
+from xpnet.estimators.weights import Weights
+from xpnet.layers import Layer, Linear
+from xpnet.losses import Loss, Scaled
+from xpnet.model import Model
+from xpnet.network import Sequential
+from xpnet.noise import keys
+from xpnet.optimizers import Optimizer
+from xpnet.training.step import PENALTY, PenalizedStep, carry_of, layer_state_in
+from xpnet.types import Array, Carry
+
+
+def trains_by_steps(estimator: Any) -> bool:
+    """Whether its solver goes step by step, so that it can be fitted in parts; or raise."""
+    if estimator.solver == "lbfgs":
+        raise AttributeError(
+            "partial_fit is only available for stochastic optimizers. "
+            f"{estimator.solver} is not stochastic."
+        )
+    return True
+
+
+class MLP(BaseEstimator):  # type: ignore[misc]
+    """A multi-layer perceptron; `MLPClassifier` and `MLPRegressor` say what of.
+
+    Another network is another `_layers`, another way of training it another `_optimizer_of`.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **options.OF_SKLEARN,
+        **options.OF_XPNET,
+    }
+
+    # ---- what is trained
+
+    def _layers(self, features: int, outputs: int) -> list[Layer]:
+        """The layers of the network, from the features to the outputs."""
+        return building.layers(self, features, outputs)
+
+    def _optimizer_of(self) -> Optimizer:
+        """What the parameters are updated by."""
+        return building.optimizer(self)
+
+    def _loss_of(self) -> Loss:
+        """The loss, in xpnet's own form."""
+        raise NotImplementedError
+
+    def _descended(self, loss: Loss) -> Loss:
+        """The loss as a step descends it, and reports it."""
+        return Scaled(loss)
+
+    def _meaning(self, xp: Any, output: Array) -> Array:
+        """Probabilities or values of what the network gives."""
+        raise NotImplementedError
+
+    # ---- fitting
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, eval_set: Any = None) -> Any:
+        """Fit the model to the samples ``X`` and their targets ``y``.
+
+        Args:
+            X: ``(samples, features)``: an array of any library, a frame, lists, ``scipy.sparse``.
+            y: the targets.
+            sample_weight: ``(samples,)``.
+            eval_set: ``(X, y)`` or ``(X, y, sample_weight)`` of samples that are not trained on,
+                scored behind each epoch (``validation_scores_``); with ``early_stopping`` it is
+                these that decide, and nothing is split off.
+
+        Returns:
+            The estimator itself.
+        """
+        return self._fit(X, y, sample_weight, eval_set=eval_set)
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        incremental: bool = False,
+        eval_set: Any = None,
+    ) -> Any:
+        building.hidden_sizes(self.hidden_layer_sizes)
+        first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        backend = place(self, X)
+        samples = self._samples(backend, X, y, sample_weight, incremental, first)
+        self._library = library_of(X)
+        self._random_state = check_random_state(self.random_state)
+        self.n_outputs_ = int(samples.target.shape[1])
+        if first:
+            self._initialize(samples)
+        if self.solver == "lbfgs":
+            descend_at_once(self, samples)
+        else:
+            held = None if eval_set is None else self._held(backend, *eval_set)
+            descend(self, samples, incremental, held)
+        theta = self._weights.vector(self._network, self._like(samples))
+        with backend.context():
+            if not bool(backend.xp.all(backend.xp.isfinite(theta))):
+                raise ValueError(
+                    "Solver produced non-finite parameter weights. The input data may contain "
+                    "large values and need to be preprocessed."
+                )
+        return self
+
+    def _samples(
+        self, backend: Backend, X: Any, y: Any, weight: Any, incremental: bool, reset: bool
+    ) -> Samples:
+        """What is given, as it is trained on."""
+        raise NotImplementedError
+
+    def _held(self, backend: Backend, X: Any, y: Any, weight: Any = None) -> Samples:
+        """Samples to look at, as those that are trained on."""
+        return self._samples(backend, X, y, weight, True, False)
+
+    def _like(self, samples: Samples) -> Array:
+        """An array of the library, the device and the floats that are computed with."""
+        x, backend = samples.x, samples.backend
+        if backends.name_of(x):
+            return x
+        return backend.asarray(np.zeros((1, 1)), x.dtype.name)
+
+    def _initialize(self, samples: Samples) -> None:
+        """Draw a network, and forget what was recorded of another."""
+        self.n_iter_ = self.t_ = 0
+        network = self._made(int(samples.x.shape[1]))
+        self.n_layers_ = sum(isinstance(one, Linear) for one in network.leaves) + 1
+        self.out_activation_ = self._out_activation()
+        theta = network.init(self._random_state, like=self._like(samples), members=self.members)
+        self._weights, self._network = Weights(network, theta), network
+        self._layer_state: dict[str, Array] | None = None
+        self._noise = int(self._random_state.randint(1 << 31)) if network.is_random else 0
+        for name in ("_best", "_optimizer"):
+            self.__dict__.pop(name, None)
+        self.loss_curve_: list[float] = []
+        self._no_improvement_count = 0
+        stopping = self.early_stopping
+        self.validation_scores_: list[float] | None = [] if stopping else None
+        self.best_validation_score_ = -np.inf if stopping else None
+        self.best_loss_ = None if stopping else np.inf
+
+    def _made(self, features: int) -> Sequential:
+        """The network; the one that is there, if it is the same."""
+        network = Sequential(*self._layers(features, self.n_outputs_))
+        known = vars(self).get("_network")
+        return known if known == network else network
+
+    def _prepared(self, samples: Samples, batch: int) -> Trainer:
+        """A trainer with all in its place: the one of before, if it would do the same."""
+        backend, like = samples.backend, self._like(samples)
+        if not hasattr(self, "_network"):  # whose matrices were set
+            self._network = self._made(int(samples.x.shape[1]))
+        network, optimizer = self._network, self._optimizer_of()
+        theta = self._weights.vector(network, like)
+        loss, weighted = self._descended(self._loss_of()), samples.weight is not None
+        step = PenalizedStep(backend.xp, network, loss, optimizer, weighted=weighted)
+        trainer = Trainer(backend, step, self.members, like, batch)
+        known = vars(self).get("_trainer")
+        if known is not None and known.serves(trainer):
+            trainer = known
+        self._trainer = trainer
+        with backend.context():
+            trainer.load(self._carry(backend, theta, optimizer), samples)
+        return trainer
+
+    def _carry(self, backend: Backend, theta: Array, optimizer: Optimizer) -> Carry:
+        """What a step is given: parameters, the optimizer's state, and what the penalty is."""
+        network, dtype, descent = self._network, backend.dtype_name(theta), self._optimizer
+        state = descent.state or optimizer.init(theta, network)
+        layers = vars(self).get("_layer_state")
+        if layers is None:
+            layers = network.init_state(like=theta, members=self.members)
+        key = None
+        if network.is_random:
+            words = keys(self._noise, self.members, "random_state")
+            key = backend.asarray(words, backend.words)
+        carry = carry_of(backend.copy(theta), state, layers, key)
+        if descent.solver != "own":
+            carry[RATE] = backend.asarray(descent.learning_rate, dtype)
+        if self.alpha:
+            carry[PENALTY] = network.weight_mask(theta) * float(self.alpha)
+        return carry
+
+    def _keep(self, carry: Carry) -> None:
+        """Go on from, and predict with, what a training has come to."""
+        self._weights = Weights(self._network, carry["theta"])
+        self._layer_state = layer_state_in(self._network, carry)
+
+    # ---- what it says of samples
+
+    def _outputs(self, X: Any, method: str, spread: bool = False) -> tuple[Array, ...]:
+        """Probabilities or values, of members their mean and spread, where ``X`` lies."""
+        check_is_fitted(self)
+        theta = self._theta
+        backend = backends.of(theta)
+        require_same_place(self, X, backend, method)
+        x = samples_in(self, X, backend, reset=False)
+        if backends.name_of(x):
+            x = backend.xp.astype(x, theta.dtype)
+        found = outputs_of(self, backend, self._judged, x, spread)
+        return found if library_of(X) else tuple(backend.to_host(array) for array in found)
+
+    @property
+    def _theta(self) -> Array:
+        """The parameters, as they are now."""
+        weights = self._weights
+        like = weights["coefs"][0]
+        like = like if backends.name_of(like) else np.asarray(like)
+        if "_network" not in vars(self):
+            self._network = self._made(int(like.shape[-2]))
+        return weights.vector(self._network, like)
+
+    @property
+    def _judged(self) -> Carry:
+        """Parameters, and the state of the layers, as they are now."""
+        layers = vars(self).get("_layer_state") or {}
+        return {"theta": self._theta, **{f"layers.{name}": a for name, a in layers.items()}}
+
+    @property
+    def model_(self) -> Model:
+        """The network with its parameters and its loss, as `xpnet.fit` gives it."""
+        check_is_fitted(self)
+        theta, layers = self._theta, vars(self).get("_layer_state") or None
+        copied = backends.of(theta).copy
+        state = layers and {name: copied(array) for name, array in layers.items()}
+        return Model(self._network, copied(theta), self._loss_of(), layer_state=state)
+
+    @property
+    def members_(self) -> list[Any]:
+        """Each of several networks as an estimator of its own, which predicts by itself."""
+        check_is_fitted(self)
+        if self.members is None:
+            raise AttributeError("members_ is there where members is given, such as members=8.")
+        found = []
+        carry, backend = self._judged, backends.of(self._theta)
+        for i in range(self.members):
+            one = copy.copy(self).set_params(members=None)
+            one._keep({name: backend.copy(array[i, ...]) for name, array in carry.items()})
+            for name in ("_optimizer", "_best"):
+                vars(one).pop(name, None)
+            found.append(one)
+        return found
+
+    # ---- what is read afterwards
+
+    @property
+    def coefs_(self) -> list[Array]:
+        """The matrices of the layers, ``(in, out)`` each; of members ``(members, in, out)``."""
+        return self._matrices("coefs")
+
+    @coefs_.setter
+    def coefs_(self, arrays: list[Array]) -> None:
+        self._set_matrices("coefs", arrays)
+
+    @property
+    def intercepts_(self) -> list[Array]:
+        """The vectors that the layers add, ``(out,)`` each; of members ``(members, out)``."""
+        return self._matrices("intercepts")
+
+    @intercepts_.setter
+    def intercepts_(self, arrays: list[Array]) -> None:
+        self._set_matrices("intercepts", arrays)
+
+    def _matrices(self, name: str) -> list[Array]:
+        weights = vars(self).get("_weights")
+        if weights is None or name not in weights:
+            raise AttributeError(f"{name}_ is there once {type(self).__name__} is fitted.")
+        found: list[Array] = weights[name]
+        return found
+
+    def _set_matrices(self, name: str, arrays: list[Array]) -> None:
+        self.__dict__.setdefault("_weights", Weights())[name] = arrays
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether there are parameters."""
+        return hasattr(self, "coefs_")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the programs, which the next training makes anew."""
+        state: dict[str, Any] = dict(super().__getstate__())
+        state.pop("_trainer", None)
+        return state
+
+    def __sklearn_tags__(self) -> Any:
+        """What scikit-learn may give it: also sparse matrices, and arrays of other libraries."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.array_api_support = True
+        return tags
