@@ -4,7 +4,7 @@ import typing as _typing
 from importlib import import_module as _import_module
 
 # The first of ours, for a Ctrl-C during the others, and for what these would not find.
-from xpnet import _interrupt, _needs, backends, datasets, metrics  # noqa: F401
+from xpnet import _interrupt, _needs, backends, datasets, metrics, tables  # noqa: F401
 from xpnet.compiler import step_key as _step_key
 from xpnet.explanation import Explanation, explain
 from xpnet.files.exchange import from_sklearn, from_torch, to_torch
@@ -195,5 +195,6 @@ __all__ = [
     "metrics",
     "minimize",
     "split",
+    "tables",
     "to_torch",
 ]

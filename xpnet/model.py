@@ -16,6 +16,7 @@ from xpnet.losses.base import evaluate
 from xpnet.metrics import Scorer, asked_for
 from xpnet.network import Sequential
 from xpnet.optimizers import Optimizer
+from xpnet.tables import Preparation
 from xpnet.types import Array
 
 
@@ -34,6 +35,8 @@ class Model:
         layer_state: the state of layers such as `BatchNorm`, by name, or ``None``; can be set to
             another of the same form, of values that the layers can go on from.
         optimizer: what it was trained by, or ``None``.
+        preparation: the `xpnet.tables.Preparation` whose `transform` makes ``x`` of a table, or
+            ``None``; can be set to one of as many features as the network takes.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Model:
         state: dict[str, Array] | None = None,
         layer_state: dict[str, Array] | None = None,
         optimizer: Optimizer | None = None,
+        preparation: Preparation | None = None,
     ) -> None:
         checks.instance("network", network, Sequential, "a Sequential")
         backend = check_theta(network, theta)  # raises if it does not fit
@@ -56,6 +60,7 @@ class Model:
         self.state = state
         self._layer_state = layer_state
         self.optimizer = optimizer
+        self.preparation = preparation
 
     @property
     def theta(self) -> Array:
@@ -91,6 +96,22 @@ class Model:
         self._layer_state = state
 
     @property
+    def preparation(self) -> Preparation | None:
+        return self._preparation
+
+    @preparation.setter
+    def preparation(self, preparation: Preparation | None) -> None:
+        if preparation is not None:
+            checks.instance("preparation", preparation, Preparation, "a Preparation of a table")
+            wanted = self.network.in_features
+            if wanted not in (None, preparation.features):
+                raise ValueError(
+                    f"preparation must give the {wanted} features that the network takes, not "
+                    f"{preparation.features}."
+                )
+        self._preparation = preparation
+
+    @property
     def ema(self) -> Model:
         """The model of the average of the parameters, which an optimizer with ``ema_decay`` keeps.
 
@@ -104,7 +125,14 @@ class Model:
                 "optimizer such as Adam(ema_decay=0.999)."
             )
         layers = self.layer_state
-        return Model(self.network, average, self.loss, self.history, layer_state=layers)
+        return Model(
+            self.network,
+            average,
+            self.loss,
+            self.history,
+            layer_state=layers,
+            preparation=self.preparation,
+        )
 
     def __repr__(self) -> str:
         members = f", {self.theta.shape[0]} members" if len(self.theta.shape) == 2 else ""
@@ -188,6 +216,7 @@ class Model:
                 self.state and {name: entry(name, a) for name, a in self.state.items()},
                 layers and {name: own(array) for name, array in layers.items()},
                 self.optimizer and self.optimizer.of_member(i),
+                self.preparation,
             )
 
     def best(self, by: str | None = None) -> Model:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet import backends, checks, initializers, layers, losses, optimizers
+from xpnet import backends, checks, initializers, layers, losses, optimizers, tables
 from xpnet.initializers import Initializer
 from xpnet.layers import Layer
 from xpnet.layers.chain import Chain
@@ -23,10 +23,13 @@ from xpnet.losses import Loss
 from xpnet.network import Sequential
 from xpnet.optimizers import Optimizer, Schedule, Transform
 from xpnet.optimizers.numbers import is_per_member
+from xpnet.tables import Category, Number, Preparation, Target
 
 Classes = dict[str, type]
 
-PARTS = (Layer, Loss, Optimizer, Schedule, Transform, Initializer)
+TABLES = (Preparation, Number, Category, Target)
+
+PARTS = (Layer, Loss, Optimizer, Schedule, Transform, Initializer, *TABLES)
 """What a description can be of."""
 
 _ANY_NUMBER = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -34,7 +37,7 @@ _ANY_NUMBER = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 _OWN: Classes = {
     kind.__name__: kind
-    for module in (layers, losses, optimizers, initializers)
+    for module in (layers, losses, optimizers, initializers, tables)
     for kind in (*vars(module).values(), Sequential)
     if isinstance(kind, type) and issubclass(kind, PARTS) and not inspect.isabstract(kind)
 }

@@ -31,6 +31,9 @@ METRICS = "val_metrics"
 PARTS = ("network", "loss", "optimizer")
 """What a header describes."""
 
+PREPARATION = "preparation"
+"""What it describes as well, of a model that takes a table."""
+
 Arrays = dict[str, np.ndarray]
 
 
@@ -50,6 +53,8 @@ def packed(model: Model, weights_only: bool = False) -> tuple[Arrays, dict[str, 
     """
     network, backend = model.network, backends.of(model.theta)
     parts: dict[str, Any] = {"network": network, "loss": model.loss}
+    if model.preparation is not None:
+        parts[PREPARATION] = model.preparation
     if not weights_only:
         parts["optimizer"] = model.optimizer
     header: dict[str, Any] = {
@@ -171,6 +176,7 @@ def unpacked(
         ValueError: if a class is not known, or a tensor is missing or has another shape.
     """
     network, loss, optimizer = (make(header.get(name), name, classes) for name in PARTS)
+    preparation = make(header.get(PREPARATION), PREPARATION, classes)
     checks.instance("network", network, Sequential, "a Sequential")
     members = header.get("members")
     lead = () if members is None else (members,)
@@ -199,7 +205,9 @@ def unpacked(
         curves = _under(HISTORY, arrays)
         metrics = {name: curves.pop(name) for name in history[METRICS]}
         history = History(**{**history, **curves, METRICS: metrics})
-    return Model(network, theta, loss, history, moments or None, layer_state or None, optimizer)
+    return Model(
+        network, theta, loss, history, moments or None, layer_state or None, optimizer, preparation
+    )
 
 
 def _tensor(arrays: Mapping[str, np.ndarray], one: Stored, lead: tuple[int, ...]) -> np.ndarray:
