@@ -35,6 +35,11 @@ LAYERS: dict[str, xn.Layer] = {
     "Flatten": xn.Flatten(2, 2),
     "Embedding": xn.Embedding(5, 2, in_features=4),
     "Residual": xn.Residual(xn.Linear(4, 3), xn.Tanh(), xn.Linear(3, 4)),
+    "Repeat": xn.Repeat(4, 3),
+    "LinearBatchEnsemble": xn.LinearBatchEnsemble(2, 3, k=2, signs=True),
+    "LinearEnsemble": xn.LinearEnsemble(2, 3, k=2),
+    "PeriodicEmbedding": xn.PeriodicEmbedding(4, 3, frequencies=2, sigma=0.5),
+    "Columns": xn.Columns(xn.Linear(2, 3), xn.PeriodicEmbedding(2, 2, frequencies=3)),
     "Residual, nested": xn.Residual(xn.LayerNorm(4), xn.Residual(xn.Linear(4, 4)), xn.GELU()),
 }
 """Every layer of xpnet, taking 4 features: what is asked of layers is asked of these."""

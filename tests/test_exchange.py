@@ -54,7 +54,7 @@ def modules(nn):
 
 
 OURS = {
-    **{name: layer for name, layer in LAYERS.items() if "Residual" not in name},
+    **{name: LAYERS[name] for name in [*LAYERS][: [*LAYERS].index("Residual")]},
     "BatchNorm": xn.BatchNorm(4, momentum=0.3),
     "Dropout": xn.Dropout(0.3),
     "Sequential": xn.Sequential(xn.Linear(4, 4), xn.Sequential(xn.Tanh(), xn.Linear(4, 4))),

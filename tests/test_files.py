@@ -279,6 +279,7 @@ OPTIMIZERS = [
 LOSSES = [
     xn.BCE(0.01), xn.BCEWithLogits((1, 2.5)), xn.CrossEntropy(0.1), xn.Hinge(), xn.KL(), xn.MSE(),
     xn.L1(), xn.Huber(0.3), xn.Quantile([0.1, 0.9]), xn.Poisson(False, True),
+    xn.EnsembleLoss(xn.CrossEntropy(0.1), 3),
 ]  # fmt: skip
 INITIALIZERS = [
     xn.HeNormal(), xn.KaimingNormal("tanh"), xn.KaimingUniform(mode="fan_out"), xn.XavierNormal(2),
@@ -291,6 +292,7 @@ NETWORKS = [
         xn.BatchNorm(3, 0.2),
         xn.Sequential(xn.Dropout(0.2), xn.Residual(xn.Tanh())),
     ),
+    xn.Sequential(xn.RobustScale(3, clip=None), xn.PiecewiseLinearEmbedding(3, 2, 4)),
     *(xn.Sequential(xn.Linear(2, 2, one, one)) for one in INITIALIZERS),
 ]
 ALL = [*OPTIMIZERS, *LOSSES, *NETWORKS]

@@ -11,7 +11,12 @@ from xpnet.testing import check_layer, check_loss, check_optimizer
 from xpnet.testing.layers import FEATURES
 
 IDS = np.array([[0, 1, 2, 3], [4, 4, 4, 4], [1, 0, 3, 2]])
-OURS = {**LAYERS, "Dropout": xn.Dropout(0.3), "BatchNorm": xn.BatchNorm(4)}
+OURS = {
+    **LAYERS,
+    "Dropout": xn.Dropout(0.3),
+    "BatchNorm": xn.BatchNorm(4),
+    "Residual, of a state": xn.Residual(xn.BatchNorm(4)),
+}
 
 P = np.array([[0.1, 0.9], [0.5, 0.25], [0.75, 0.99]])
 LABELS = np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])

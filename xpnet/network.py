@@ -20,7 +20,7 @@ from xpnet.checks.network import (
 from xpnet.initializers import member_seeds
 from xpnet.layers import base
 from xpnet.layers.base import Layer, State
-from xpnet.layers.chain import Chain, Link
+from xpnet.layers.chain import Chain, Link, statistics_of
 from xpnet.layers.checked import named, note
 from xpnet.layers.flatten import Flatten
 from xpnet.layers.summary import table
@@ -149,17 +149,18 @@ class Sequential(Chain):
         self, backend: backends.Backend, found: list[Array], x: Array, weight: Array | None
     ) -> None:
         """Put what first layers take of the samples in the place of what they begin with."""
-        xp = backend.xp
-        for link in self._firsts():
-            places = range(link.state.start, link.state.stop)
-            own = link.layer.statistics(xp, x, weight)
-            for i, values in zip(places, own, strict=False):
-                backend.check_finite(f"what {link.name}, takes of x", values)
-                found[i] = xp.zeros_like(found[i]) + values  # of each member, also where shared
+        taken = statistics_of(self, backend.xp, x, weight)
+        for link in self.links:
+            for i in range(link.state.start, link.state.stop):
+                if taken[i] is None:
+                    continue
+                backend.check_finite(f"what {link.name}, takes of x", taken[i])
+                # Of each member, also where they share the samples.
+                found[i] = backend.xp.zeros_like(found[i]) + taken[i]
 
     def _firsts(self) -> list[Link]:
         """The layers that read the samples as they are given."""
-        return [link for link in self.links[:2] if link.layer.first]
+        return [link for link in self.links if link.layer.first]
 
     def named_state(self, state: State) -> dict[str, Array]:
         """The state of the layers by name, of arrays in their order."""

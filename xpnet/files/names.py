@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from xpnet.layers import BatchNorm, Embedding, Layer, Linear
+from xpnet.layers import (
+    BatchNorm,
+    Embedding,
+    Layer,
+    Linear,
+    LinearBatchEnsemble,
+    LinearEnsemble,
+    PeriodicEmbedding,
+    PiecewiseLinearEmbedding,
+)
 from xpnet.layers.chain import Chain
 from xpnet.layers.checked import is_own
 from xpnet.network import Sequential
@@ -17,6 +26,12 @@ _NAMES: dict[type, dict[str, str]] = {
 
 _MATRICES = {(Linear, "W"), (Embedding, "weight")}
 """What has two axes there; all else of xpnet's own layers has one."""
+
+_AS_HERE = (
+    *(LinearBatchEnsemble, LinearEnsemble),
+    *(PeriodicEmbedding, PiecewiseLinearEmbedding),
+)
+"""Layers that PyTorch has none of: names and shapes are those of the layer."""
 
 
 class Stored(NamedTuple):
@@ -56,6 +71,8 @@ def _one(network: Sequential, name: str, shape: tuple[int, ...]) -> Stored:
         number, _, rest = rest.partition(".")
         layer = layer[int(number)]
     key = name.removesuffix(rest) + _NAMES.get(type(layer), {}).get(rest, rest)
+    if isinstance(layer, _AS_HERE):
+        return Stored(name, name, shape)
     if is_own(layer) and (type(layer), rest) not in _MATRICES:
         shape = shape[1:]
     return Stored(name, key, shape)

@@ -66,7 +66,7 @@ class Chain(Layer):
         trained = (i for i, link in enumerate(self.links) if link.params.start < link.params.stop)
         self._first = next(trained, len(self.links))
         for i, link in enumerate(self.links):
-            if link.layer.first and i > isinstance(self.leaves[0], Flatten):
+            if link.layer.first and not _may_follow(link.layer, self.leaves[:i]):
                 raise ValueError(
                     f"{link.name} must be the first layer, or behind Flatten: it reads the samples "
                     "as they are given."
@@ -192,7 +192,7 @@ class Chain(Layer):
         backprops: list[Backprop] = []
         after: State = ()
         for link in self.links:
-            stream = noise and noise.split()  # by place, whoever draws
+            stream = noise.split() if self._random and noise else None  # by place, whoever draws
             given = stream if link.layer.is_random else None
             try:
                 x, backprop, new = base.forward(
@@ -238,16 +238,62 @@ def is_plain(layer: Layer) -> TypeGuard[Chain]:
     )
 
 
-def _features(name: str, layers: tuple[Layer, ...]) -> tuple[int | None, int | None]:
-    """How many features layers want and give, one after another; raises if they do not fit."""
+def _only_reads(layer: Layer) -> bool:
+    """Whether a layer reads the samples as they are given, and has nothing to be trained."""
+    return layer.first and not layer.parameters()
+
+
+def _may_follow(layer: Layer, before: Sequence[Layer]) -> bool:
+    """Whether a layer that is `first` may stand behind these."""
+    if all(isinstance(one, Flatten) for one in before[:1]) and len(before) < 2:
+        return True
+    # Statistics may be of what others make of the samples: an embedding's, behind RobustScale.
+    return bool(layer.state()) and not isinstance(layer, Chain) and all(map(_only_reads, before))
+
+
+def statistics_of(layer: Layer, xp: Any, x: Array, weight: Array | None) -> tuple[Any, ...]:
+    """What the state of a layer is of samples; of a chain, that of its `first` layers in turn.
+
+    Returns:
+        An array for each, or ``None`` where it is as `initial_state` says.
+    """
+    found: tuple[Any, ...] = ()
+    for link in layer.links if is_plain(layer) else _links((layer,)):
+        state = link.layer.statistics(xp, x, weight) if link.layer.first else ()
+        found += state or (None,) * (link.state.stop - link.state.start)
+        if _only_reads(link.layer):  # else whoever is behind it reads no samples
+            x = base.apply(link.layer, xp, (), x, state)
+    return found
+
+
+def beside(name: str, layers: Sequence[Layer]) -> Iterator[Link]:
+    """A link for each of several layers that a layer holds, whatever it does with them."""
+    _check_layers(name, layers)
+    params = _spans([len(layer.parameters()) for layer in layers])
+    states = _spans([len(layer.state()) for layer in layers])
+    for i, (layer, *spans) in enumerate(zip(layers, params, states, strict=True)):
+        link = Link(str(i), layer, layer, *spans)
+        check_parameters(link.name, layer)
+        check_state(link.name, layer)
+        yield link if is_own(layer) else replace(link, run=Checked(layer, link.name))
+
+
+def _check_layers(name: str, layers: Sequence[Layer]) -> None:
+    """Raise unless these are layers, at least one."""
     if not layers:
         raise ValueError(f"{name} needs at least one layer, not none.")
-    wanted: int | None = None
-    given: int | None = None
     for i, layer in enumerate(layers):
         if isinstance(layer, (list, tuple)):
             raise TypeError(f"the layers must be given one by one, as in {name}(*layers).")
         checks.instance(f"layer {i}", layer, Layer, "a layer such as Linear(2, 4)")
+
+
+def _features(name: str, layers: tuple[Layer, ...]) -> tuple[int | None, int | None]:
+    """How many features layers want and give, one after another; raises if they do not fit."""
+    _check_layers(name, layers)
+    wanted: int | None = None
+    given: int | None = None
+    for i, layer in enumerate(layers):
         if layer.in_features is not None:
             if given not in (None, layer.in_features):
                 raise ValueError(

@@ -140,7 +140,7 @@ class Checked:
                 f"{form}, not {_kind(result)}."
             )
         y, backprop = result[:2]
-        leads = (*params, *((noise.key[..., None],) if noise is not None else ()))
+        leads = (*params, *state, *((noise.key[..., None],) if noise is not None else ()))
         self._check_output("forward", leads, x, y)
 
         def checked(dy: Array, need_dx: bool = True) -> tuple[Array | None, Params]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from xpnet.losses.base import Loss, evaluate, looks, prepare, prepare_weight, without
 from xpnet.losses.binary import BCE, BCEWithLogits, Hinge
 from xpnet.losses.categorical import KL, CrossEntropy
+from xpnet.losses.ensemble import EnsembleLoss
 from xpnet.losses.regression import L1, MSE, Huber, Poisson, Quantile
 from xpnet.losses.scaled import Scaled
 from xpnet.losses.share import Share
@@ -28,6 +29,7 @@ __all__ = [
     "MSE",
     "BCEWithLogits",
     "CrossEntropy",
+    "EnsembleLoss",
     "Hinge",
     "Huber",
     "Loss",
