@@ -22,7 +22,7 @@ def table(k=3):
             xn.Embedding(3, 2),
         ),
         xn.Repeat(10, k),
-        xn.LinearBatchEnsemble(10, 5, k, signs=True, groups=2),
+        xn.LinearBatchEnsemble(10, 5, k, signs=True, groups=(4, 4, 2)),
         xn.ReLU(),
         xn.LinearEnsemble(5, 2, k),
     )
@@ -207,8 +207,8 @@ def test_mistakes_are_told():
         xn.Sequential(xn.RobustScale(1), xn.Embedding(2, 2))
     with pytest.raises(ValueError, match=r"layer 0 of Columns, ReLU\(\), must say how many"):
         xn.Columns(xn.ReLU())
-    with pytest.raises(ValueError, match="groups must divide the 3 features of fan_in, not be 2"):
-        xn.LinearBatchEnsemble(3, 2, 2, groups=2)
+    with pytest.raises(ValueError, match="groups must be the 3 features of fan_in together, not 2"):
+        xn.LinearBatchEnsemble(3, 2, 2, groups=(1, 1))
     net = xn.Sequential(xn.Columns(xn.RobustScale(1), xn.Embedding(2, 2)), xn.Linear(3, 2))
     x, y = np.array([[0.5, 1], [0.5, 2]]), np.array([0, 1])
     with pytest.raises(ValueError, match=r"x must hold ids for Embedding.*from 0 to 1, not 2"):

@@ -20,7 +20,7 @@ from xpnet.layers.base import Backprop, Layer, Params
 from xpnet.types import Array
 
 
-def _uniform() -> Initializer:
+def uniform() -> Initializer:
     """``U(−r, r)`` with ``r = 1 / √in``, as PyTorch draws its layers."""
     return KaimingUniform(negative_slope=math.sqrt(5))
 
@@ -95,33 +95,34 @@ class LinearBatchEnsemble(_Ensemble):
         k: how many submodels there are.
         signs: whether ``r`` begins with ``+1`` and ``−1`` at random, as that of the first layer
             does, where the submodels have to part; else with 1, as ``s`` always does.
-        groups: of how many features beside one another the signs are the same, such as the length
-            of an embedding.
+        groups: how many features beside one another have the same sign, one number after the other,
+            such as the lengths of embeddings; ``()`` for each its own.
         weight_init: how ``W`` is drawn.
         bias_init: how ``b`` is drawn, once for all submodels.
 
     Raises:
-        TypeError, ValueError: if a size is no whole number of at least 1, or ``groups`` does not
-            divide ``fan_in``.
+        TypeError, ValueError: if a size is no whole number of at least 1, or ``groups`` are not
+            ``fan_in`` together.
     """
 
     fan_in: int
     fan_out: int
     k: int
     signs: bool = False
-    groups: int = 1
-    weight_init: Initializer = field(default_factory=_uniform)
-    bias_init: Initializer = field(default_factory=_uniform)
+    groups: tuple[int, ...] = ()
+    weight_init: Initializer = field(default_factory=uniform)
+    bias_init: Initializer = field(default_factory=uniform)
     samplewise: ClassVar[bool] = True
     weights: ClassVar[tuple[str, ...]] = ("W",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.switch("signs", self.signs)
-        object.__setattr__(self, "groups", checks.whole("groups", self.groups))
-        if self.fan_in % self.groups:
+        groups = tuple(checks.whole(f"groups[{i}]", n) for i, n in enumerate(self.groups))
+        object.__setattr__(self, "groups", groups)
+        if groups and sum(groups) != self.fan_in:
             raise ValueError(
-                f"groups must divide the {self.fan_in} features of fan_in, not be {self.groups}."
+                f"groups must be the {self.fan_in} features of fan_in together, not {sum(groups)}."
             )
 
     def parameters(self) -> dict[str, tuple[int, ...]]:
@@ -139,8 +140,9 @@ class LinearBatchEnsemble(_Ensemble):
         b = self.bias_init.draw(rng, (1, self.fan_out), *fans)
         r = np.ones((self.k, self.fan_in))
         if self.signs:
-            drawn = rng.uniform(-1.0, 1.0, (self.k, self.fan_in // self.groups))
-            r = np.repeat(np.where(drawn < 0, -1.0, 1.0), self.groups, axis=-1)
+            groups = self.groups or (1,) * self.fan_in
+            drawn = rng.uniform(-1.0, 1.0, (self.k, len(groups)))
+            r = np.repeat(np.where(drawn < 0, -1.0, 1.0), groups, axis=-1)
         return [W, r, np.ones((self.k, self.fan_out)), np.repeat(b, self.k, axis=0)]
 
     def forward(self, xp: Any, params: Params, x: Array) -> tuple[Array, Backprop]:
@@ -205,8 +207,8 @@ class LinearEnsemble(_Ensemble):
     fan_in: int
     fan_out: int
     k: int
-    weight_init: Initializer = field(default_factory=_uniform)
-    bias_init: Initializer = field(default_factory=_uniform)
+    weight_init: Initializer = field(default_factory=uniform)
+    bias_init: Initializer = field(default_factory=uniform)
     samplewise: ClassVar[bool] = True
     weights: ClassVar[tuple[str, ...]] = ("W",)
 
