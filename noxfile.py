@@ -11,7 +11,9 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import shutil
 import sys
+from pathlib import Path
 
 import nox
 
@@ -181,6 +183,40 @@ def types(session: nox.Session) -> None:
     """Mypy, strict, on the library."""
     install(session, "types")
     python(session, "-m", "mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation site, into build/docs; a warning fails it. Posargs go to Sphinx."""
+    install(session, "docs")
+    there = "build/docs"
+    python(session, "-m", "sphinx", "-W", "--keep-going", "-q", *session.posargs, "docs", there)
+    session.log(f"{there}/index.html")
+
+
+@nox.session
+def links(session: nox.Session) -> None:
+    """Links of the site that lead to other hosts, one after the other: needs the web."""
+    install(session, "docs")
+    python(session, "-m", "sphinx", "-q", "-b", "linkcheck", "docs", "build/links")
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """The wheel and the source distribution: built, looked at, and the wheel installed."""
+    if not bare(session):
+        session.install("build", "twine>=6", "check-wheel-contents")
+    folder = Path(session.create_tmp()) / "dist"
+    shutil.rmtree(folder, ignore_errors=True)
+    python(session, "-m", "build", "--outdir", str(folder))
+    made = sorted(map(str, folder.iterdir()))
+    python(session, "-m", "twine", "check", "--strict", *made)
+    wheel = next(name for name in made if name.endswith(".whl"))
+    python(session, "-m", "check_wheel_contents", wheel)
+    if not bare(session):
+        session.install(wheel)
+        session.chdir(folder)  # where there is no xpnet but the one that was installed
+        python(session, "-c", "import xpnet; print(xpnet.__version__, xpnet.backends.NAMES)")
 
 
 @nox.session

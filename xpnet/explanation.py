@@ -90,8 +90,8 @@ def explain(
     """Say how `fit` would run its steps, given the same; nothing is trained.
 
     Args:
-        network, x, y, loss, optimizer, theta, layer_state, members, batch_size, accumulate,
-            sample_weight, block, threads: as for `fit`.
+        network, x, y, loss, optimizer, theta, layer_state, members, batch_size: as for `fit`.
+        accumulate, sample_weight, block, threads: as for `fit`.
 
     Returns:
         The `Explanation`, of a whole batch and the first block.

@@ -94,7 +94,7 @@ class KaimingNormal(Initializer):
     """``N(0, std²)`` with ``std = gain / √fan`` (He et al. 2015, arXiv:1502.01852).
 
     Args:
-        nonlinearity: the activation behind the layer, for its `gain`.
+        nonlinearity: the activation behind the layer, for its ``gain``.
         negative_slope: that of ``leaky_relu``.
         mode: ``fan_in`` keeps the size of the signal, ``fan_out`` that of the gradient.
     """

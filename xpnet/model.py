@@ -155,10 +155,11 @@ class Model:
     def save(self, path: str | Path, *, weights_only: bool = False) -> None:
         """Write all of this into a file, from which `xpnet.load` makes it again.
 
-        It is in the format safetensors: parameters and the state of layers as `torch.nn.Sequential`
-        of the same layers names and shapes them (``0.weight``, ``1.running_mean``; of an ensemble,
-        members first), the optimizer's state and the history beside them, and network, loss,
-        optimizer and versions as JSON in the header. The file is there whole, or as it was before.
+        It is in the format safetensors: parameters and the state of layers as a
+        ``torch.nn.Sequential`` of the same layers names and shapes them (``0.weight``,
+        ``1.running_mean``; of an ensemble, members first), the optimizer's state and the history
+        beside them, and network, loss, optimizer and versions as JSON in the header. The file is
+        there whole, or as it was before.
 
         Args:
             path: the file, such as ``"model.safetensors"``; one that is there is replaced.

@@ -44,8 +44,8 @@ class Sequential(Chain):
         ValueError: if there is none, or one gives other features than the next one wants.
 
     Half of the lines of this class are what its methods take, return and raise: it is what people
-    hold in their hands. How layers run is in `Chain`, where their parameters lie in `ThetaLayout`,
-    and what is asked of arrays in ``checks/network.py``.
+    hold in their hands. How layers run is in ``Chain``, where their parameters lie in
+    ``ThetaLayout``, and what is asked of arrays in ``checks/network.py``.
     """
 
     def __init__(self, *layers: Layer) -> None:
@@ -200,7 +200,7 @@ class Sequential(Chain):
         return first.flat(xp, x) if isinstance(first, Flatten) else x
 
     def counted(self, backend: backends.Backend, x: Array, weight: Array | None) -> Array:
-        """``x`` as it is computed with: `without` samples of weight 0, unless a layer may look
+        """``x`` as it is computed with: ``without`` samples of weight 0, unless a layer may look
         across the samples, to which they count as all others do.
         """
         return without(backend, x, weight) if self.is_samplewise else x

@@ -147,7 +147,7 @@ class Stream:
         step: how many steps were done before, an integer of no axes, or ``(members, 1)``.
         first: the number of the first row in the batch, of which these may be a part.
         path: the place of the stream among those that are split from the same key.
-        bits: what draws: `random_bits`, or how a library runs it best.
+        bits: what draws: ``random_bits``, or how a library runs it best.
     """
 
     def __init__(

@@ -61,7 +61,7 @@ class Backend(ABC):
     eager: ClassVar[bool] = True
     """Whether a step runs operation by operation, so that a run can be cut short between steps."""
     words: ClassVar[str] = "uint32"
-    """The dtype of random words (`xpnet.noise`): wider where there is no arithmetic of this one."""
+    """The dtype of random words (``xpnet.noise``): wider where this one has no arithmetic."""
     usual_way: ClassVar[str] = "plain"
     """How steps run on a CPU, as `explain` says it: ``"recorded"`` and replayed, ``"compiled"`` by
     the library, or ``"plain"``."""

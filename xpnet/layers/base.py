@@ -38,9 +38,9 @@ class Layer(ABC):
     Shapes: ``x`` is ``(..., samples, features)``; a parameter has two axes of its own behind the
     member axes. Every reduction therefore names its axes from the end.
 
-    What is not as described is refused in one sentence that names the layer (`checked.py`): number
-    and shapes of gradients and states, ``apply`` that gives another output than ``forward`` (where
-    neither state nor noise is in it), which `fit` tries out on a few samples. What a layer reads
+    What is not as described is refused in one sentence that names the layer (``checked.py``):
+    number and shapes of gradients and states, ``apply`` that gives another output than ``forward``
+    (where neither state nor noise is in it), which `fit` tries out on a few samples. What it reads
     elsewhere (a class attribute, a global) it may read when `fit` begins and never again: within
     one training the step stays what it was.
 

@@ -73,7 +73,7 @@ class Chain(Layer):
                 )
 
     def with_leaves(self, leaves: Sequence[Layer]) -> Any:
-        """This chain with other layers of the same shapes in place of its `leaves`."""
+        """This chain with other layers of the same shapes in place of its ``leaves``."""
         other, left = copy.copy(self), iter(leaves)
         other.layers = tuple(
             layer.with_leaves([next(left) for _ in layer.leaves]) if is_plain(layer) else next(left)

@@ -114,7 +114,7 @@ class Poisson(Loss):
     ``y log y − y + ½ log 2πy`` for ``y > 1``; as ``deviance`` with ``y log y − y``, so that it is 0
     where the rate is ``y``: half of the Poisson deviance.
 
-    `predict` gives the rates.
+    ``predict`` gives the rates.
 
     Args:
         log_input: whether outputs are logarithms.

@@ -61,7 +61,7 @@ class Shared(TypedDict, total=False):
 class Optimizer(ABC):
     """What all optimizers share: the boundary, and where their numbers come from inside a step.
 
-    Long by its docstrings: what is long in itself stands in `states`, `numbers` and `betas`.
+    Long by its docstrings: what is long in itself stands in ``states``, ``numbers`` and ``betas``.
 
     Args:
         transforms: what is done to the gradient first, such as ``(ClipNorm(1.0),)``, in order.
@@ -130,7 +130,7 @@ class Optimizer(ABC):
         return {k: value for k, value in found.items() if not isinstance(value, others)}
 
     def derivations(self) -> list[str]:
-        """What is `derived` of the numbers, by itself and by its schedules."""
+        """What is ``derived`` of the numbers, by itself and by its schedules."""
         average = [] if self.ema_decay is None else ["1 - ema_decay"]
         theirs = {name: schedule.derivations() for name, schedule in self.schedules.items()}
         of_schedules = (within(name, d) for name, ds in theirs.items() for d in ds)
