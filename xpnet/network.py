@@ -52,7 +52,7 @@ class Sequential(Chain):
         super().__init__(*layers)
         self.layout = ThetaLayout(self.parameters())
         self.size = self.layout.size
-        """The number of parameters of one network: the length of ``theta``."""
+        """How many parameters one network has, which is the length of ``theta``."""
         self.state_shapes = self.state()
         """The shapes of the state of the layers, by name."""
 

@@ -57,13 +57,13 @@ class Backend(ABC):
     module: ClassVar[str]
     install: ClassVar[str]
     block_bytes: ClassVar[int] = 1 << 30
-    """How large one layer's output may be for all members of a block: here, what memory bears."""
+    """How large one layer's output may be for all members of a block, here what memory bears."""
     eager: ClassVar[bool] = True
     """Whether a step runs operation by operation, so that a run can be cut short between steps."""
     words: ClassVar[str] = "uint32"
-    """The dtype of random words (``xpnet.noise``): wider where this one has no arithmetic."""
+    """The dtype of random words (``xpnet.noise``), wider where this one has no arithmetic."""
     usual_way: ClassVar[str] = "plain"
-    """How steps run on a CPU, as `explain` says it: ``"recorded"`` and replayed, ``"compiled"`` by
+    """How steps run on a CPU, as `explain` says it, ``"recorded"`` and replayed, ``"compiled"`` by
     the library, or ``"plain"``."""
 
     def __init__(self, device: str | None = None) -> None:

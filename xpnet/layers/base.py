@@ -60,7 +60,7 @@ class Layer(ABC):
     passes: ClassVar[bool] = False
     """Whether its output in inference is what it got."""
     first: ClassVar[bool] = False
-    """Whether it reads the samples as they are given: is the first layer, or behind `Flatten`."""
+    """Whether it reads the samples as they are given, first of all or behind `Flatten`."""
     draws: ClassVar[bool] = False
     """Whether ``forward`` draws random numbers."""
     hyperparameters: ClassVar[tuple[str, ...]] = ()

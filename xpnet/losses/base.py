@@ -100,7 +100,7 @@ class Loss(ABC):
     """Whether the loss tells classes apart, so that there is an accuracy."""
 
     takes_probabilities: bool = False
-    """Whether outputs must be probabilities: those of a Sigmoid or a Softmax are taken as seen."""
+    """Whether outputs must be probabilities; those of a Sigmoid or a Softmax are taken as seen."""
 
     without_probabilities: str = ""
     """What to do where a network ends in probabilities, if the loss wants numbers of any sign."""

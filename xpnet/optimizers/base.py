@@ -239,7 +239,7 @@ class Optimizer(ABC):
 
     @property
     def parts(self) -> list[Any]:
-        """What it is made of that may be somebody's own: itself, schedules, transforms."""
+        """What it is made of that may be somebody's own, itself, schedules and transforms."""
         return [self, *self.transforms, *self.schedules.values()]
 
     def given(self, state: State) -> Hyperparameters:
