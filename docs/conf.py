@@ -63,7 +63,7 @@ sphinx_gallery_conf = {
     "filename_pattern": r"plot_",
     "abort_on_example_error": True,
     "download_all_examples": False,
-    "min_reported_time": 5,
+    "min_reported_time": 60,
     "show_memory": False,
     "show_signature": False,
     "image_srcset": ["2x"],

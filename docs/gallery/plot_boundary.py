@@ -30,9 +30,9 @@ p = model.predict_proba(grid.reshape(-1, 2)).reshape(121, 121)
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
 shade = left.contourf(
-    side, side, p, levels=np.linspace(0, 1, 11), cmap="RdBu_r", alpha=0.8
+    side, side, p, levels=np.linspace(0, 1, 11), cmap="coolwarm", alpha=0.6
 )
-left.scatter(*x.T, c=y[:, 0], cmap="RdBu_r", edgecolors="white")
+left.scatter(*x.T, c=np.where(y[:, 0] > 0, "tab:red", "tab:blue"), edgecolors="white")
 left.set(title="probability of class 1", xlabel="$x_0$", ylabel="$x_1$", aspect="equal")
 figure.colorbar(shade, ax=left)
 right.semilogy(model.history.loss)
