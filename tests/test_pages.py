@@ -169,6 +169,15 @@ def test_every_public_name_is_on_a_page_of_the_reference() -> None:
     assert public_names.public_names() - written == set()
 
 
+def test_the_essay_derives_every_layer_and_loss_and_names_every_optimizer() -> None:
+    essay = text_of("docs/backprop.md")
+    for name in xpnet.__all__:
+        thing = getattr(xpnet, name)
+        kinds = (xpnet.layers.Layer, xpnet.losses.Loss, xpnet.optimizers.Optimizer)
+        if isinstance(thing, type) and issubclass(thing, kinds) and thing not in kinds:
+            assert re.search(rf"\b{name}\b", essay) or name == "Sequential", name
+
+
 def test_the_citation_is_of_this_version() -> None:
     version = re.search(r"^version: (.+)$", text_of("CITATION.cff"), re.M)
     assert version and version[1] == xpnet.__version__
