@@ -108,7 +108,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def programs(session: nox.Session) -> None:
-    """The programs, the benchmark, the report, the study, and the commands of the README."""
+    """The programs, the benchmark, the report, the study, and the code of README and pages."""
     install(session, "test", "datasets")
     pytest(
         session,

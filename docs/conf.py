@@ -25,6 +25,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "mathml",
     "public_names",
+    "self_contained",
 ]
 exclude_patterns = ["gallery", "_ext"]
 default_role = "py:obj"  # what a docstring has in single backticks is a name

@@ -1,10 +1,9 @@
 """Every public name is on a page of the site: one that is not is a warning, which fails the build.
 
-``missing`` tells the same of the pages as they are written, for the tests.
+``written`` finds the names of the pages as they are written, for the tests.
 """
 
 import importlib
-import importlib.util
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -72,8 +71,15 @@ def _of_xpnet(app: Any, env: Any, node: Any, contnode: Any) -> Any:
     return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", name, node, contnode)
 
 
+def _signature(app: Any, what: str, name: str, obj: Any, options: Any, *signature: Any) -> Any:
+    """A number that must be given has no default, though a layer's class has ``None`` for it."""
+    arguments, returns = signature
+    return (arguments and re.sub(r": int = None\b", ": int", arguments)), returns
+
+
 def setup(app: Any) -> dict[str, Any]:
     """Look once all pages are read."""
+    app.connect("autodoc-process-signature", _signature)
     app.connect("missing-reference", _of_xpnet)
     app.connect("env-check-consistency", _check)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
