@@ -233,6 +233,31 @@ def test_the_picture_of_an_ensemble_polls_all_members_in_pieces():
     assert titles[-1] == "Stops: 3 of 4 reach the goal"
 
 
+def test_colour_bars_are_as_long_as_their_panels_and_no_letter_lies_on_the_points(tmp_path):
+    library("matplotlib")
+    from xpnet import pictures
+
+    def members(points):
+        yield np.stack([points[:, 0], points[:, 1]])
+
+    def bars(figure):
+        figure.canvas.draw()
+        shown = {axes: axes.get_window_extent() for axes in figure.axes}
+        for axes in figure.axes:
+            for bar in axes.child_axes:
+                yield axes, bar, shown[axes], bar.get_window_extent()
+
+    together = pictures.ensemble(X, Y[:, 0], members, None, 1)
+    found = list(bars(together))
+    assert len(found) == 2
+    for axes, _, panel, bar in found:
+        assert (bar.x0, bar.x1) == pytest.approx((panel.x0, panel.x1))
+        assert not axes.texts
+    alone = pictures.prediction(X, Y[:, 0], lambda points: points[:, 0])
+    ((_, _, panel, bar),) = bars(alone)
+    assert (bar.y0, bar.y1) == pytest.approx((panel.y0, panel.y1))
+
+
 def test_where_no_member_arrives_a_line_says_so_and_no_panel_is_left_empty():
     library("matplotlib")
     from xpnet import pictures
@@ -298,6 +323,7 @@ def test_of_members_the_median_of_the_best_epochs_is_marked(tmp_path):
     texts = texts_of(tmp_path, validation=(X, Y), members=3)
     assert "Where they disagree" in texts
     assert any(text.startswith("median best epoch, ") for text in texts)
+    assert "means of the members still trained; shades hold 80 % of these" in texts
 
 
 @pytest.mark.parametrize(

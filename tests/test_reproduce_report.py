@@ -181,6 +181,42 @@ def test_the_page_says_so_if_a_number_differs(drawn):
     assert "only float64 has to agree" in render(different, drawn, "float32")
 
 
+PHONE = 345
+"""Pixels that a phone 390 wide has for a figure."""
+
+
+def test_no_letter_of_a_figure_is_smaller_than_ten_pixels_on_a_phone(drawn):
+    from matplotlib.text import Text
+
+    for figure in (figure for some in drawn for figure in some if not figure.text):
+        scale = PHONE / (72 * figure.canvas.get_figwidth())
+        for text in figure.canvas.findobj(Text):
+            if text.get_text() and text.get_visible():
+                assert text.get_size() * scale >= 10, (figure.name, text.get_text())
+
+
+def test_what_lies_below_one_another_on_a_phone_is_not_said_to_be_at_a_side(text):
+    assert not re.search(r"[Oo]n the (left|right)", text)
+
+
+def test_stops_are_written_as_epochs_are(text):
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", text)
+    assert "5,800" in cells
+    assert not [cell for cell in cells if re.fullmatch(r"\d{4,}", cell)]
+
+
+def test_a_table_of_points_of_our_own_says_so_once_and_has_no_column_for_it(text):
+    tables = re.findall(r"<table>.*?</table>", text[text.index('id="numbers"') :], re.DOTALL)
+    own = [table.count("own data") for table in tables]
+    assert own == [0, 1] * 5
+
+
+def test_no_line_breaks_within_a_choice(text):
+    captions = re.findall(r"<figcaption>.*?</figcaption>", text, re.DOTALL)
+    assert any("lr\u00a01e-2" in caption for caption in captions)
+    assert not re.search(r"lr \d|\d units", "".join(captions))
+
+
 # ---- the program
 
 

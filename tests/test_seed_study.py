@@ -293,7 +293,7 @@ def test_a_setting_has_one_colour_on_both_pages_and_shares_it_with_nothing_else(
     for page_text in (text, report_page(None)):
         found: dict[str, set[str]] = {}
         for name, label in re.findall(r'--colour: var\(--(\w+)\)">([^<]*)<', page_text):
-            found.setdefault(label, set()).add(name)
+            found.setdefault(label.replace("\u00a0", " "), set()).add(name)
         assert wanted.items() <= found.items()
     drawing = text[text.index('id="figure-arrivals-xor"') :].partition("</svg>")[0]
     curves = dict.fromkeys(

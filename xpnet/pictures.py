@@ -8,18 +8,22 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import FigureCanvasBase
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure, FigureBase
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-BLUE, ORANGE = "#2563a8", "#d9642c"
-"""Class 0 and class 1: told apart by every kind of eye, and in grey."""
+CLASS0, CLASS1 = "#0a7d80", "#b3245c"
+"""Of the two classes, told apart by every kind of eye; of nothing else in any picture or page."""
+
+FIRST, SECOND = "#3f4e68", "#bd8600"
+"""Of training and validation, and of what is counted and its middle."""
 
 FIELD = LinearSegmentedColormap.from_list(
-    "xpnet", ["#7fb0e0", "#cfe1f3", "#fbfaf7", "#f9dcc8", "#f0a679"]
+    "xpnet", ["#7cb9ba", "#cbe3e2", "#fbfaf7", "#f0d0db", "#d98aa9"]
 )
 
-SHARE = LinearSegmentedColormap.from_list("xpnet-share", ["#fbfaf7", "#9dc0e3", BLUE])
+SHARE = LinearSegmentedColormap.from_list("xpnet-share", ["#fbfaf7", "#a5b0c2", FIRST])
 
 DOUBT = LinearSegmentedColormap.from_list("xpnet-doubt", ["#fbfaf7", "#c9b8dd", "#5e3c99"])
 
@@ -69,9 +73,8 @@ def prediction(
             label="predicted wrong",
             zorder=4,
         )
-    bar = figure.colorbar(shade, ax=[truth, predicted], ticks=[0, 0.25, 0.5, 0.75, 1], pad=0.02)
-    bar.set_label("probability of class 1")
-    bar.outline.set_visible(False)
+    predicted.tick_params(left=False)  # they are those of the panel beside it
+    _bar(predicted, shade, "probability of class 1", [0, 0.25, 0.5, 0.75, 1], beside=True)
     handles, labels = predicted.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     if title:
@@ -107,7 +110,7 @@ def ensemble(
     if stop is not None and not stop.any():  # a panel of their own would be an empty one
         title += f"\nNone of {len(stop):,} members reaches the goal in {epochs:,} epochs"
         stop = None
-    figure = figure or _figure(9.4 if stop is None else 14, 4.6)
+    figure = figure or _figure(9.4 if stop is None else 13.4, 5)
     panels = figure.subplots(1, 2 if stop is None else 3)
     together, apart = panels[:2]
     low, high = _limits(x)
@@ -119,23 +122,21 @@ def ensemble(
     together.set_title(f"Mean probability of {count:,} members")
     apart.set_title("Where they disagree")
     shade = _shade(together, mean.reshape(len(b), -1), low, high, FIELD, 1)
-    levels = [v for v in (0.1, 0.25, 0.5, 0.75, 0.9) if mean.min() < v < mean.max()]
-    if levels:
-        lines = together.contour(
-            a, b, mean.reshape(len(b), -1), levels=levels, colors="#333333",
-            linewidths=[1.5 if v == 0.5 else 0.6 for v in levels], zorder=2,
+    levels = (0.1, 0.25, 0.5, 0.75, 0.9)
+    inside = [v for v in levels if mean.min() < v < mean.max()]
+    if inside:
+        together.contour(
+            a, b, mean.reshape(len(b), -1), levels=inside, colors="#333333",
+            linewidths=[1.5 if v == 0.5 else 0.6 for v in inside], zorder=2,
         )  # fmt: skip
-        together.clabel(lines, fmt="%g", fontsize=7)
     doubt = _shade(apart, against.reshape(len(b), -1), low, high, DOUBT, 0.5)
     for axes in (together, apart):
         scatter(axes, x, y)
-    for axes, image, label in (
-        (together, shade, "probability of class 1"),
-        (apart, doubt, "share that votes against the majority"),
-    ):
-        bar = figure.colorbar(image, ax=axes, location="bottom", shrink=0.8, pad=0.02)
-        bar.set_label(label)
-        bar.outline.set_visible(False)
+    bar = _bar(together, shade, "probability of class 1, lines at the ticks", [0, *levels, 1])
+    bar.ax.vlines(
+        inside, 0, 1, colors="#333333", linewidths=[1.5 if v == 0.5 else 0.6 for v in inside]
+    )
+    _bar(apart, doubt, "share that votes against the majority", [0, 0.1, 0.2, 0.3, 0.4, 0.5])
     if stop is not None:
         _stops(panels[2], stop, epochs)
     handles, labels = together.get_legend_handles_labels()
@@ -148,7 +149,7 @@ def ensemble(
 class Curve(NamedTuple):
     """A number over an ``axis`` such as ``"epoch"``, each ``(points,)``.
 
-    Of members it is the middle, and where most lie.
+    Of members it is the mean, and where most lie, of those that are still trained.
     """
 
     axis: str
@@ -190,7 +191,11 @@ def learning(
     if panel is not None:
         panel(panels[count - 1])
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    spread = any(curve.low is not None for own in curves.values() for curve in own.values())
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=3, frameon=False,
+        title="means of the members still trained; shades hold 80 % of these" if spread else None,
+    )  # fmt: skip
     if title:
         figure.suptitle(title, fontsize=11, color="#444444")
     return figure
@@ -199,7 +204,7 @@ def learning(
 def _curves(axes: Axes, curves: dict[str, Curve], falls: bool) -> None:
     """Draw a number over the epochs; on a logarithmic axis what ``falls`` to a tenth and below."""
     for name, curve in curves.items():
-        color = {"training": BLUE, "validation": ORANGE}[name]
+        color = {"training": FIRST, "validation": SECOND}[name]
         mark = "." if len(curve.x) == 1 else None  # a point alone is no line
         axes.set_xlabel(curve.axis)
         axes.plot(curve.x, curve.middle, color=color, linewidth=1.4, marker=mark, label=name)
@@ -242,7 +247,7 @@ def agreement(axes: Axes, y: np.ndarray, predicted: np.ndarray) -> None:
     """Draw predicted numbers over true ones, and the line on which they are the same."""
     low, high = (float(pick([pick(y), pick(predicted)])) for pick in (np.min, np.max))
     axes.plot([low, high], [low, high], color="#777777", linewidth=1, linestyle="--")
-    axes.scatter(y, predicted, s=22, c=BLUE, edgecolors="white", linewidths=0.5)
+    axes.scatter(y, predicted, s=22, c=FIRST, edgecolors="white", linewidths=0.5)
     axes.set(xlabel="true", ylabel="predicted")
     axes.set_box_aspect(1)
     _plain(axes)
@@ -278,13 +283,17 @@ def _stops(axes: Axes, stop: np.ndarray, epochs: int) -> None:
     reached = stop[stop > 0]
     axes.set_title(f"Stops: {len(reached):,} of {len(stop):,} reach the goal")
     axes.set(xlabel="epoch", ylabel="members", xscale="log")
+    axes.set_box_aspect(1)  # as the planes beside it
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     first = int(reached.min())
     edges = np.geomspace(0.9 * first, max(1.1 * epochs, first + 1), 31)
-    axes.hist(reached, bins=edges.tolist(), color=BLUE, edgecolor="white", linewidth=0.5)
+    axes.hist(reached, bins=edges.tolist(), color=FIRST, edgecolor="white", linewidth=0.5)
     middle = np.quantile(np.where(stop > 0, stop, np.inf), 0.5, method="inverted_cdf")
     if np.isfinite(middle):
-        axes.axvline(middle, color=ORANGE, label=f"median {middle:,.0f}")
+        axes.axvline(middle, color=SECOND, label=f"median {middle:,.0f}")
         axes.legend(frameon=False)
+    if edges[-1] < 100 * edges[0]:  # powers of ten alone would be one or two
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     _plain(axes)
@@ -292,7 +301,7 @@ def _stops(axes: Axes, stop: np.ndarray, epochs: int) -> None:
 
 def scatter(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
     """Draw the points of both classes, each with its colour and its mark."""
-    for label, color, mark in ((0, BLUE, "o"), (1, ORANGE, "^")):
+    for label, color, mark in ((0, CLASS0, "o"), (1, CLASS1, "^")):
         chosen = x[(y > 0.5) == label]
         axes.scatter(
             chosen[:, 0],
@@ -326,6 +335,24 @@ def field(
 def _figure(width: float, height: float) -> Figure:
     """A figure of its own, without pyplot: no window, no state that a program would share."""
     return Figure(figsize=(width, height), dpi=150, layout="constrained")
+
+
+def _bar(
+    axes: Axes, image: Any, label: str, ticks: Sequence[float], beside: bool = False
+) -> Colorbar:
+    """Say what the shades mean, below or beside axes and as long as these are."""
+    place = (1.04, 0, 0.045, 1) if beside else (0, -0.24, 1, 0.05)
+    bar = axes.figure.colorbar(
+        image,
+        cax=axes.inset_axes(place, label="<colorbar>"),
+        ticks=ticks,
+        orientation="vertical" if beside else "horizontal",
+        format="%g",
+    )
+    bar.set_label(label)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(color="#b8b8b8", labelcolor="#444444")
+    return bar
 
 
 def _plain(axes: Axes) -> None:

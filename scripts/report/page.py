@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -69,6 +70,16 @@ def comparisons(runs: Sequence[OurRun]) -> list[Comparison]:
     ]
 
 
+def whole(text: str) -> str:
+    """A text in which no line breaks within a choice: ``lr 1e-2``, ``4 units``."""
+    return re.sub(r"\blr (?=\d)|(?<=\d) (?=units)", lambda m: m[0].replace(" ", "\u00a0"), text)
+
+
+def digits(number: str) -> str:
+    """A number as it was printed, a whole one in groups of three as everywhere on the page."""
+    return f"{int(number):,}" if number.isdecimal() else number
+
+
 def colouring(settings: Sequence[Setting]) -> Callable[[str, Setting], Markup]:
     """A filter for templates: a text behind the colour of the setting that it stands for."""
 
@@ -76,7 +87,7 @@ def colouring(settings: Sequence[Setting]) -> Callable[[str, Setting], Markup]:
         i = settings.index(setting)
         name = f"setting{i}" if i else "ink"
         span = '<span class="setting" style="--colour: var(--{})">{}</span>'
-        return Markup(span).format(name, text)
+        return Markup(span).format(name, whole(text))
 
     return colour
 
@@ -111,6 +122,7 @@ def render(
     templates.filters["svg"] = lambda figure: Markup(figure.inline)
     settings = list(dict.fromkeys(run.printed.setting for run in runs))
     templates.filters["coloured"] = colouring(settings)
+    templates.filters.update(whole=whole, digits=digits)
     templates.filters["thousands"] = lambda n: f"{n:,}" if n is not None else "–"
     counts = Counter(number.verdict for number in numbers)
     page: str = templates.get_template("page.html.j2").render(

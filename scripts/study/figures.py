@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 from report.facts import Setting
 from report.figures.theme import (
     DATASET_COLOURS,
+    GRID,
     INK,
     MUTED,
     PAPER,
@@ -25,6 +26,9 @@ from study import statistics
 from study.conclusions import Conclusion, Population, Sweep
 from study.plan import World
 
+WIDE = 4.6
+"""The inches of a figure across."""
+
 FIRST = 90
 """Where the axis of epochs begins: a little before the first look."""
 
@@ -36,9 +40,9 @@ def arrivals(
 ) -> Figure:
     """The share of networks that has arrived, against the epoch; the report's runs marked."""
     with style():
-        canvas = Canvas(figsize=(6.4, 4.1))
+        canvas = Canvas(figsize=(WIDE, 3.9))
         title(canvas, "Networks that have arrived", world.title)
-        axes = canvas.add_axes((0.085, 0.115, 0.89, 0.745))
+        axes = canvas.add_axes((0.115, 0.12, 0.855, 0.69))
         for population in populations:
             colour = SETTINGS[settings.index(population.cell.setting)]
             _curve(axes, population, settings[0], colour, epochs)
@@ -52,10 +56,11 @@ def arrivals(
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.grid(axis="y")
         axes.tick_params(length=0, which="both")
+        axes.tick_params(axis="x", pad=7)
         axes.spines["left"].set_visible(False)
         axes.legend(
-            loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=6, borderaxespad=0.1,
-            borderpad=0.1, handlelength=1.1, handletextpad=0.4, columnspacing=1.0, fontsize=8.8,
+            loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=3, borderaxespad=0.1,
+            borderpad=0.1, handlelength=1.4, handletextpad=0.5, columnspacing=1.4,
         )  # fmt: skip
         caption = (
             f"{world.title}: the share of the networks that has reached an accuracy of 1.0, "
@@ -87,30 +92,31 @@ def effects(found: Sequence[Conclusion]) -> Figure:
     sections = list(dict.fromkeys(c.section for c in found))
     worlds = list(dict.fromkeys(c.world for c in found))
     with style():
-        canvas = Canvas(figsize=(6.4, 0.85 * len(sections) + 1.0))
+        canvas = Canvas(figsize=(WIDE, 0.8 * len(sections) + 1.3))
         height = canvas.get_size_inches()[1]
-        axes = canvas.add_axes((0.025, 0.4 / height, 0.945, 1 - 0.75 / height))
-        axes.axvline(0.5, color=MUTED, lw=1)
+        axes = canvas.add_axes((0.045, 0.35 / height, 0.895, 1 - 1.05 / height))
+        ticks = [0, 0.25, 0.5, 0.75, 1]
         for i, section in enumerate(sections):
             group = [c for c in found if c.section == section]
             name = f"{section}   {group[0].better.other(group[0].worse)} before "
             name += group[0].worse.other(group[0].better)
-            axes.text(0.0, i - 0.33, name, color=INK, va="center", size=9.5)
+            axes.text(0.0, i - 0.33, name, color=INK, va="center")
+            axes.vlines(ticks, i - 0.2, i + 0.45, color=GRID, lw=0.8, zorder=0)  # not the names
+            axes.vlines(0.5, i - 0.2, i + 0.45, color=MUTED, lw=1, zorder=0)
             for c in group:
                 _whisker(axes, c, i - 0.1 + 0.2 * worlds.index(c.world))
         axes.set_xlim(0, 1)
         axes.set_ylim(len(sections) - 0.4, -0.5)
         axes.set_yticks([])
-        axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
+        axes.set_xticks(ticks)
         axes.xaxis.set_major_formatter(PercentFormatter(1))
-        axes.grid(axis="x")
         axes.tick_params(length=0)
         axes.spines[["left", "bottom"]].set_visible(False)
         for world in worlds:
             axes.plot([], [], label=world.title, **_mark(world))
         axes.legend(
-            loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=3, borderaxespad=0.1,
-            borderpad=0.1, handletextpad=0.2, columnspacing=0.9, fontsize=8.8,
+            loc="lower left", bbox_to_anchor=(-0.01, 1.0), borderaxespad=0.1, borderpad=0.1,
+            handletextpad=0.2,
         )  # fmt: skip
         caption = (
             "How often a network of the setting that the report prefers arrives sooner than its "
@@ -139,10 +145,10 @@ def _mark(world: World) -> dict[str, object]:
 def sweep(found: Sequence[Sweep], epochs: int, marked: Sequence[float]) -> Figure:
     """The share that arrives and the median stop, against the learning rate."""
     with style():
-        canvas = Canvas(figsize=(6.4, 5.8))
+        canvas = Canvas(figsize=(WIDE, 5.4))
         title(canvas, "Learning rates", "Adam, LeakyReLU, 4 units")
-        share = canvas.add_axes((0.1, 0.55, 0.87, 0.355))
-        stop = canvas.add_axes((0.1, 0.085, 0.87, 0.355))
+        share = canvas.add_axes((0.135, 0.55, 0.835, 0.345))
+        stop = canvas.add_axes((0.135, 0.085, 0.835, 0.345))
         for one in found:
             colour = DATASET_COLOURS[one.world.dataset]
             lrs = np.asarray([r.lr for r in one.rates])
@@ -172,7 +178,7 @@ def sweep(found: Sequence[Sweep], epochs: int, marked: Sequence[float]) -> Figur
         ):
             for lr in marked:
                 axes.axvline(lr, color=MUTED, lw=0.9, ls=(0, (4, 3)), zorder=0)
-            axes.set_title(label, loc="left", fontsize=9.5, color=INK)
+            axes.set_title(label, loc="left", fontsize=10, color=INK)
             axes.set_xscale("log")
             axes.set_xlim(min(r.lr for r in found[0].rates) * 0.8, 1.25)
             axes.grid(axis="y")
@@ -180,7 +186,10 @@ def sweep(found: Sequence[Sweep], epochs: int, marked: Sequence[float]) -> Figur
             axes.spines["left"].set_visible(False)
         share.set_ylim(0, 1.03)
         share.yaxis.set_major_formatter(PercentFormatter(1))
-        share.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)  # no line runs through it
+        share.legend(
+            loc="lower right", bbox_to_anchor=(1.02, 1), ncols=2, borderaxespad=0.1, borderpad=0.1,
+            handlelength=1.2, handletextpad=0.4, columnspacing=0.9,
+        )  # fmt: skip
         stop.set_yscale("log")
         stop.set_ylim(85, epochs * 1.15)
         stop.yaxis.set_major_formatter(THOUSANDS)

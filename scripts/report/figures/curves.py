@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
-from report.figures.theme import DATASET_COLOURS, PAPER, Figure, finish, style, title
+from report.figures.theme import DATASET_COLOURS, PAPER, WIDTH, Figure, finish, style, title
 from report.runs import OurRun
 
-SIZE = (5.0, 3.25)
+SIZE = (WIDTH, 3.0)
 
 
 def limits(quantity: str, runs: Sequence[OurRun]) -> tuple[float, float]:
@@ -38,7 +38,7 @@ def figure(
         axes.set_ylim(*vertical)
         axes.set_xlim(left=0)
         axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
         axes.yaxis.set_major_locator(MultipleLocator(0.1 if quantity == "accuracy" else 0.2))
         axes.grid(axis="y")
@@ -46,7 +46,7 @@ def figure(
         axes.spines["left"].set_visible(False)
         axes.legend(
             loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=2, borderaxespad=0.1,
-            borderpad=0.1, handlelength=1.6, columnspacing=1.8,
+            borderpad=0.1, handlelength=1.2, columnspacing=1.4,
         )  # fmt: skip
         return finish(number, f"{quantity.capitalize()} over the epochs: {setting.name}.", canvas)
 

@@ -14,9 +14,12 @@ from report.figures.theme import (
     CLASS0,
     CLASS1,
     DATASET_COLOURS,
+    GRID,
     INK,
     MUTED,
+    PAPER,
     SETTINGS,
+    WIDTH,
     Figure,
     finish,
     style,
@@ -30,22 +33,22 @@ def stops(runs: Sequence[OurRun]) -> Figure:
     """The epoch at which each run stopped, ours on the printed one."""
     settings = list(dict.fromkeys(run.printed.setting for run in runs))
     with style():
-        canvas = Canvas(figsize=(4.9, 3.9))
-        axes = canvas.add_axes((0.02, 0.1, 0.95, 0.81))
+        canvas = Canvas(figsize=(WIDTH, 4.3))
+        axes = canvas.add_axes((0.02, 0.08, 0.95, 0.85))
+        ticks = [100, 1000, 10000]
         for i, setting in enumerate(settings):
-            axes.axhline(i + 0.02, color="none")
             axes.plot(69, i - 0.36, "s", color=SETTINGS[i], markersize=5, markeredgewidth=0)
-            axes.text(75, i - 0.36, setting.name, size=9, color=INK, va="center")
+            axes.text(76, i - 0.36, setting.name, color=INK, va="center")
+            axes.vlines(ticks, i - 0.22, i + 0.4, color=GRID, lw=0.8, zorder=0)  # not the names
         for run in runs:
             _stop(axes, settings.index(run.printed.setting), run)
         axes.set_xscale("log")
         axes.set_xlim(66, 16000)
         axes.set_ylim(len(settings) - 0.55, -0.62)
         axes.set_yticks([])
-        axes.set_xticks([100, 1000, 10000])
+        axes.set_xticks(ticks)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.grid(axis="x", which="major")
         axes.tick_params(length=0, which="both")
         axes.spines[["left", "bottom"]].set_visible(False)
         _key(axes)
@@ -60,7 +63,7 @@ def _stop(axes: Axes, row: int, run: OurRun) -> None:
     colour = DATASET_COLOURS[run.printed.dataset]
     y = row + SHIFT[run.printed.dataset] + 0.04
     axes.plot(
-        run.printed.stop, y, "o", markersize=11, markerfacecolor="none", markeredgecolor=colour,
+        run.printed.stop, y, "o", markersize=10.5, markerfacecolor=PAPER, markeredgecolor=colour,
         markeredgewidth=1.3,
     )  # fmt: skip
     if run.stop is not None:
@@ -94,11 +97,11 @@ def learned(run: OurRun) -> Figure:
         axes = canvas.add_axes((0.01, 0.01, 0.98, 0.98))
         axes.contourf(
             first, second, run.field, levels=levels,
-            colors=[(colour, 0.62 * alpha) for colour, alpha in shades], extend="neither",
+            colors=[(colour, 0.45 * alpha) for colour, alpha in shades], extend="neither",
         )  # fmt: skip
         if run.field.min() < 0.5 < run.field.max():
             axes.contour(first, second, run.field, levels=[0.5], colors=[INK], linewidths=1.1)
-        scatter(axes, run.x, run.y, size=13 if printed.dataset == "linear" else 20)
+        scatter(axes, run.x, run.y, size=24 if printed.dataset == "linear" else 34)
         axes.set_xlim(-0.1, 1.1)
         axes.set_ylim(-0.1, 1.1)
         axes.set_aspect("equal")

@@ -13,6 +13,8 @@ from report.figures.theme import (
     INK,
     MUTED,
     PAPER,
+    SMALL,
+    WIDTH,
     Figure,
     finish,
     style,
@@ -43,7 +45,7 @@ def network(number: str, run: OurRun) -> Figure:
     matrices = [w for name, w in run.weights.items() if name.endswith("W")]
     columns = [matrices[0].shape[1], *(w.shape[0] for w in matrices)]
     with style():
-        canvas = Canvas(figsize=(5.0, 3.0))
+        canvas = Canvas(figsize=(WIDTH, 2.9))
         axes = canvas.add_axes((0, 0, 1, 1))
         axes.set_xlim(-0.62, len(columns) - 0.38)
         axes.set_ylim(-2.72, 2.2)
@@ -83,9 +85,9 @@ def _nodes(axes: Axes, columns: list[int]) -> None:
             )  # fmt: skip
             label = f"$x_{i}$" if k == 0 else (r"$\hat{y}$" if k == last else f"$h_{i}$")
             axes.text(k, y - 0.02, label, ha="center", va="center", size=11, zorder=3)
-        axes.text(k, -2.12, names[k], ha="center", va="center", weight="bold", size=9.5)
+        axes.text(k, -2.12, names[k], ha="center", va="center", weight="bold", size=SMALL)
         axes.text(k, -2.46, below[k] if k else "two coordinates", ha="center", va="center",
-                  color=MUTED, size=9)  # fmt: skip
+                  color=MUTED, size=SMALL)  # fmt: skip
 
 
 # ---- the data
@@ -104,7 +106,7 @@ def scatter(axes: Axes, x: np.ndarray, y: np.ndarray, size: float) -> None:
 def datasets(number: str, xor: OurRun, linear: OurRun) -> Figure:
     """Both data sets, side by side."""
     with style():
-        canvas = Canvas(figsize=(5.0, 2.85))
+        canvas = Canvas(figsize=(WIDTH, 2.45))
         for left, run in ((0.06, linear), (0.555, xor)):
             axes = canvas.add_axes((left, 0.11, 0.43, 0.76))
             axes.grid()
@@ -119,7 +121,7 @@ def datasets(number: str, xor: OurRun, linear: OurRun) -> Figure:
             axes.set_title(
                 run.printed.dataset, loc="left", size=10, weight="bold", color=INK, pad=7
             )
-            axes.set_title(f"{len(run.x)} points", loc="right", size=9.5, color=MUTED, pad=7)
+            axes.set_title(f"{len(run.x)} points", loc="right", size=SMALL, color=MUTED, pad=7)
         return finish(
             number,
             "The two data sets, x₀ to the right and x₁ upwards. Circles are class 0, "
@@ -204,9 +206,9 @@ def adam(number: str) -> Figure:
         )
         for i, (indent, code, remark) in enumerate(ADAM):
             y = top + (i + 0.5) * line
-            axes.text(0.27, y, str(i + 1), ha="right", va="center", size=8, color=MUTED)
+            axes.text(0.27, y, str(i + 1), ha="right", va="center", size=10, color=MUTED)
             axes.text(0.43 + 0.27 * indent, y, code, ha="left", va="center", size=12)
-            axes.text(width - 0.08, y, remark, ha="right", va="center", size=8.5, color=MUTED)
+            axes.text(width - 0.08, y, remark, ha="right", va="center", size=10, color=MUTED)
         return finish(
             number,
             "Adam with weight decay λ, AMSGrad and maximize as options; the report uses none of "

@@ -18,14 +18,14 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure as Canvas
 
+from xpnet.pictures import CLASS0, CLASS1
+
 INK = "#1d2126"
 MUTED = "#69707d"
 GRID = "#dfe2e7"
 PAPER = "#fefefe"
 XOR = "#2360c0"
 LINEAR = "#c0560b"
-CLASS0 = "#0a7d80"
-CLASS1 = "#b3245c"
 SETTINGS = (INK, "#6b4fc4", "#3c8a2e", "#a88600", "#c246b4")
 """Of the report's settings, in its order, in every plot and table of both pages: five colours that
 no data set and no class has."""
@@ -43,6 +43,12 @@ COLOURS = {
 }
 """The colours by the names of their CSS variables."""
 
+WIDTH = 4.2
+"""The inches of a figure that a phone shows across: its smallest letters are then of 10 pixels."""
+
+SMALL = 9.5
+"""The points of the smallest letters of a figure of that width."""
+
 PIXELS = 160
 """How many pixels a PNG has to the inch."""
 
@@ -57,7 +63,7 @@ _STYLE: dict[str, Any] = {
     "axes.spines.top": False,
     "figure.facecolor": "none",
     "font.family": "DejaVu Sans",
-    "font.size": 9.5,
+    "font.size": 10,
     "grid.color": GRID,
     "grid.linewidth": 0.8,
     "legend.frameon": False,
@@ -145,4 +151,4 @@ def title(canvas: Canvas, heading: str, detail: str = "") -> None:
     written = canvas.text(0.012, 0.985, heading, va="top", ha="left", weight="bold", size=10)
     if detail:
         end = written.get_window_extent().transformed(canvas.transFigure.inverted()).x1
-        canvas.text(end + 0.018, 0.985, detail, va="top", ha="left", color=MUTED, size=9.5)
+        canvas.text(end + 0.018, 0.985, detail, va="top", ha="left", color=MUTED, size=10)
