@@ -28,7 +28,10 @@ OTHERS = {
     "torch": ("scikit-learn>=1.7",),  # whose networks come over
 }
 """What else the tests of a library need, to be run on it once."""
-PEERS = ("torch", "jax", "optax", "scikit-learn", "skorch", "thinc", "threadpoolctl", "matplotlib")
+PEERS = (
+    *("torch", "jax", "optax", "scikit-learn", "skorch", "thinc", "threadpoolctl", "matplotlib"),
+    *("mlxtend", "pytabkit"),
+)
 
 
 # ---- what a session needs

@@ -50,7 +50,7 @@ def arguments() -> argparse.Namespace:
         action="append",
         default=[],
         metavar="NAME",
-        help="works whose names begin so, or 'growth'; may be repeated",
+        help="works whose names begin so; may be repeated",
     )
     parser.add_argument(
         "--output",
@@ -88,7 +88,7 @@ def _run() -> int:
     ready()
     _writable(chosen)
     for name in chosen.only:
-        names = [*(work.name for work in WORKS), "growth", "mnist"]
+        names = [*(work.name for work in WORKS), "growth", "estimators", *table.SENTENCES]
         if not name or not any(full.startswith(name) for full in names):
             raise Mistake(f"--only must begin a name of {', '.join(names)}, not {name!r}.")
     rounds = chosen.rounds or (1 if chosen.quick else 9)
@@ -101,26 +101,26 @@ def _run() -> int:
         "quick": chosen.quick,
         "load": load,
         "import seconds": importing.median(rounds),
-        "masks": masks.ratios(rounds),
-        "validation": validating.ratios(["numpy", "torch", "jax"], rounds, chosen.quick),
-        "members": validating.members(rounds, chosen.quick),
-        "mnist": _mnist(chosen),
-        "reading": reading.measure(rounds, chosen.quick),
     }
+    asked = {
+        "masks": lambda: masks.ratios(rounds),
+        "validation": lambda: validating.ratios(["numpy", "torch", "jax"], rounds, chosen.quick),
+        "members": lambda: validating.members(rounds, chosen.quick),
+        "mnist": lambda: _mnist(chosen),
+        "reading": lambda: reading.measure(rounds, chosen.quick),
+    }
+    about |= {name: ask() for name, ask in asked.items() if _wanted(name, chosen.only)}
     if chosen.quick:
         print("A smoke run, of few steps: the numbers mean nothing.\n")
     added = 1e3 * about["import seconds"]
     print(f"import xpnet adds {added:.0f} ms to import numpy\n")
-    print(f"{table.masks(about['masks'])}\n")
-    print(f"{table.validation(about['validation'])}\n")
-    print(f"{table.members(about['members'])}\n")
-    if about["mnist"]:
-        print(f"{table.mnist(about['mnist'])}\n")
-    print(f"{table.reading(about['reading'])}\n")
+    for sentence in table.sentences(about):
+        print(f"{sentence}\n")
     works = [work for work in WORKS if _wanted(work.name, chosen.only)]
     growing = _wanted("growth", chosen.only)
     has_gpu = about["machine"]["gpu"] is not None
-    results = []
+    results, scores = _estimators(chosen)
+    about["estimators"] = scores
     for work in works:
         if work.gpu and not has_gpu:
             _say(f"{work.name}: skipped: xpnet finds no GPU through CuPy\n")
@@ -147,13 +147,28 @@ def _run() -> int:
     return 1 if failed else 0
 
 
+def _estimators(chosen: argparse.Namespace) -> tuple[list[Any], dict[str, Any]]:
+    """Times of estimators, and scores; nothing where they are not asked for, or not here."""
+    from benchmarks import estimators, table
+    from benchmarks.problems import Unavailable
+
+    if not _wanted("estimators", chosen.only):
+        return [], {}
+    try:
+        result, scores = estimators.measure(chosen.quick, _say)
+    except Unavailable as error:
+        _say(f"estimators: skipped: {error}\n")
+        return [], {}
+    plain = {name: {who: asdict(one) for who, one in of.items()} for name, of in scores.items()}
+    print(f"\n{table.text(result)}\n\n{table.scores_text(plain)}\n")
+    return [result], plain
+
+
 def _mnist(chosen: argparse.Namespace) -> dict[str, str]:
     """What is learned of MNIST's digits, by whom; nothing where it is not asked, or not here."""
     from benchmarks import mnist
     from benchmarks.problems import Unavailable
 
-    if not _wanted("mnist", chosen.only):
-        return {}
     try:
         learned = mnist.measure(5, chosen.quick, _say)
     except Unavailable as error:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import growth, machine, memory, peers_validating, plot, table, timing
+from benchmarks import estimators, growth, machine, memory, peers_validating, plot, table, timing
 from benchmarks.problems import Contestant, Problem, Unavailable
 from benchmarks.works import CONTESTANTS, WORKS, Pair, Work
 from tests.helpers import library
@@ -188,7 +188,10 @@ def test_the_page_keeps_what_was_written_by_hand(tmp_path):
         "mnist": {"xpnet": "95 %"},
         "reading": {"file": 4e9, "peak": 2**28, "before": 2**27, "seconds": {"shuffled": 1.25}},
     }
+    one = {"scores": [0.5, 1.0], "seconds": [1.0, 2.0]}
+    about["estimators"] = {"wine": {"ours": one}, "digits": {"ours": one, "theirs": one}}
     page = table.markdown([result], lines, about, "growth.svg", "")
+    assert "| wine | 0.750 ± 0.354, 1.5 s |  |" in page
     assert "| numpy | other | 20 µs | 10 µs | 0.50 | 0.40 to 0.60 | 0.70 | 1 | MISSED |" in page
     assert "1.25 (21 × 4)" in page
     assert "0 of 1 targets reached" in page and "Not measured: peer: not installed" in page
@@ -197,6 +200,26 @@ def test_the_page_keeps_what_was_written_by_hand(tmp_path):
     library("matplotlib")
     plot.draw(lines, tmp_path / "new" / "growth.svg")
     assert (tmp_path / "new" / "growth.svg").stat().st_size > 1000
+
+
+def test_estimators_are_set_side_by_side_on_the_same_splits():
+    library("sklearn")
+    result, scores = estimators.measure(True, lambda line: None)
+    assert [row.on for row in result.rows] == ["wine", "diabetes"]
+    for of in scores.values():
+        ours, theirs = of[estimators.OURS], of[estimators.THEIRS]
+        assert len(ours.seconds) == len(theirs.seconds) == 1
+        assert ours.scores == pytest.approx(theirs.scores)  # the same networks
+    assert not result.failed
+
+
+def test_houses_are_numbers_that_trees_and_networks_can_learn():
+    library("sklearn")
+    task = estimators.houses(3000)
+    assert task.x.shape == (3000, 20) and task.kind == "Regressor"
+    assert (task.y.mean(), task.y.std()) == pytest.approx((0, 1))
+    score, _ = estimators._train(task, "scikit-learn, boosting", 0, False)
+    assert 0.5 < score < 0.95
 
 
 def script(*args):

@@ -15,6 +15,7 @@ PACKAGES = (
     "optax",
     "scikit-learn",
     "thinc",
+    "pytabkit",
     "threadpoolctl",
     "cupy-cuda12x",
     "cupy-cuda13x",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import statistics
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.growth import AXES, Line
@@ -87,6 +88,32 @@ def mnist(learned: dict[str, str]) -> str:
     )
 
 
+def scores(found: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Score and time of each estimator on each table, under a header."""
+    whose = list(dict.fromkeys(who for of in found.values() for who in of))
+    rows = [("table", *whose)]
+    for name, of in found.items():
+        rows.append((name, *(_score(of[who]) if who in of else "" for who in whose)))
+    return rows
+
+
+def _score(one: dict[str, list[float]]) -> str:
+    mean, seconds = statistics.mean(one["scores"]), statistics.median(one["seconds"])
+    spread = f" ± {statistics.stdev(one['scores']):.3f}" if len(one["scores"]) > 1 else ""
+    return f"{mean:.3f}{spread}, {cost(seconds, 's')}"
+
+
+def scores_text(found: dict[str, Any]) -> str:
+    """The same in columns, one estimator a line, since their names are long."""
+    header, *rows = scores(found)
+    return "\n".join(
+        f"{row[0]:14} {who:24} {said}"
+        for row in rows
+        for who, said in zip(header[1:], row[1:], strict=True)
+        if said
+    )
+
+
 def reading(found: dict[str, Any] | None) -> str:
     """What samples that are read take, in a sentence."""
     if found is None:
@@ -98,6 +125,22 @@ def reading(found: dict[str, Any] | None) -> str:
         f"{cost(found['before'], 'B')} of them for a single batch. On what the system has read "
         f"before it takes {times} of the time of samples in memory."
     )
+
+
+SENTENCES: dict[str, Callable[[Any], str]] = {
+    "masks": masks,
+    "validation": validation,
+    "members": members,
+    "mnist": mnist,
+    "reading": reading,
+}
+"""What is told in a sentence each, if it was asked for."""
+
+
+def sentences(about: dict[str, Any]) -> list[str]:
+    """Those of what was measured."""
+    asked = ((say, about[name]) for name, say in SENTENCES.items() if name in about)
+    return [say(found) for say, found in asked if found != {}]
 
 
 def verdict(results: Sequence[Result]) -> str:
@@ -161,15 +204,7 @@ def markdown(
         f"`import xpnet` adds {1e3 * about['import seconds']:.0f} ms to `import numpy`, of at most "
         "50 that are promised.",
         "",
-        masks(about["masks"]),
-        "",
-        validation(about["validation"]),
-        "",
-        members(about["members"]),
-        *(["", mnist(about["mnist"])] if about["mnist"] else []),
-        "",
-        reading(about["reading"]),
-        "",
+        *(line for sentence in sentences(about) for line in (sentence, "")),
         *(["**A smoke run: these numbers mean nothing.**", ""] if about["quick"] else []),
         verdict(results).replace("\nMissed", "\n\n- Missed", 1).replace("\nMissed", "\n- Missed"),
         "",
@@ -192,6 +227,18 @@ def markdown(
                 values = ", ".join(f"{key} {value:.4g}" for key, value in details.items())
                 out.append(f"- {name}: {values}.")
         out.append("")
+    if learned := about.get("estimators"):
+        header, *rows = scores(learned)
+        splits = max(len(one["scores"]) for of in learned.values() for one in of.values())
+        out += [
+            "## What is learned of tables",
+            "",
+            f"Accuracy, or R² of diabetes and houses: mean and spread over up to {splits} splits, "
+            "the same for all, and the median time of `fit`. Both MLPs have equal options, the "
+            "others their own defaults.",
+            "",
+        ]
+        out += _markdown_table(header, rows)
     if lines:
         out += ["## How the cost of a step grows", ""]
         if plot:
