@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from functools import cache
+from operator import is_
 from typing import Any, ClassVar
 
 import numpy as np
@@ -45,6 +47,12 @@ def trains_by_steps(estimator: Any) -> bool:
     return True
 
 
+@cache
+def parameters_of(kind: Any) -> tuple[str, ...]:
+    """The names of the parameters of a class of estimators."""
+    return tuple(kind._get_param_names())
+
+
 class MLP(BaseEstimator):  # type: ignore[misc]
     """A multi-layer perceptron; `MLPClassifier` and `MLPRegressor` say what of.
 
@@ -68,6 +76,14 @@ class MLP(BaseEstimator):  # type: ignore[misc]
 
     def _loss_of(self) -> Loss:
         """The loss, in xpnet's own form."""
+        raise NotImplementedError
+
+    def _require_loss(self) -> None:
+        """Raise unless a loss of xpnet's fits what is predicted."""
+        raise NotImplementedError
+
+    def _out_activation(self) -> str:
+        """What makes probabilities or values of what the network gives, by scikit-learn's name."""
         raise NotImplementedError
 
     def _descended(self, loss: Loss) -> Loss:
@@ -106,11 +122,14 @@ class MLP(BaseEstimator):  # type: ignore[misc]
         eval_set: Any = None,
     ) -> Any:
         building.hidden_sizes(self.hidden_layer_sizes)
-        first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        first = not self.__sklearn_is_fitted__() or (not self.warm_start and not incremental)
         backend = place(self, X)
         samples = self._samples(backend, X, y, sample_weight, incremental, first)
         self._library = library_of(X)
-        self._random_state = check_random_state(self.random_state)
+        if first or not incremental:
+            self._random_state = check_random_state(self.random_state)
+        else:  # it may never be asked
+            self._random_state = None
         self.n_outputs_ = int(samples.target.shape[1])
         if first:
             self._initialize(samples)
@@ -119,9 +138,8 @@ class MLP(BaseEstimator):  # type: ignore[misc]
         else:
             held = None if eval_set is None else self._held(backend, *eval_set)
             descend(self, samples, incremental, held)
-        theta = self._weights.vector(self._network, self._like(samples))
         with backend.context():
-            if not bool(backend.xp.all(backend.xp.isfinite(theta))):
+            if not bool(backend.xp.all(backend.xp.isfinite(self._theta))):
                 raise ValueError(
                     "Solver produced non-finite parameter weights. The input data may contain "
                     "large values and need to be preprocessed."
@@ -151,6 +169,7 @@ class MLP(BaseEstimator):  # type: ignore[misc]
         network = self._made(int(samples.x.shape[1]))
         self.n_layers_ = sum(isinstance(one, Linear) for one in network.leaves) + 1
         self.out_activation_ = self._out_activation()
+        self._require_loss()
         theta = network.init(self._random_state, like=self._like(samples), members=self.members)
         self._weights, self._network = Weights(network, theta), network
         self._layer_state: dict[str, Array] | None = None
@@ -173,20 +192,38 @@ class MLP(BaseEstimator):  # type: ignore[misc]
     def _prepared(self, samples: Samples, batch: int) -> Trainer:
         """A trainer with all in its place: the one of before, if it would do the same."""
         backend, like = samples.backend, self._like(samples)
-        if not hasattr(self, "_network"):  # whose matrices were set
+        if "_network" not in vars(self):  # whose matrices were set
             self._network = self._made(int(samples.x.shape[1]))
+        trainer: Trainer | None = vars(self).get("_trainer")
+        asked = [vars(self)[name] for name in parameters_of(type(self))]  # type: ignore[arg-type]
+        asked += [self._network, samples.weight is None]
+        if trainer is not None and self._stands(trainer, asked, like):
+            trainer.take(samples)
+            return trainer
         network, optimizer = self._network, self._optimizer_of()
         theta = self._weights.vector(network, like)
         loss, weighted = self._descended(self._loss_of()), samples.weight is not None
         step = PenalizedStep(backend.xp, network, loss, optimizer, weighted=weighted)
-        trainer = Trainer(backend, step, self.members, like, batch)
-        known = vars(self).get("_trainer")
-        if known is not None and known.serves(trainer):
-            trainer = known
-        self._trainer = trainer
+        new = Trainer(backend, step, self.members, like, batch)
         with backend.context():
-            trainer.load(self._carry(backend, theta, optimizer), samples)
+            carry = self._carry(backend, theta, optimizer)
+            if trainer is None or not trainer.serves(new):
+                trainer = new
+            trainer.load(carry, samples)
+        self._trainer, trainer.asked, trainer.holds = trainer, asked, None
         return trainer
+
+    def _stands(self, trainer: Trainer, asked: list[Any], like: Array) -> bool:
+        """Whether a trainer stands where this estimator does, and does what it is asked for."""
+        weights, self_same = trainer.holds, all(map(is_, asked, trainer.asked))
+        trainer.holds = None  # until it has come to an end again
+        return (
+            self_same
+            and weights is self._weights
+            and not self._weights.shown
+            and self._optimizer.trainer is trainer
+            and trainer.lies_with(like)
+        )
 
     def _carry(self, backend: Backend, theta: Array, optimizer: Optimizer) -> Carry:
         """What a step is given: parameters, the optimizer's state, and what the penalty is."""
@@ -200,7 +237,7 @@ class MLP(BaseEstimator):  # type: ignore[misc]
             words = keys(self._noise, self.members, "random_state")
             key = backend.asarray(words, backend.words)
         carry = carry_of(backend.copy(theta), state, layers, key)
-        if descent.solver != "own":
+        if not descent.is_own:
             carry[RATE] = backend.asarray(descent.learning_rate, dtype)
         if self.alpha:
             carry[PENALTY] = network.weight_mask(theta) * float(self.alpha)
@@ -210,6 +247,15 @@ class MLP(BaseEstimator):  # type: ignore[misc]
         """Go on from, and predict with, what a training has come to."""
         self._weights = Weights(self._network, carry["theta"])
         self._layer_state = layer_state_in(self._network, carry)
+
+    def _keep_of(self, trainer: Trainer, best: Carry | None) -> None:
+        """The same of a trainer, from where it stands unless an earlier epoch was the best."""
+        self._keep(trainer.judged if best is None else best)
+        self._optimizer.trainer = trainer
+        trainer.holds = self._weights if best is None else None
+        if trainer.large:  # and would keep the samples
+            self._optimizer.leave()
+            del self._trainer
 
     # ---- what it says of samples
 
@@ -229,11 +275,9 @@ class MLP(BaseEstimator):  # type: ignore[misc]
     def _theta(self) -> Array:
         """The parameters, as they are now."""
         weights = self._weights
-        like = weights["coefs"][0]
-        like = like if backends.name_of(like) else np.asarray(like)
-        if "_network" not in vars(self):
-            self._network = self._made(int(like.shape[-2]))
-        return weights.vector(self._network, like)
+        if "_network" not in vars(self):  # whose matrices were set
+            self._network = self._made(int(np.shape(weights["coefs"][0])[-2]))
+        return weights.vector(self._network)
 
     @property
     def _judged(self) -> Carry:
@@ -297,8 +341,9 @@ class MLP(BaseEstimator):  # type: ignore[misc]
         self.__dict__.setdefault("_weights", Weights())[name] = arrays
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Whether there are parameters."""
-        return hasattr(self, "coefs_")
+        """Whether there are parameters; without showing them, to be written into."""
+        weights = vars(self).get("_weights")
+        return weights is not None and "coefs" in weights
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the programs, which the next training makes anew."""

@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
-from xpnet import backends
+from xpnet import backends, checks
 from xpnet.backends import Backend
 from xpnet.estimators import options
 from xpnet.estimators.base import MLP, trains_by_steps
 from xpnet.estimators.outputs import accuracy
-from xpnet.estimators.samples import Samples, library_of, on_host, pair_in, weights_in
+from xpnet.estimators.samples import Samples, library_of, on_host, pair_in, plain_in, weights_in
 from xpnet.losses import BCEWithLogits, CrossEntropy, Loss, Scaled
 from xpnet.types import Array
 
@@ -120,6 +120,19 @@ class MLPClassifier(ClassifierMixin, MLP):  # type: ignore[misc]
             return self.loss
         return CrossEntropy() if self.out_activation_ == "softmax" else BCEWithLogits()
 
+    def _require_loss(self) -> None:
+        loss = self.loss
+        if not isinstance(loss, Loss):
+            return
+        wrong = not loss.classifies or not loss.probabilistic or loss.takes_probabilities
+        one_of_many = self.out_activation_ == "softmax"
+        if wrong or isinstance(loss, CrossEntropy) != one_of_many:
+            right = "CrossEntropy()" if one_of_many else "BCEWithLogits()"
+            raise ValueError(
+                f"loss must give probabilities of the numbers for {len(self.classes_)} classes, as "
+                f"{right} does, not be {checks.shown(loss)}."
+            )
+
     def _descended(self, loss: Loss) -> Loss:
         outputs = self.n_outputs_
         if isinstance(self.loss, Loss) or isinstance(loss, CrossEntropy):
@@ -132,10 +145,12 @@ class MLPClassifier(ClassifierMixin, MLP):  # type: ignore[misc]
     def _samples(
         self, backend: Backend, X: Any, y: Any, weight: Any, incremental: bool, reset: bool
     ) -> Samples:
-        X, y = pair_in(self, X, y, backend, reset)
-        self._learn_classes(y, incremental)
-        target = self._label_binarizer.transform(y)
-        target = target.toarray() if hasattr(target, "toarray") else target
+        target = self._known(X, y) if incremental and not reset else None
+        if target is None:
+            X, y = pair_in(self, X, y, backend, reset)
+            self._learn_classes(y, incremental)
+            target = self._label_binarizer.transform(y)
+            target = target.toarray() if hasattr(target, "toarray") else target
         if weight is not None or self.class_weight is not None:
             dtype = X.dtype.name if hasattr(X.dtype, "name") else backend.dtype_name(X)
             weight = weights_in(weight, len(target), dtype)
@@ -143,6 +158,19 @@ class MLPClassifier(ClassifierMixin, MLP):  # type: ignore[misc]
                 weight = weight * compute_sample_weight(self.class_weight, y)
             weight = backend.asarray(weight[:, None], dtype)
         return Samples(backend, X, backend.asarray(target, "bool"), weight)
+
+    def _known(self, X: Any, y: Any) -> np.ndarray | None:
+        """Labels of classes that are known, one-hot; ``None`` where scikit-learn has to look."""
+        classes = vars(self).get("classes_")
+        if classes is None or self.warm_start or not plain_in(self, X, y):
+            return None
+        whole = {y.dtype.kind, classes.dtype.kind} <= set("biu")
+        if not whole or self._label_binarizer.y_type_ not in ("binary", "multiclass"):
+            return None
+        found: np.ndarray = y[:, None] == classes
+        if len(classes) < 2 or not found.any(axis=1).all():
+            return None
+        return found if len(classes) > 2 else found[:, 1:]
 
     def _learn_classes(self, y: np.ndarray, incremental: bool) -> None:
         """Learn which classes there are; or raise if there are others than before."""
@@ -174,7 +202,6 @@ class MLPClassifier(ClassifierMixin, MLP):  # type: ignore[misc]
         return accuracy(found, host(held.target), weight, exclusive)
 
     @available_if(trains_by_steps)  # type: ignore[untyped-decorator]
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Any:
         """Go on for one epoch over these samples.
 
@@ -185,6 +212,8 @@ class MLPClassifier(ClassifierMixin, MLP):  # type: ignore[misc]
         Returns:
             The estimator itself.
         """
+        if not self.__sklearn_is_fitted__():
+            self._validate_params()
         if _check_partial_fit_first_call(self, classes):
             multilabel = type_of_target(on_host(y)).startswith("multilabel")
             self._label_binarizer = LabelBinarizer().fit(on_host(y) if multilabel else classes)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
 
 from xpnet.estimators.outputs import outputs_of
+from xpnet.estimators.reporting import EstimatorRun, told
 from xpnet.estimators.samples import Samples
 from xpnet.estimators.training import RATE, Trainer
 from xpnet.optimizers import Optimizer, Schedule
 from xpnet.training.interrupts import interrupts
 from xpnet.training.step import state_in
-from xpnet.types import Array, Carry
+from xpnet.types import Carry
 
 
 class Descent:
@@ -24,18 +27,32 @@ class Descent:
 
     Attributes:
         learning_rate: that of the next step, where the optimizer does not know it.
-        state: the optimizer's; empty before the first step.
+        trainer: who knows the optimizer's state, or ``None``.
     """
 
     def __init__(self, estimator: Any) -> None:
-        own = isinstance(estimator.solver, Optimizer) or isinstance(
-            estimator.learning_rate, Schedule
-        )
-        self.solver = "own" if own else estimator.solver
-        self.schedule = "constant" if own or self.solver == "adam" else estimator.learning_rate
+        rate = estimator.learning_rate
+        self.is_own = isinstance(estimator.solver, Optimizer) or isinstance(rate, Schedule)
+        self.schedule = "constant" if self.is_own or estimator.solver == "adam" else rate
         self.learning_rate = self.learning_rate_init = float(estimator.learning_rate_init)
         self.power_t = estimator.power_t
-        self.state: Carry = {}
+        self.trainer: Trainer | None = None
+        self._state: Carry = {}
+
+    @property
+    def state(self) -> Carry:
+        """What the optimizer keeps; empty before the first step."""
+        if self.trainer is None:
+            return self._state
+        carried = state_in(self.trainer.carry)
+        return {name: array for name, array in carried.items() if f"optimizer.{name}" != RATE}
+
+    def leave(self) -> None:
+        """Have it without the trainer, which may then go."""
+        self._state, self.trainer = self.state, None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_state": self.state, "trainer": None}
 
     def iteration_ends(self, samples: int) -> None:
         """Set the rate behind an epoch, once so many samples have been seen."""
@@ -45,15 +62,13 @@ class Descent:
     def trigger_stopping(self, said: str, verbose: bool) -> bool:
         """Whether to stop where there is no progress; else the rate is a fifth from here on."""
         stops = self.schedule != "adaptive" or self.learning_rate <= 1e-6
+        what = " Stopping."
         if not stops:
             self.learning_rate /= 5
+            what = f" Setting learning rate to {self.learning_rate:f}"
+        elif self.schedule == "adaptive":
+            what = " Learning rate too small. Stopping."
         if verbose:
-            small = " Learning rate too small." if self.schedule == "adaptive" else ""
-            what = (
-                f"{small} Stopping."
-                if stops
-                else f" Setting learning rate to {self.learning_rate:f}"
-            )
             print(said + what)
         return stops
 
@@ -71,30 +86,30 @@ def descend(
         samples, held = _split(estimator, samples)
     batch = _batch_size(estimator, len(samples))
     trainer = estimator._prepared(samples, batch)
-    run = _Run(estimator, trainer, samples, held, batch)
-    with interrupts() as interrupted:
-        if not run.train(1 if incremental else estimator.max_iter, interrupted):
+    epochs = 1 if incremental else estimator.max_iter
+    run = _Epochs(estimator, trainer, held, batch)
+    callbacks = () if incremental else estimator.callbacks or ()
+    run.told = EstimatorRun(estimator, trainer, epochs) if callbacks else None
+    with interrupts() as interrupted, told(callbacks, run.told) as check:
+        if not run.train(epochs, interrupted, check):
             warnings.warn("Training interrupted by user.", stacklevel=4)
-        elif not incremental and run.unfinished:
+        elif not incremental and estimator.n_iter_ == epochs and not run.stopped:
             warnings.warn(
-                f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the "
+                f"Stochastic Optimizer: Maximum iterations ({epochs}) reached and the "
                 "optimization hasn't converged yet.",
                 ConvergenceWarning,
                 stacklevel=4,
             )
-    carry = trainer.carry
-    estimator._optimizer.state = {k: v for k, v in state_in(carry).items() if k != "lr"}
-    estimator._keep(carry if run.best is None else run.best)
+    estimator._keep_of(trainer, run.best)
 
 
 def _split(estimator: Any, samples: Samples) -> tuple[Samples, Samples]:
     """Those to train on, and those to hold out, as scikit-learn would choose them."""
-    stratify = estimator._stratified(samples)
     places = train_test_split(
         np.arange(len(samples)),
         random_state=estimator._random_state,
         test_size=estimator.validation_fraction,
-        stratify=stratify,
+        stratify=estimator._stratified(samples),
     )
     if len(places[1]) < 2:
         raise ValueError(
@@ -111,60 +126,90 @@ def _batch_size(estimator: Any, samples: int) -> int:
     if estimator.batch_size > samples:
         warnings.warn(
             "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
-            stacklevel=6,
+            stacklevel=5,
         )
     return min(max(int(estimator.batch_size), 1), samples)
 
 
-class _Run:
-    """A run of epochs, with what scikit-learn records of them on the estimator."""
+class _Epochs:
+    """One epoch after the other, with what scikit-learn records of them on the estimator.
 
-    def __init__(
-        self, estimator: Any, trainer: Trainer, samples: Samples, held: Samples | None, batch: int
-    ) -> None:
-        self.estimator, self.trainer, self.samples = estimator, trainer, samples
-        self.held, self.batch = held, batch
+    Attributes:
+        best: what the outputs follow from where those held out had the best score; ``None`` if it
+            is the last that counts.
+        stopped: whether it has ended before all epochs were done.
+        told: the run as callbacks see it, or ``None``.
+    """
+
+    def __init__(self, estimator: Any, trainer: Trainer, held: Samples | None, batch: int) -> None:
+        self.estimator, self.trainer, self.held, self.batch = estimator, trainer, held, batch
         self.best: Carry | None = None
-        self.unfinished = False
+        self.told: EstimatorRun | None = None
+        self.stopped = False
+        if estimator.early_stopping:
+            self.best = estimator._best = vars(estimator).get("_best") or trainer.judged
 
-    def train(self, epochs: int, interrupted: Callable[[], bool]) -> bool:
+    def train(
+        self, epochs: int, interrupted: Callable[[], bool], check: Callable[[], bool]
+    ) -> bool:
         """Train so many epochs at most; return whether nobody has interrupted it."""
-        est, n = self.estimator, len(self.samples)
-        order = np.arange(n)
+        est = self.estimator
+        order = np.arange(len(self.trainer.samples))
+        shuffles = self._shuffles(len(order))
         est.n_iter_ = 0
-        if est.early_stopping:
-            self.best = est._best = getattr(est, "_best", None) or self.trainer.judged
         for _ in range(epochs):
-            if est.shuffle:
-                turn = np.arange(n)
+            if shuffles:
+                turn = np.arange(len(order))
                 est._random_state.shuffle(turn)
                 order = order[turn]
             losses = self.trainer.epoch(order, self.batch, interrupted)
             if losses is None:
                 return False
-            est.n_iter_ += 1
-            est.loss_ = float(losses.mean())
-            est.t_ += n
-            est.loss_curve_.append(est.loss_)
-            if est.verbose:
-                print(f"Iteration {est.n_iter_}, loss = {est.loss_:.8f}")
-            self._look()
+            self._record(losses)
             before = est._optimizer.learning_rate
             est._optimizer.iteration_ends(est.t_)
-            if self._stops():
-                return True
+            self.stopped = self._stops()
             self._change_rate(before, est._optimizer.learning_rate)
+            self.stopped |= check()
+            if self.stopped:
+                return True
             if interrupted():
                 return False
-        self.unfinished = True
         return True
 
-    def _look(self) -> None:
+    def _shuffles(self, samples: int) -> bool:
+        """Whether orders are drawn; one batch of all is the same in any order.
+
+        Unless it is somebody's generator that goes on.
+        """
+        est = self.estimator
+        alone = isinstance(est.random_state, Integral) and self.batch == samples
+        if not est.shuffle or alone:
+            return False
+        if est._random_state is None:
+            est._random_state = check_random_state(est.random_state)
+        return True
+
+    def _record(self, losses: np.ndarray) -> None:
+        """Put an epoch on record."""
+        est = self.estimator
+        est.n_iter_ += 1
+        est.loss_ = float(losses.mean())
+        est.t_ += len(self.trainer.samples)
+        est.loss_curve_.append(est.loss_)
+        if est.verbose:
+            print(f"Iteration {est.n_iter_}, loss = {est.loss_:.8f}")
+        score = self._look()
+        if self.told is not None:
+            self.told.add(losses, score)
+
+    def _look(self) -> float | None:
         """Count the epochs without an improvement, of the loss or of the score of those held."""
-        est, tol = self.estimator, self.estimator.tol
+        est, tol, score = self.estimator, self.estimator.tol, None
         if self.held is not None:
-            carry = self.trainer.judged
-            score = est._score_of(self._outputs(carry), self.held)
+            carry, backend = self.trainer.judged, self.trainer.backend
+            found = outputs_of(est, backend, carry, self.held.x)[0]
+            score = est._score_of(backend.to_host(found), self.held)
             est.validation_scores_ = [*(est.validation_scores_ or ()), score]
             if est.verbose:
                 print(f"Validation score: {score:f}")
@@ -177,12 +222,7 @@ class _Run:
             worse = est.loss_ > est.best_loss_ - tol
             est.best_loss_ = min(est.loss_, est.best_loss_)
         est._no_improvement_count = est._no_improvement_count + 1 if worse else 0
-
-    def _outputs(self, carry: Carry) -> np.ndarray:
-        assert self.held is not None
-        backend = self.trainer.backend
-        found: Array = outputs_of(self.estimator, backend, carry, self.held.x)[0]
-        return backend.to_host(found)
+        return score
 
     def _stops(self) -> bool:
         est = self.estimator

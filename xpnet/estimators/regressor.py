@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import RegressorMixin, _fit_context
+from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 
+from xpnet import checks
 from xpnet.backends import Backend
 from xpnet.estimators import options
 from xpnet.estimators.base import MLP, trains_by_steps
 from xpnet.estimators.outputs import r2
-from xpnet.estimators.samples import Samples, on_host, pair_in, weights_in
+from xpnet.estimators.samples import Samples, on_host, pair_in, plain_in, weights_in
 from xpnet.losses import L1, MSE, Huber, Loss, Poisson, Quantile, Scaled
 from xpnet.types import Array
 
@@ -97,6 +98,13 @@ class MLPRegressor(RegressorMixin, MLP):  # type: ignore[misc]
         loss: Loss = made[self.loss]()
         return loss
 
+    def _require_loss(self) -> None:
+        if isinstance(self.loss, Loss) and self.loss.classifies:
+            raise ValueError(
+                f"loss must be one of numbers, such as Huber(), not {checks.shown(self.loss)}; "
+                "MLPClassifier tells classes apart."
+            )
+
     def _descended(self, loss: Loss) -> Loss:
         outputs = self.n_outputs_
         if self.loss == "squared_error":
@@ -111,7 +119,9 @@ class MLPRegressor(RegressorMixin, MLP):  # type: ignore[misc]
     def _samples(
         self, backend: Backend, X: Any, y: Any, weight: Any, incremental: bool, reset: bool
     ) -> Samples:
-        X, y = pair_in(self, X, y, backend, reset, y_numeric=True)
+        known = incremental and not reset and plain_in(self, X, y) and y.dtype.kind == "f"
+        if not (known and np.isfinite(y).all()):
+            X, y = pair_in(self, X, y, backend, reset, y_numeric=True)
         dtype = X.dtype.name if hasattr(X.dtype, "name") else backend.dtype_name(X)
         y = y.reshape(len(y), -1)
         if weight is not None:
@@ -129,9 +139,10 @@ class MLPRegressor(RegressorMixin, MLP):  # type: ignore[misc]
         return r2(found, host(held.target), weight)
 
     @available_if(trains_by_steps)  # type: ignore[untyped-decorator]
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """Go on for one epoch over these samples; arguments as for `fit`."""
+        if not self.__sklearn_is_fitted__():
+            self._validate_params()
         return self._fit(X, y, sample_weight, incremental=True)
 
     # ---- what it says of samples

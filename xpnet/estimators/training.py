@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from xpnet import backends
 from xpnet.backends import Backend
 from xpnet.estimators.samples import Samples, is_sparse
 from xpnet.training.blocks import Blocks
@@ -18,7 +19,7 @@ from xpnet.types import Array, Carry
 RATE = "optimizer.lr"
 """The learning rate in a carry, where it is not the optimizer's own."""
 
-OWN_BYTES = 1 << 27
+OWN_BYTES = 1 << 25
 """How large data may be to be copied into buffers of their own, whose programs outlive them."""
 
 
@@ -41,6 +42,11 @@ class Trainer:
         size = 1 if members is None else block_size(backend, step.network, like, batch)
         self.blocks = Blocks(backend, step, min(size, members or 1))
         self.samples: Samples
+        self.asked: list[Any] = []
+        """What it was asked for: of the very same nothing has changed."""
+        self.holds: Any = None
+        """The weights that it stands at, or ``None``."""
+        self.large = False
 
     def serves(self, other: Trainer) -> bool:
         """Whether this one can do what another would."""
@@ -52,6 +58,21 @@ class Trainer:
             self.dtype,
         ) == (other.step, other.backend.name, str(other.backend.device), other.members, other.dtype)
 
+    def lies_with(self, like: Array) -> bool:
+        """Whether it trains where this lies, in floats as these."""
+        backend = backends.of(like)
+        here, there = self.backend, backend
+        same = (here.name, here.device) == (there.name, there.device)
+        return same and backend.dtype_name(like) == self.dtype
+
+    def take(self, samples: Samples) -> None:
+        """Take other samples, to go on from what is carried."""
+        self.samples = samples
+        if not is_sparse(samples.x):
+            data = (samples.x, samples.target, samples.weight)
+            for block in self.blocks:
+                block.data = data
+
     def load(self, carry: Carry, samples: Samples) -> None:
         """Take parameters, and what else is carried, and the samples of the epochs to come."""
         self.samples = samples
@@ -59,10 +80,11 @@ class Trainer:
         if is_sparse(samples.x):
             data = samples.dense(np.arange(1), self.dtype)  # of which each step has its own
         self.blocks.deal(carry, data, self.members or 1)
-        large = len(samples) * samples.x.shape[1] * 8 > OWN_BYTES and not is_sparse(samples.x)
+        sparse = is_sparse(samples.x)
+        self.large = not sparse and len(samples) * samples.x.shape[1] * 8 > OWN_BYTES
         for runner in self.blocks.runners:
             if hasattr(runner, "varies"):
-                runner.varies = 0 if large else 2
+                runner.varies = 0 if self.large else 2
 
     @property
     def carry(self) -> Carry:

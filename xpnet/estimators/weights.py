@@ -66,13 +66,20 @@ class Weights:
             for name, arrays in self._lists.items()
         )
 
-    def vector(self, network: Sequential, like: Array) -> Array:
-        """``theta`` for a network, on the library, device and dtype of ``like``."""
-        backend = backends.of(like)
+    @property
+    def shown(self) -> bool:
+        """Whether somebody may have written into what was handed out."""
+        return bool(self._lists)
+
+    def vector(self, network: Sequential, like: Array | None = None) -> Array:
+        """``theta`` for a network, of the dtype of ``like``, and where that lies."""
+        if like is None:
+            first = self._lists["coefs"][0] if self._theta is None else self._theta
+            like = first if backends.name_of(first) else np.asarray(first)
         if self._theta is None or self._changed or self.network is not network:
-            self._theta = self._joined(network, backend, like)
+            self._theta = self._joined(network, backends.of(like), like)
             self.network, self._lists, self._made = network, {}, {}
-        theta = self._theta
+        theta, backend = self._theta, backends.of(self._theta, like, names=("theta", "X"))
         if theta.dtype != like.dtype:
             theta = self._theta = backend.xp.astype(theta, like.dtype)
             self._lists, self._made = {}, {}
