@@ -7,7 +7,7 @@ import pytest
 
 import xpnet as xn
 from tests.helpers import arr, assert_equal, host, library, report_network
-from xpnet.initializers import gain
+from xpnet.initializers import UniformOfFans, gain
 
 RANDOM = [
     xn.HeNormal(),
@@ -19,6 +19,7 @@ RANDOM = [
     xn.XavierNormal(gain=2.0),
     xn.XavierUniform(),
     xn.XavierUniform(gain=5 / 3),
+    UniformOfFans(),
 ]
 STD = [  # for 300 inputs and 200 outputs
     math.sqrt(2 / ((1 + 6 / 500) * 300)),
@@ -30,6 +31,7 @@ STD = [  # for 300 inputs and 200 outputs
     2 * math.sqrt(2 / 500),
     math.sqrt(2 / 500),
     5 / 3 * math.sqrt(2 / 500),
+    math.sqrt(2 / 500),
 ]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import xpnet as xn
 from tests.helpers import arr, assert_close, assert_equal, host, library, rounding
-from xpnet.losses import Share, evaluate, prepare
+from xpnet.losses import Scaled, Share, evaluate, prepare
 
 LOSSES = [
     *(xn.BCE(), xn.BCE(eps=0.0), xn.BCEWithLogits(), xn.CrossEntropy(), xn.MSE(), xn.Huber(0.7)),
@@ -114,6 +114,22 @@ FORMULAS = {
         COUNTS,
         P - COUNTS * np.log(P + 1e-3),
         1 - COUNTS / (P + 1e-3),
+        6,
+    ),
+    "Poisson, as a deviance": (
+        xn.Poisson(deviance=True),
+        Z,
+        COUNTS,
+        np.exp(Z) - COUNTS * Z + COUNTS * (np.log(np.maximum(COUNTS, 1)) - 1),
+        np.exp(Z) - COUNTS,
+        6,
+    ),
+    "MSE, scaled": (
+        Scaled(xn.MSE(), 0.5, 3.0),
+        Z,
+        TARGETS,
+        0.5 * (Z - TARGETS) ** 2,
+        6.0 * (Z - TARGETS),
         6,
     ),
     "Hinge": (

@@ -57,7 +57,7 @@ def rmsprop(theta, grads, lr, alpha=0.99, eps=1e-8, weight_decay=0, momentum=0, 
 
 
 def adam(theta, grads, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, amsgrad=False,
-         maximize=False, decoupled=False):  # fmt: skip
+         maximize=False, decoupled=False, eps_hat=False):  # fmt: skip
     m = v = v_max = np.zeros_like(theta)
     b1, b2 = betas
     for t, g in enumerate(grads, 1):
@@ -70,7 +70,8 @@ def adam(theta, grads, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, amsgrad
         v = b2 * v + (1 - b2) * g**2
         v_max = np.maximum(v, v_max)
         v_hat = (v_max if amsgrad else v) / (1 - b2**t)
-        theta = theta - lr * m / (1 - b1**t) / (np.sqrt(v_hat) + eps)
+        small = eps / np.sqrt(1 - b2**t) if eps_hat else eps
+        theta = theta - lr * m / (1 - b1**t) / (np.sqrt(v_hat) + small)
         yield theta
 
 
@@ -174,6 +175,7 @@ NAMES = {  # ours, PyTorch's, the reference
     "RAdam": (xn.RAdam, "RAdam", radam),
     "Rprop": (xn.Rprop, "Rprop", rprop),
     "Lion": (xn.Lion, None, lion),
+    "Adam, of Keras": (xn.Adam, None, adam),
 }
 
 OPTIONS = [
@@ -223,6 +225,7 @@ OPTIONS = [
     ("Rprop", {"lr": 0.1, "etas": (0.3, 1.5), "step_sizes": (1e-3, 0.5), "maximize": True}),
     ("Lion", {}),
     ("Lion", {"lr": 0.01, "betas": (0.5, 0.9), "weight_decay": 0.1, "maximize": True}),
+    ("Adam, of Keras", {"lr": 0.01, "eps": 1e-3, "eps_hat": True}),
 ]
 WITH_PEERS = [(name, options) for name, options in OPTIONS if NAMES[name][1]]
 IDS = [f"{name}-{'-'.join(f'{k}={v}' for k, v in options.items())}" for name, options in OPTIONS]

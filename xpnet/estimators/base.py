@@ -53,6 +53,13 @@ def parameters_of(kind: Any) -> tuple[str, ...]:
     return tuple(kind._get_param_names())
 
 
+def has_members(estimator: Any) -> bool:
+    """Whether there are several networks; or raise."""
+    if estimator.members is None:
+        raise AttributeError("members must be given for this, such as members=8, not be None.")
+    return True
+
+
 class MLP(BaseEstimator):  # type: ignore[misc]
     """A multi-layer perceptron; `MLPClassifier` and `MLPRegressor` say what of.
 
@@ -298,8 +305,7 @@ class MLP(BaseEstimator):  # type: ignore[misc]
     def members_(self) -> list[Any]:
         """Each of several networks as an estimator of its own, which predicts by itself."""
         check_is_fitted(self)
-        if self.members is None:
-            raise AttributeError("members_ is there where members is given, such as members=8.")
+        has_members(self)
         found = []
         carry, backend = self._judged, backends.of(self._theta)
         for i in range(self.members):

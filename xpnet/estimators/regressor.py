@@ -12,7 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from xpnet import checks
 from xpnet.backends import Backend
 from xpnet.estimators import options
-from xpnet.estimators.base import MLP, trains_by_steps
+from xpnet.estimators.base import MLP, has_members, trains_by_steps
 from xpnet.estimators.outputs import r2
 from xpnet.estimators.samples import Samples, on_host, pair_in, plain_in, weights_in
 from xpnet.losses import L1, MSE, Huber, Loss, Poisson, Quantile, Scaled
@@ -119,6 +119,7 @@ class MLPRegressor(RegressorMixin, MLP):  # type: ignore[misc]
     def _samples(
         self, backend: Backend, X: Any, y: Any, weight: Any, incremental: bool, reset: bool
     ) -> Samples:
+        self._require_loss()
         known = incremental and not reset and plain_in(self, X, y) and y.dtype.kind == "f"
         if not (known and np.isfinite(y).all()):
             X, y = pair_in(self, X, y, backend, reset, y_numeric=True)
@@ -151,6 +152,7 @@ class MLPRegressor(RegressorMixin, MLP):  # type: ignore[misc]
         """The value of each sample, ``(samples,)``, or ``(samples, outputs)``."""
         return self._shaped(self._outputs(X, "predict")[0])
 
+    @available_if(has_members)  # type: ignore[untyped-decorator]
     def predict_std(self, X: Any) -> Array:
         """The standard deviation over the members of what each predicts, shaped as `predict`."""
         return self._shaped(self._outputs(X, "predict_std", spread=True)[1])
