@@ -1,0 +1,110 @@
+"""The estimators for tables: scikit-learn's checks, frames of mixed columns, what is missing."""
+
+import numpy as np
+import pytest
+
+import xpnet as xn
+from tests.helpers import arr, host, library
+
+sklearn = pytest.importorskip("sklearn")
+
+from xpnet.estimators import TabularClassifier, TabularRegressor  # noqa: E402
+
+SMALL = {
+    "members": 3, "hidden_layer_sizes": (16,), "embedding_dim": 4, "max_iter": 40,
+    "learning_rate_init": 0.01, "random_state": 0,
+}  # fmt: skip
+
+EXCUSED = {
+    # As of scikit-learn's MLPs: batches, and who is held out, are other ones.
+    "check_sample_weight_equivalence_on_dense_data",
+    "check_array_api_input",  # of an environment variable
+}
+
+
+def mixed(n=240):
+    """A table of mixed columns with holes, and a target that follows from all of them."""
+    rng = np.random.default_rng(0)
+    number, heavy = rng.normal(size=n), np.exp(3 * rng.normal(size=n))
+    color = rng.choice(["red", "green", "blue"], n)
+    score = number + np.log(heavy) / 3 + 1.5 * (color == "red")
+    number[rng.random(n) < 0.1] = np.nan
+    color = np.where(rng.random(n) < 0.1, None, color)
+    return {"number": number, "heavy": heavy, "color": list(color)}, score
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [TabularClassifier, TabularRegressor])
+def test_scikit_learn_finds_estimators_as_it_wants_them(kind):
+    from sklearn.utils.estimator_checks import check_estimator
+
+    with np.errstate(all="ignore"):
+        # In float32 the last digits of a row depend on those beside it.
+        found = check_estimator(kind(**SMALL, dtype="float64"), on_fail=None, on_skip=None)
+    wrong = {one["check_name"] for one in found if one["status"] != "passed"}
+    assert wrong <= EXCUSED, [one for one in found if one["check_name"] in wrong - EXCUSED]
+
+
+@pytest.mark.parametrize("package", ["pandas", "polars"])
+@pytest.mark.parametrize("architecture", ["tabm", "mlp"])
+def test_a_frame_of_mixed_columns_is_taken_as_it_is(package, architecture):
+    frames = library(package)
+    table, score = mixed()
+    frame, y = frames.DataFrame(table), np.where(score > 0.5, "yes", "no")
+    model = TabularClassifier(architecture=architecture, **SMALL).fit(frame[:180], y[:180])
+    assert model.score(frame[180:], y[180:]) > 0.8  # by chance 0.6
+    assert model.classes_.tolist() == ["no", "yes"] and model.n_features_in_ == 3
+    assert model.preparation_.sizes == (4,)
+    unseen = frames.DataFrame({"number": [0.0], "heavy": [None], "color": ["pink"]})
+    p = model.predict_proba(unseen)
+    assert p.shape == (1, 2) and np.isfinite(p).all()
+    np.testing.assert_allclose(p.sum(), 1, rtol=0, atol=1e-6)
+
+
+def test_a_regressor_gives_numbers_as_they_were_and_its_model_too(tmp_path):
+    table, score = mixed()
+    x = np.stack([table["heavy"], table["number"]], axis=1)
+    y = 1000 + 50 * score
+    model = TabularRegressor(**SMALL).fit(x[:180], y[:180])
+    assert model.score(x[180:], y[180:]) > 0.5
+    model.model_.save(tmp_path / "m.safetensors")
+    again = xn.load(tmp_path / "m.safetensors")
+    made = again.preparation.transform(x[180:]).astype("float32")
+    np.testing.assert_array_equal(again.predict(made)[:, 0], model.predict(x[180:]))
+    two = TabularRegressor(**SMALL).fit(x, np.stack([y, -y], axis=1))
+    assert two.predict(x).shape == (240, 2)
+
+
+def test_arrays_of_a_library_are_answered_by_it(backend):
+    table, score = mixed(120)
+    x = np.stack([np.nan_to_num(table["number"]), np.log(table["heavy"])], axis=1)
+    X = arr(backend, x, "float32")
+    y = (score > 0.5).astype(int)
+    model = TabularClassifier(**{**SMALL, "max_iter": 5}).fit(X, arr(backend, y, "int64"))
+    p = host(backend, model.predict_proba(X), dtype="float32", shape=(120, 2))
+    on_host = TabularClassifier(**{**SMALL, "max_iter": 5}).fit(x.astype("float32"), y)
+    # Five epochs of some ten steps, each to some roundings of float32.
+    np.testing.assert_allclose(p, on_host.predict_proba(x.astype("float32")), rtol=0, atol=1e-3)
+    np.testing.assert_array_equal(host(backend, model.predict(X)), p.argmax(-1))
+
+
+def test_an_unseen_category_has_no_vector():
+    pandas = library("pandas")
+    table, score = mixed(60)
+    model = TabularClassifier(**{**SMALL, "max_iter": 1, "weight_decay": 0.0})
+    table["color"] = ["red" if one is None else one for one in table["color"]]
+    model.fit(pandas.DataFrame(table), score > 0)
+    weight = model.model_.named_parameters()["0.1.weight"]
+    assert not weight[0].any() and weight[1:].any(axis=-1).all()
+
+
+def test_mistakes_are_told():
+    pandas = library("pandas")
+    table, score = mixed(60)
+    frame = pandas.DataFrame(table)
+    with pytest.raises(ValueError, match="y must be of at least two classes"):
+        TabularClassifier(**SMALL).fit(frame, np.ones(60, dtype=int))
+    with pytest.raises(ValueError, match="column 'when' must hold numbers or texts, not dates"):
+        TabularRegressor(**SMALL).fit(frame.assign(when=pandas.Timestamp("2026-01-01")), score)
+    with pytest.raises(ValueError, match="'architecture' parameter of TabularClassifier"):
+        TabularClassifier(architecture="tree").fit(frame, score > 0)

@@ -1,0 +1,219 @@
+"""What the estimators for tables share: fitting, and the mean of what their networks say."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+import xpnet as xn
+from xpnet import backends
+from xpnet.backends import Backend
+from xpnet.estimators.building import hidden_sizes
+from xpnet.estimators.samples import (
+    library_of,
+    on_host,
+    place,
+    require_same_place,
+    weights_in,
+)
+from xpnet.estimators.tabular_samples import (
+    batch_of,
+    dealt,
+    scaled_back,
+    table_of,
+    unknown_is_nothing,
+)
+from xpnet.layers import Layer
+from xpnet.losses import EnsembleLoss, Loss
+from xpnet.model import Model
+from xpnet.network import Sequential
+from xpnet.tables import Preparation, Table
+from xpnet.tables.network import ARCHITECTURES, EMBEDDINGS, table_network
+from xpnet.types import Array
+
+MEMBERS = {"tabm": 32, "mlp": 8}
+"""How many networks there are, by the architecture, where nobody says."""
+
+A_BIN = 10
+"""How many samples there are for each piece of a number."""
+
+TOGETHER = 1 << 23
+"""How many outputs of the widest layer are computed at once in a prediction."""
+
+
+class Tabular(BaseEstimator):  # type: ignore[misc]
+    """What both share; `TabularClassifier` says what of."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "architecture": [StrOptions(set(ARCHITECTURES))],
+        "members": [Interval(Integral, 1, None, closed="left"), None],
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "numerical_embedding": [StrOptions(set(EMBEDDINGS)), None],
+        "embedding_dim": [Interval(Integral, 2, None, closed="left")],
+        "activation": [Layer, None],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "categories": ["array-like"],
+        "random_state": ["random_state"],
+        "callbacks": ["array-like"],
+        "device": [str, None],
+        "dtype": [StrOptions({"float32", "float64"})],
+    }
+
+    # ---- fitting
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Fit the model to the rows of a table ``X`` and their targets ``y``.
+
+        Args:
+            X: a frame of pandas or polars, whose columns hold numbers, truth values or texts; or an
+                array ``(samples, features)`` of any library. Something may be missing in any row.
+            y: the targets, ``(samples,)``.
+            sample_weight: ``(samples,)``.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            TypeError, ValueError: if they are none of these; a column of dates, of ids, of numbers
+                with a slip is told by its name, with what to do.
+        """
+        backend = place(self, X)
+        table = table_of(self, X, reset=True)
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None."
+            )
+        y = on_host(y)
+        check_consistent_length(table.columns[0].values, y)
+        target = self._learnt(y)
+        weight = None
+        if sample_weight is not None:
+            weight = weights_in(sample_weight, len(table), self.dtype)
+        rng = check_random_state(self.random_state)
+        seed = int(rng.randint(1 << 31))
+        train, held = dealt(target, weight, self.validation_fraction, rng, self._stratifies)
+        self.preparation_ = Preparation.fit(
+            table.take(train), numbers="keep", categories=[str(name) for name in self.categories]
+        )
+        self.model_ = self._trained(backend, table, target, weight, train, held, seed)
+        self.model_.preparation = self.preparation_
+        self._library = library_of(X)
+        return self
+
+    def _trained(
+        self,
+        backend: Backend,
+        table: Table,
+        target: np.ndarray,
+        weight: np.ndarray | None,
+        train: np.ndarray,
+        held: np.ndarray,
+        seed: int,
+    ) -> Model:
+        center, scale, target = self._standardized(target, train)
+
+        def data(rows: np.ndarray) -> list[Any]:
+            x = self._matrix(backend, table.take(rows))
+            kind = self.dtype if target.dtype.kind == "f" else "int64"
+            parts = [x, backend.asarray(target[rows], kind)]
+            return [*parts, None if weight is None else backend.asarray(weight[rows], self.dtype)]
+
+        x, y, w = data(train)
+        network, loss, members = self._network(len(train))
+        theta = network.init(seed, like=x, members=members)
+        stopping: dict[str, Any] = {}
+        if len(held):
+            metrics, monitor = self._monitored
+            stopping = {"validation": tuple(one for one in data(held) if one is not None)}
+            stopping |= {"patience": self.n_iter_no_change, "metrics": metrics, "monitor": monitor}
+        model = xn.fit(
+            network, x, y, loss=loss,
+            optimizer=xn.AdamW(
+                lr=self.learning_rate_init, weight_decay=self.weight_decay, decayed="weights"
+            ),
+            epochs=self.max_iter, batch_size=batch_of(self.batch_size, len(train)), sample_weight=w,
+            theta=unknown_is_nothing(network, backend, theta), members=members,
+            shuffle_seed=seed, noise_seed=seed,
+            callbacks=self.callbacks, **stopping,
+        )  # fmt: skip
+        self.n_iter_ = len(model.history.loss) if model.history else 0
+        return model if center is None else scaled_back(model, backend, center, scale)
+
+    def _network(self, samples: int) -> tuple[Sequential, Loss, int | None]:
+        """The network, its loss, and how many members there are of it beside one another."""
+        prepared, count = self.preparation_, self.members or MEMBERS[self.architecture]
+        network = table_network(
+            prepared.numeric,
+            prepared.sizes,
+            self.n_outputs_,
+            hidden=hidden_sizes(self.hidden_layer_sizes),
+            architecture=self.architecture,
+            k=count,
+            numerical_embedding=self.numerical_embedding,
+            embedding_dim=self.embedding_dim,
+            bins=max(2, min(48, samples // A_BIN)),
+            activation=self.activation,
+            dropout=self.dropout,
+        )
+        if self.architecture == "tabm":
+            return network, EnsembleLoss(self._loss(), count), None
+        return network, self._loss(), count
+
+    # ---- tables
+
+    def _matrix(self, backend: Backend, table: Table) -> Array:
+        return backend.asarray(self.preparation_.transform(table), self.dtype)
+
+    def _outputs(self, X: Any, method: str) -> Array:
+        """Probabilities or values ``(samples, outputs)``, of all networks the mean."""
+        check_is_fitted(self)
+        model = self.model_
+        backend = backends.of(model.theta)
+        require_same_place(self, X, backend, method)
+        x = self._matrix(backend, table_of(self, X, reset=False))
+        widest = max(leaf.out_features or 1 for leaf in model.network.leaves)
+        size = max(1, TOGETHER // (widest * (model.members or 1)))
+        found = []
+        for start in range(0, int(x.shape[0]), size):
+            some = self._meaning(model, x[start : start + size, :])
+            found.append(some if model.members is None else backend.xp.mean(some, axis=0))
+        whole = found[0] if len(found) == 1 else backend.xp.concat(found, axis=0)
+        return whole if library_of(X) else backend.to_host(whole)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        return tags
+
+    # ---- what they differ in
+
+    _stratifies: ClassVar[bool] = False
+    _monitored: ClassVar[tuple[list[str], str]] = ([], "val_loss")
+
+    def _learnt(self, y: Any) -> np.ndarray:
+        """Targets for the network, of what is given; sets ``n_outputs_``."""
+        raise NotImplementedError
+
+    def _standardized(self, target: np.ndarray, train: np.ndarray) -> tuple[Any, Any, np.ndarray]:
+        """A center and a scale of targets, ``None`` for classes, and what they make of them."""
+        return None, None, target
+
+    def _loss(self) -> Loss:
+        raise NotImplementedError
+
+    def _meaning(self, model: Model, x: Array) -> Array:
+        raise NotImplementedError
