@@ -9,6 +9,7 @@ from xpnet.compiler import step_key as _step_key
 from xpnet.explanation import Explanation, explain
 from xpnet.files.exchange import from_sklearn, from_torch, to_torch
 from xpnet.files.model import load
+from xpnet.files.onnx import export_onnx
 from xpnet.history import History
 from xpnet.initializers import (
     Constant,
@@ -204,6 +205,7 @@ __all__ = [
     "callbacks",
     "datasets",
     "explain",
+    "export_onnx",
     "fit",
     "from_sklearn",
     "from_torch",

@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -63,26 +63,35 @@ def write(path: str | Path, arrays: Mapping[str, np.ndarray], header: Mapping[st
         ValueError: if ``path`` names no file, or safetensors could not read it again, as of a
             header that is too long.
     """
+    stored = {name: _stored(name, array) for name, array in arrays.items()}
+    said = {"version": VERSION, **header}
+    text = json.dumps({**said, "crc32": _checksum(said, stored)})
+    replaced(path, lambda part: _save(stored, text, part))
+
+
+def replaced(path: str | Path, save: Callable[[Path], Any]) -> None:
+    """Have ``save`` write a file beside ``path`` and put it in its place, as `write` does.
+
+    Raises:
+        OSError, TypeError, ValueError: as `write` does, of ``path``.
+    """
     place = checks.as_path("path", path)
     if path == "":
         raise ValueError("path must name a file, not ''.")
     target = Path(os.path.realpath(place))
-    stored = {name: _stored(name, array) for name, array in arrays.items()}
-    said = {"version": VERSION, **header}
-    text = json.dumps({**said, "crc32": _checksum(said, stored)})
     with _told(path, "written"):
         if target.exists() and not target.is_file():
             raise FileExistsError(None, "it is there, and no file")
         if not target.parent.exists():
             raise FileNotFoundError(errno.ENOENT, f"the folder {str(place.parent)!r} is missing")
-        # In a folder, as the package may make files of its own beside what it writes.
+        # In a folder, as who writes may make files of its own beside it.
         prefix = f".{target.name}."
         with TemporaryDirectory(".part", prefix, target.parent, ignore_cleanup_errors=True) as name:
             part, new = Path(name, "part"), Path(name, "new")
-            _save(stored, text, part)
+            save(part)
             with part.open("r+b") as file:
                 os.fsync(file.fileno())
-            new.touch()  # with the mode of any new file, which the package's may not have
+            new.touch()  # with the mode of any new file, which the part may not have
             shutil.copymode(target if target.exists() else new, part)
             part.replace(target)
         with suppress(OSError):  # a system that knows no such thing as a folder on the disk
