@@ -271,6 +271,7 @@ class Model:
         Raises:
             ValueError: if one is.
         """
+        x = backends.taken(theta=self.theta, x=x)["x"]
         output = self(x)
         if self.loss is None:
             return output
@@ -288,6 +289,7 @@ class Model:
                 "predict_proba needs a loss that tells classes apart by probabilities, "
                 f"not {checks.shown(self.loss)}."
             )
+        x = backends.taken(theta=self.theta, x=x)["x"]
         return self._meaning(self.loss.probabilities, self(x), x, check)
 
     def evaluate(
@@ -315,6 +317,8 @@ class Model:
         if self.loss is None:
             raise TypeError("evaluate needs a model with a loss, not one whose loss is None.")
         loss, network = self.loss, self.network
+        named = {"theta": self.theta, "x": x, "y": y, "sample_weight": sample_weight}
+        _, x, y, sample_weight = backends.taken(**named).values()
         output = self(x)
         backend = backends.of(output, y, sample_weight, names=("x", "y", "sample_weight"))
         if metrics is None:

@@ -120,7 +120,9 @@ class Sequential(Chain):
             TypeError, ValueError: if an argument is none of these.
         """
         checks.given(like=like)
-        backend = backends.of(like, x, sample_weight, names=("like", "x", "sample_weight"))
+        given = backends.taken(like=like, x=x, sample_weight=sample_weight)
+        like, x, sample_weight = given.values()
+        backend = backends.of(*given.values(), names=tuple(given))
         dtype = checks.floats(backend, like, "like")
         lead = () if members is None else (checks.whole("members", members),)
         with backend.context():
@@ -182,6 +184,7 @@ class Sequential(Chain):
             TypeError, ValueError: if an argument is none of these.
         """
         checks.given(like=like)
+        like = backends.taken(like=like)["like"]
         backend = backends.of(like, names=("like",))
         dtype = checks.floats(backend, like, "like")
         check_trainable(self)
@@ -222,6 +225,7 @@ class Sequential(Chain):
         Raises:
             TypeError, ValueError: if shapes, dtypes, libraries or devices do not fit.
         """
+        theta, x = backends.taken(theta=theta, x=x).values()
         backend = check_arrays(self, theta, x)
         own = check_state(self, backend, theta, state)
         x = self.flat(backend.xp, x)
@@ -270,6 +274,8 @@ class Sequential(Chain):
             TypeError, ValueError: if shapes, dtypes, libraries, devices or values do not fit.
         """
         checks.given(y=y)
+        named = {"theta": theta, "x": x, "y": y, "sample_weight": sample_weight}
+        theta, x, y, sample_weight = backends.taken(**named).values()
         backend = check_arrays(self, theta, x, y, sample_weight)
         check_loss(loss)
         checks.switch("input_grad", input_grad)

@@ -37,8 +37,10 @@ def split(
             has a single sample.
     """
     names = ["x", *(("y", "sample_weight")[i] if i < 2 else f"more[{i}]" for i in range(len(more)))]
-    arrays = (x, *more)
-    checks.given(**dict(zip(names, arrays, strict=True)))
+    named = dict(zip(names, (x, *more), strict=True))
+    checks.given(**named)
+    arrays = tuple(backends.taken(**named).values())
+    x = arrays[0]
     backend = backends.of(*arrays, names=tuple(names))
     for name, array in zip(names, arrays, strict=True):
         if not len(array.shape) or array.shape[0] != x.shape[0]:
@@ -52,7 +54,7 @@ def split(
     if checks.switch("stratify", stratify):
         if not more:
             raise ValueError("stratify must be False without y, whose classes it is of, not True.")
-        parts = _by_class(backend, more[0], count, rng)
+        parts = _by_class(backend, arrays[1], count, rng)
     else:
         order = np.arange(samples)
         rng.shuffle(order)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from xpnet import checks
@@ -24,6 +24,7 @@ __all__ = [
     "available",
     "get",
     "of",
+    "taken",
 ]
 
 _CLASSES = {
@@ -144,6 +145,80 @@ def name_of(array: Any) -> str:
             if library := _ROOTS.get(kind.__module__.partition(".")[0]):
                 return library
     return ""
+
+
+HOST, CUDA = (1, 3, 11), 2
+"""The kinds of devices, as DLPack counts them: memory of the host, and NVIDIA's GPUs."""
+
+
+@lru_cache(256)
+def _speaks_dlpack(kind: Any) -> bool:
+    """Whether arrays of a type hand out their memory, and are of no library that is known here."""
+    roots = {one.__module__.partition(".")[0] for one in kind.__mro__}
+    return (
+        hasattr(kind, "__dlpack__") and hasattr(kind, "__dlpack_device__") and not roots & {*_ROOTS}
+    )
+
+
+def _is_foreign(value: Any) -> bool:
+    kind: Any = type(value)
+    return _speaks_dlpack(kind)
+
+
+def taken(**given: Any) -> dict[str, Any]:
+    """The same by name, with arrays of libraries that are not known here taken over by DLPack.
+
+    They become arrays of the library of the others, where that lies on such a device, else of
+    NumPy, or on a GPU of CuPy or PyTorch. Nothing is copied, and nothing goes through the host.
+
+    Args:
+        given: arrays, or whatever else, which is handed on.
+
+    Raises:
+        TypeError: if the device, or the dtype, of one is none that a library here has.
+    """
+    if not any(map(_speaks_dlpack, map(type, given.values()))):  # in a microsecond
+        return given
+    known = [(name, value) for name, value in given.items() if name_of(value)]
+    others = of(known[0][1], names=(known[0][0],)) if known else None
+    return {
+        name: _taken(name, value, others) if _is_foreign(value) else value
+        for name, value in given.items()
+    }
+
+
+def _taken(name: str, value: Any, others: Backend | None) -> Any:
+    kind = int(value.__dlpack_device__()[0])
+    if kind not in (*HOST, CUDA):
+        raise TypeError(
+            f"{name} must lie in the memory of the host or of an NVIDIA GPU to be taken over by "
+            f"DLPack, not on its device {kind}; use np.asarray({name})."
+        )
+    if others is not None and others.near == (kind != CUDA):
+        library = others.name
+    else:
+        library = _gpu_library() if kind == CUDA else "numpy"
+    try:
+        return _class(library)._namespace().from_dlpack(value)
+    except Exception as error:  # each library has its own for a dtype that it has not
+        raise TypeError(
+            f"{name} must be an array whose memory {library} takes over by DLPack, not "
+            f"{checks.shown(value)} ({checks.cut(str(error)).rstrip('.')})."
+        ) from error
+
+
+def _gpu_library() -> str:
+    """The first library here that computes on an NVIDIA GPU."""
+    for name in ("cupy", "torch"):
+        try:
+            _class(name)._namespace()
+            return name
+        except BackendUnavailable:
+            pass
+    raise BackendUnavailable(
+        "an array on a GPU needs CuPy or PyTorch, neither of which could be imported; install "
+        f"one with: pip install {_class('cupy').install}"
+    )
 
 
 def way_into_memory(array: Any) -> str:

@@ -58,10 +58,12 @@ class Asked:
     threads: int | None = None
 
     def opened(self) -> Asked:
-        """The same with a `Source` for what is read by rows."""
+        """The same with a `Source` for what is read by rows, and arrays of known libraries."""
         checks.given(x=self.x, y=self.y)
-        named = {name: getattr(self, name) for name in ("x", "y", "sample_weight")}
-        return replace(self, **opened(self.batch_size, **named))
+        names = ("x", "y", "sample_weight", "theta")
+        named = backends.taken(**{name: getattr(self, name) for name in names})
+        theta = named.pop("theta")
+        return replace(self, theta=theta, **opened(self.batch_size, **named))
 
     def checked(self) -> tuple[Asked, backends.Backend, Array]:
         """The same with numbers as they are reckoned with, the backend of its arrays, and ``x``;

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet import checks
+from xpnet import backends, checks
 from xpnet._optional import optional
 from xpnet.history import History
 from xpnet.losses import Loss
@@ -108,6 +108,8 @@ def minimize(
         ImportError: if SciPy is not installed.
     """
     checks.given(theta=theta, x=x, y=y)
+    named = {"theta": theta, "x": x, "y": y, "sample_weight": sample_weight}
+    theta, x, y, sample_weight = backends.taken(**named).values()
     checks.instance("network", network, Sequential, "a Sequential")
     checks.one_of("method", method, METHODS)
     checks.instance("options", {} if options is None else options, dict, "a dict")

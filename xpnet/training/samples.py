@@ -121,6 +121,8 @@ def validated(
     own, y, weight = (*given, None)[:3]
     try:
         checks.given(x=own, y=y)
+        named = {"x of training": x, "x": own, "y": y, "sample_weight": weight}
+        _, own, y, weight = backends.taken(**named).values()
         own, y, weight = opened(batch_size, x=own, y=y, sample_weight=weight).values()
         y, weight = (in_memory(backend, one, x) for one in (y, weight))
         there = None if isinstance(own, Source) else own
