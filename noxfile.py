@@ -24,7 +24,11 @@ nox.options.error_on_missing_interpreters = False
 BACKENDS = ("numpy", "strict", "torch", "jax", "cupy")
 MODULES = {"strict": "array_api_strict"}
 OTHERS = {
-    "numpy": ("h5py>=3.10", "zarr>=3", "dask[array]>=2024.1"),  # of whose files batches are read
+    "numpy": (
+        *("h5py>=3.10", "zarr>=3", "dask[array]>=2024.1"),  # of whose files batches are read
+        *("scipy>=1.13", "optuna>=4"),  # which minimise, and search
+        *("onnx>=1.18", "ndonnx>=0.11", "onnxruntime>=1.20"),  # to which models go
+    ),
     "torch": ("scikit-learn>=1.7",),  # whose networks come over
 }
 """What else the tests of a library need, to be run on it once."""

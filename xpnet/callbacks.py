@@ -1,4 +1,4 @@
-"""What may watch a training run: a bar, log lines, TensorBoard, a picture, checkpoints.
+"""What may watch a training run: a bar, log lines, TensorBoard, a picture, checkpoints, Optuna.
 
 Each needs its library when it is made, not when this module is imported, and finds out before the
 first epoch whether it will be able to write. ``finish`` comes after Ctrl-C as well, so log and
@@ -28,7 +28,15 @@ from xpnet.model import Model
 from xpnet.training import Callback, Run
 from xpnet.training.checkpoint import Checkpoint
 
-__all__ = ["Checkpoint", "LogLines", "Picture", "ProgressBar", "TensorBoard", "writable_folder"]
+__all__ = [
+    "Checkpoint",
+    "LogLines",
+    "Picture",
+    "ProgressBar",
+    "Pruning",
+    "TensorBoard",
+    "writable_folder",
+]
 
 
 def _short(name: str) -> str:
@@ -277,6 +285,63 @@ def _points(run: Run) -> Callable[..., Any]:
 
 def _drawn(panel: Callable[[Any, Model], None], model: Model, axes: Any) -> None:
     panel(axes, model)
+
+
+class Pruning(Callback):
+    """Reports each check to a trial of Optuna, and ends it where its pruner says so.
+
+    Then ``optuna.TrialPruned`` is raised by `fit`, which ``study.optimize`` takes for what it is.
+    The epoch is the step. Of an ensemble it is the mean over the members that are still trained.
+
+    Args:
+        trial: what the objective of a study was given.
+        monitor: ``"loss"``, ``"accuracy"``, ``"val_loss"``, ``"val_accuracy"``, or ``val_`` and the
+            name of a metric; ``None`` for what `fit` monitors. The study's direction must be that
+            in which it becomes better.
+
+    Raises:
+        ImportError: if Optuna is not installed.
+        TypeError: if ``trial`` is none.
+        ValueError: before the first epoch, if the run has no such number, or the study goes the
+            other way.
+    """
+
+    def __init__(self, trial: Any, monitor: str | None = None) -> None:
+        trials = optional("optuna.trial", "pruning")
+        checks.instance("trial", trial, trials.BaseTrial, "a trial of Optuna")
+        self.trial, self.monitor = trial, monitor
+
+    def start(self, run: Run) -> None:
+        history = run.history
+        if self.monitor is None and history.monitor is None:
+            raise ValueError("monitor must be given where fit has no validation, not None.")
+        self._name = str(self.monitor or history.monitor)
+        known = [name for name in history.greater if run.loss.classifies or "accuracy" not in name]
+        if history.monitor is None:
+            known = [name for name in known if not name.startswith("val_")]
+        greater = history.greater[checks.one_of("monitor", self._name, known)]
+        study = getattr(self.trial, "study", None)  # which a trial with given parameters has not
+        wanted = "maximize" if greater else "minimize"
+        if study is None or greater is None:
+            return
+        found = study.direction.name.lower()
+        if found != wanted:
+            raise ValueError(
+                f"trial must be of a study whose direction is {wanted!r}, for {self._name}, not "
+                f"{found!r}."
+            )
+
+    def check(self, run: Run) -> None:
+        recent = {name: values[-1] for name, values in run.latest.items() if len(values)}
+        found = {**{n: np.atleast_1d(v) for n, v in recent.items()}, **run.validation}
+        if self._name not in found:  # a check that Ctrl-C has cut short
+            return
+        values = found[self._name]
+        self.trial.report(_average(values if run.members is not None else values[0]), run.epoch)
+        if self.trial.should_prune():
+            raise optional("optuna", "pruning").TrialPruned(
+                f"Pruned at epoch {run.epoch}, with {self._name} {_average(values):.6g}."
+            )
 
 
 def _curves(history: History) -> dict[str, dict[str, Any]]:
