@@ -370,13 +370,13 @@ def test_an_epoch_alone_is_drawn_as_a_point(tmp_path):
 
 
 def test_of_a_history_of_checks_alone_the_curves_are_those_of_the_checks():
-    from xpnet.callbacks import _curves
+    from xpnet.callbacks import curves_of
 
     library("matplotlib")
     more = {"epochs": 7, "checking": 3, "every_epoch": False, "members": 2}
-    for lines in _curves(train(validation=(X, Y), **more).history).values():
+    for lines in curves_of(train(validation=(X, Y), **more).history).values():
         assert [list(curve.x) for curve in lines.values()] == [[3, 6, 7], [3, 6, 7]]
-    for lines in _curves(train(**more).history).values():  # nobody knows their epochs
+    for lines in curves_of(train(**more).history).values():  # nobody knows their epochs
         assert (lines["training"].axis, list(lines["training"].x)) == ("check", [1, 2, 3])
 
 

@@ -1,6 +1,7 @@
 """Tables: read from wherever they lie, made into a matrix by what training has shown, in files."""
 
 import datetime
+import sys
 import warnings
 
 import numpy as np
@@ -75,13 +76,13 @@ def test_parquet_and_arrow_are_read_by_polars_or_pyarrow(suffix, without, tmp_pa
     path = tmp_path / f"a{suffix}"
     (frames.write_parquet if suffix == ".parquet" else frames.write_ipc)(path)
     if without:
-        monkeypatch.setitem(__import__("sys").modules, without, None)
+        monkeypatch.setitem(sys.modules, without, None)
     assert Preparation.fit(path, "grade") == Preparation.fit(written(tmp_path, CSV), "grade")
 
 
 def test_without_polars_and_pyarrow_one_sentence_says_what_to_install(tmp_path, monkeypatch):
     for name in ("polars", "pyarrow", "pyarrow.parquet"):
-        monkeypatch.setitem(__import__("sys").modules, name, None)
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match=r"a file of parquet, .* needs the package pyarrow"):
         read(written(tmp_path, b"", "a.parquet"))
 

@@ -235,7 +235,7 @@ class Picture(Callback):
             draw.append(_points(run))
         if not draw or history.val_loss is not None or self.panel is not None:
             panel = self.panel and partial(_drawn, self.panel, run.model)
-            draw.append(partial(pictures.learning, _curves(history), _best(history), panel))
+            draw.append(partial(pictures.learning, curves_of(history), best_of(history), panel))
         if len(draw) == 1:
             figure = draw[0](title=self.title)
         else:
@@ -344,7 +344,7 @@ class Pruning(Callback):
             )
 
 
-def _curves(history: History) -> dict[str, dict[str, Any]]:
+def curves_of(history: History) -> dict[str, dict[str, Any]]:
     """The numbers of the history over its epochs, as a picture draws them."""
     found: dict[str, dict[str, Any]] = {}
     for name in history.names:
@@ -362,7 +362,7 @@ def _curves(history: History) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _best(history: History) -> tuple[str, float] | None:
+def best_of(history: History) -> tuple[str, float] | None:
     """The best epoch in validation with what it is called; of members the median."""
     epochs = np.asarray(history.best_epoch)
     if not epochs.any():

@@ -182,10 +182,7 @@ def learning(
     figure = figure or _figure(4.7 * columns, 4.4 * rows)
     panels = np.ravel(figure.subplots(rows, columns, squeeze=False)).tolist()
     for axes, (name, own) in zip(panels, curves.items(), strict=False):
-        _curves(axes, own, falls=name == "loss")
-        axes.set_title(name[0].upper() + name[1:].replace("_", " "))
-        if best is not None:
-            axes.axvline(best[1], color="#777777", linewidth=1, linestyle="--", label=best[0])
+        over_epochs(axes, name, own, best)
     for axes in panels[count:]:
         axes.remove()
     if panel is not None:
@@ -201,20 +198,32 @@ def learning(
     return figure
 
 
-def _curves(axes: Axes, curves: dict[str, Curve], falls: bool) -> None:
-    """Draw a number over the epochs; on a logarithmic axis what ``falls`` to a tenth and below."""
-    for name, curve in curves.items():
-        color = {"training": FIRST, "validation": SECOND}[name]
+def over_epochs(
+    axes: Axes, name: str, curves: dict[str, Curve], best: tuple[str, float] | None = None
+) -> None:
+    """Draw a number over the epochs; on a logarithmic axis a loss that falls to a tenth and below.
+
+    Args:
+        axes: where.
+        name: the number, such as ``"loss"``.
+        curves: by whose it is, ``"training"`` or ``"validation"``.
+        best: an epoch that is marked, with what it is called.
+    """
+    for whose, curve in curves.items():
+        color = {"training": FIRST, "validation": SECOND}[whose]
         mark = "." if len(curve.x) == 1 else None  # a point alone is no line
         axes.set_xlabel(curve.axis)
-        axes.plot(curve.x, curve.middle, color=color, linewidth=1.4, marker=mark, label=name)
+        axes.plot(curve.x, curve.middle, color=color, linewidth=1.4, marker=mark, label=whose)
         if curve.low is not None and curve.high is not None:
             axes.fill_between(curve.x, curve.low, curve.high, color=color, alpha=0.18, linewidth=0)
     values = np.concatenate([part for c in curves.values() for part in c[2:] if part is not None])
     known = values[np.isfinite(values)]
-    if falls and len(known) and 0 < 10 * known.min() < known.max():
+    if name == "loss" and len(known) and 0 < 10 * known.min() < known.max():
         axes.set_yscale("log")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # there is no epoch 2.5
+    axes.set_title(name[0].upper() + name[1:].replace("_", " "))
+    if best is not None:
+        axes.axvline(best[1], color="#777777", linewidth=1, linestyle="--", label=best[0])
     _plain(axes)
 
 
@@ -241,6 +250,30 @@ def confusion(axes: Axes, matrix: np.ndarray, classes: Sequence[str] = ()) -> No
     axes.set(xlabel="predicted", ylabel="true")
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, labelcolor="#444444")
+
+
+def calibration(axes: Axes, probability: np.ndarray, happened: np.ndarray) -> None:
+    """Draw how often something happened over how likely it was said to be, and where both agree.
+
+    Args:
+        axes: where.
+        probability: ``(samples,)``, what was said.
+        happened: ``(samples,)``, whether it did. A point is of the samples of a tenth of all
+            probabilities, if there are 5 at least; its line is as long as two standard errors to
+            either side.
+    """
+    axes.plot([0, 1], [0, 1], color="#777777", linewidth=1, linestyle="--")
+    tenth = np.minimum(np.floor(10 * probability), 9)
+    groups = [tenth == k for k in range(10) if np.count_nonzero(tenth == k) >= 5]
+    said = np.array([probability[group].mean() for group in groups])
+    share = np.array([happened[group].mean() for group in groups])
+    # Of what was said, since where none or all happened there seems to be no error at all.
+    error = 2 * np.sqrt(said * (1 - said) / [np.count_nonzero(group) for group in groups])
+    axes.errorbar(said, share, error, fmt="o", color=FIRST, markersize=4.5, linewidth=1.2)
+    axes.set(xlabel="probability", xlim=(-0.03, 1.03), ylabel="how often it was so")
+    axes.set_ylim(-0.03, 1.03)
+    axes.set_box_aspect(1)
+    _plain(axes)
 
 
 def agreement(axes: Axes, y: np.ndarray, predicted: np.ndarray) -> None:

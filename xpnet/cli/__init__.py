@@ -1,5 +1,7 @@
 """The command line: what ``python -m xpnet``, ``xpnet`` and ``scripts/train.py`` share.
 
+``python -m xpnet fit`` and its kind are in `tables`.
+
 Exit status: 0 when training ran to its end, whether or not the goal was reached; 1 when the loss
 became NaN or infinite (of an ensemble, that of every member), or a disk is full; 2 for a mistake of
 the user's, told in one sentence before anything is trained; 130 after Ctrl-C. Whatever ended the
@@ -23,6 +25,8 @@ from xpnet import backends
 from xpnet.cli.parts import OPTIMIZERS, network
 from xpnet.cli.program import FAILED, INTERRUPTED, Mistake, run
 from xpnet.cli.running import Outcome, fit, train
+from xpnet.cli.tables import COMMANDS as OF_TABLES
+from xpnet.cli.tables import run as run_tables
 
 __all__ = ["OPTIMIZERS", "Mistake", "Outcome", "fit", "main", "network", "train"]
 
@@ -35,10 +39,15 @@ def _list_backends() -> None:
         print(f"{name:8} {version:12} {text}")
 
 
-_COMMANDS = ("train", "backends")
+_COMMANDS = ("train", *OF_TABLES, "backends")
 _USAGE = """\
-usage: {prog} train [--flag value ...]   train a network on one of the report's data sets
-       {prog} train --help               list the flags
+usage: {prog} fit DATA --target NAME     train on a table, and write model.safetensors
+       {prog} predict MODEL DATA         predict the rows of a table, as csv
+       {prog} evaluate MODEL DATA        say how well they are predicted; --page writes a page
+       {prog} export MODEL ONNX          write the network in the format ONNX
+       {prog} info MODEL                 say what is in the file of a model
+       {prog} train [--flag value ...]   train a network on one of the report's data sets
+       {prog} COMMAND --help             list the flags of each of these
        {prog} backends                   list the array libraries, and what each can do here
        {prog} --version"""
 
@@ -47,9 +56,9 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     """Run the command line and return the exit status, as this module says.
 
     Args:
-        argv: ``train`` and its flags, ``backends``, ``--version`` or ``--help``;
+        argv: ``train``, ``fit``, … with their flags, ``backends``, ``--version`` or ``--help``;
             ``None`` for those of the process.
-        prog: what messages and the help of ``train`` call the program.
+        prog: what messages and the help of a command call the program.
     """
     command, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     prog = prog or (f"xpnet {command}" if command in _COMMANDS else "xpnet")
@@ -57,6 +66,8 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 
 
 def _run(command: str, rest: Sequence[str], prog: str) -> int:
+    if command in OF_TABLES:
+        return run_tables(command, rest, prog)
     if command == "train":
         history = train(rest, prog=prog).model.history
         assert history is not None

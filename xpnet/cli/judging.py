@@ -35,21 +35,10 @@ class Judge:
         return self._array(x), self._array(self.samples.learnt(y))
 
     def of_numbers(self, model: xn.Model) -> xn.Model:
-        """The model for numbers as they are, where it has learnt them standardized.
-
-        The last layer's ``W`` and ``b`` take it up; the optimizer's state, which is of what was
-        learnt, is left behind.
-        """
+        """The model for numbers as they are, where it has learnt them standardized."""
         if self.samples.classes:
             return model
-        last, named = len(model) - 1, dict(model.named_parameters())
-        with self.backend.context():
-            for name, offset in ((f"{last}.W", 0.0), (f"{last}.b", self.samples.center)):
-                named[name] = named[name] * self.samples.scale + offset
-        theta = model.network.flatten(named)
-        return xn.Model(
-            model.network, theta, model.loss, model.history, layer_state=model.layer_state
-        )
+        return of_numbers(model, self.samples.center, self.samples.scale)
 
     def lines(self, model: xn.Model) -> Iterator[str]:
         """What is said of a model, as `of_numbers` has it."""
@@ -100,6 +89,27 @@ class Judge:
     def _array(self, values: np.ndarray) -> Array:
         dtype = "int64" if values.dtype.kind == "i" else self.dtype
         return self.backend.asarray(values, dtype)
+
+
+def of_numbers(model: xn.Model, center: float, scale: float) -> xn.Model:
+    """A model of ``y`` that has learnt ``(y − center) / scale``.
+
+    The last layer's ``W`` and ``b`` take it up; the optimizer's state, which is of what was
+    learnt, is left behind.
+    """
+    last, named = len(model) - 1, dict(model.named_parameters())
+    with backends.of(model.theta).context():
+        for name, offset in ((f"{last}.W", 0.0), (f"{last}.b", center)):
+            named[name] = named[name] * scale + offset
+    theta = model.network.flatten(named)
+    return xn.Model(
+        model.network,
+        theta,
+        model.loss,
+        model.history,
+        layer_state=model.layer_state,
+        preparation=model.preparation,
+    )
 
 
 def _best(model: xn.Model) -> xn.Model:

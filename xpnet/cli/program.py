@@ -92,7 +92,8 @@ class Parser(argparse.ArgumentParser):
         found, unknown = self.parse_known_args(args, namespace)
         if unknown:
             shown = [action for action in self._actions if action.help != argparse.SUPPRESS]
-            raise Mistake(no_flag(unknown[0], [a.option_strings[-1] for a in shown]))
+            flags = [action.option_strings[-1] for action in shown if action.option_strings]
+            raise Mistake(no_flag(unknown[0], flags))
         return found
 
 

@@ -79,7 +79,7 @@ class Preparation:
         coded = _some("categories", categories, table)
         learnt = None
         if target is not None:
-            learnt = Target.of(table[checks.one_of("target", target, table.names)], task)
+            learnt = Target.of(table[table.has("target", target)], task)
             table = table.without([target])
         made: list[Number | Category] = []
         left_out = list(dropped)
@@ -184,7 +184,7 @@ def _some(what: str, names: Sequence[str], table: Table) -> list[str]:
     """Names of columns that there are, or raise."""
     if isinstance(names, str):
         raise TypeError(f"{what} must be a list of names, as [{names!r}], not {names!r}.")
-    return [checks.one_of(what, name, table.names) for name in names]
+    return [table.has(what, name) for name in names]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import numbers
 import re
 from collections.abc import Iterable, Sequence
@@ -15,6 +16,9 @@ from xpnet import checks
 
 NUMBER, TEXT, CATEGORY, DATE = "number", "text", "category", "date"
 """The kinds of columns; of a category it was said that it is one."""
+
+FEW = 20
+"""How many names of columns an error lists."""
 
 MISSING = frozenset(
     ("", "?", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "none", "nat", "missing")
@@ -141,6 +145,18 @@ class Table:
 
     def __repr__(self) -> str:
         return f"Table({len(self)} rows, {', '.join(f'{c.name}: {c.kind}' for c in self.columns)})"
+
+    def has(self, what: str, name: Any) -> str:
+        """Return ``name`` if a column has it, or raise, naming the nearest."""
+        if isinstance(name, str) and name in self:
+            return name
+        if len(self.columns) <= FEW:
+            return checks.one_of(what, name, self.names)
+        near = difflib.get_close_matches(str(name), self.names, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        raise ValueError(
+            f"{what} must be one of the {len(self.columns)} columns, not {checks.shown(name)}{hint}"
+        )
 
     def without(self, names: Iterable[str]) -> Table:
         """The table without the columns of these names."""
