@@ -120,7 +120,8 @@ assert "MLPClassifier" in search._repr_html_()
 calibrated = CalibratedClassifierCV(mlp, cv=2).fit(x, y)
 assert calibrated.score(x, y) > 0.8
 with config_context(enable_metadata_routing=True):
-    routed = GridSearchCV(mlp.set_fit_request(sample_weight=True), {"alpha": [0.1, 1]}, cv=2)
+    mlp.set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+    routed = GridSearchCV(mlp, {"alpha": [0.1, 1]}, cv=2)
     routed.fit(x, y, sample_weight=np.ones(len(x)))
 print("done")
 """

@@ -105,13 +105,13 @@ from xpnet.training.minimize import Minimum, minimize
 _step_key.remember()  # behind all the imports
 
 if _typing.TYPE_CHECKING:
-    from xpnet import callbacks
+    from xpnet import callbacks, estimators  # noqa: F401
 else:
 
     def __getattr__(name: str) -> object:
-        if name != "callbacks":
+        if name not in ("callbacks", "estimators"):
             raise AttributeError(f"module 'xpnet' has no attribute {name!r}")
-        return _import_module("xpnet.callbacks")  # on first use: few programs have any
+        return _import_module(f"xpnet.{name}")  # on first use: few programs have any
 
 
 __version__ = "0.1.0"
