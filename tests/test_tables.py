@@ -158,6 +158,13 @@ def test_a_mistyped_path_is_told_with_the_nearest_one(tmp_path):
         read(3)
 
 
+def test_what_is_masked_is_not_read_as_if_it_were_there():
+    masked = np.ma.array([[1.0, 2.0], [3.0, 4.0]], mask=[[0, 1], [0, 0]])
+    for data in (masked, {"a": masked[:, 0]}):
+        with pytest.raises(TypeError, match="data must be a plain array, not a masked one"):
+            read(data)
+
+
 # ---- preparing
 
 
@@ -240,6 +247,7 @@ def test_columns_that_are_missing_or_beside_are_told():
         ({"a": ["1", "2", "1"]}, "all are numbers in quotes; .* categories="),
         ({"a": [f"id {i}" for i in range(21)]}, "not 21 that are all others, .* drop="),
         ({"a": [1, "x"]}, "all of one kind, not 1 and 'x'"),
+        ({"a": [[1], [2]]}, r"must hold numbers, texts or dates, .* not \[1\]"),
         ({"": [1, 2]}, "a name for each column, but one has none"),
         ({"a": [1e200, -1e200]}, "squares are finite, not 1e"),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -184,12 +184,13 @@ def _of_numpy(path: Path) -> Table:
 
 def _on_host(values: Any) -> np.ndarray:
     """An array of any library, or a list, whose values stay what they are."""
-    if checks.is_array(values):
-        if isinstance(values, np.ndarray):
-            return values
-        return backends.of(values, names=("data",)).to_host(values)
-    found = np.empty(len(values), dtype=object)
-    found[:] = values
+    if checks.is_array(values) and frames.package(values) not in frames.PACKAGES:
+        return np.asarray(backends.of(values, names=("data",)).to_host(values))
+    listed = list(values) if isinstance(values, Iterable) else None
+    if listed is None or isinstance(values, (str, bytes)):
+        raise TypeError(f"data must be a dict of columns, not of {checks.shown(values)}.")
+    found = np.empty(len(listed), dtype=object)
+    found[:] = listed
     return found
 
 

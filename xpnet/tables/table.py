@@ -30,6 +30,9 @@ _DATE = re.compile(
 )
 
 
+_DATES = (date, time, timedelta, np.datetime64, np.timedelta64)
+
+
 @dataclass(frozen=True, eq=False)
 class Column:
     """A column of a table, on the host.
@@ -223,12 +226,20 @@ def of_objects(name: str, values: Sequence[Any], kind: str = TEXT) -> Column:
         made = [np.nan if v is None else float(v) for v in there]
         column = Column(name, NUMBER, np.array(made, dtype=bool if truth else float))
         return column if kind == TEXT else of_strings(name, column.texts(), kind)
-    if all(isinstance(v, (date, time, timedelta, np.datetime64, np.timedelta64)) for v in known):
+    if all(isinstance(v, _DATES) or type(v).__name__ == "Period" for v in known):
         return of_strings(name, [None if v is None else str(v) for v in there], DATE)
-    other = next(v for v in known if type(v) is not type(known[0])) if len(known) > 1 else known[0]
+    shown = [checks.shown(v) for v in known]
+    other = next(
+        (
+            f" and {text}"
+            for v, text in zip(known, shown, strict=True)
+            if type(v) is not type(known[0])
+        ),
+        "",
+    )
     raise ValueError(
         f"column {checks.shown(name)} must hold numbers, texts or dates, all of one kind, not "
-        f"{checks.shown(known[0])} and {checks.shown(other)}."
+        f"{shown[0]}{other}."
     )
 
 
