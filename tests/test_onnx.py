@@ -13,8 +13,23 @@ import xpnet as xn
 from tests.helpers import EPS, LAYERS, between, library, run_page, samples_for
 from xpnet.files.onnx import layers
 
-STATEFUL = {"Standardize": xn.Standardize(4), "BatchNorm": xn.BatchNorm(4), "Dropout": xn.Dropout()}
+STATEFUL = {
+    "Standardize": xn.Standardize(4),
+    "BatchNorm": xn.BatchNorm(4),
+    "Dropout": xn.Dropout(),
+    "RobustScale": xn.RobustScale(4),
+    "RobustScale, not clipped": xn.RobustScale(4, clip=None),
+    "PiecewiseLinearEmbedding": xn.PiecewiseLinearEmbedding(4, 3, bins=5),
+    "Columns, nested": xn.Columns(
+        xn.Sequential(xn.RobustScale(2), xn.PeriodicEmbedding(2, 2)), xn.Standardize(2)
+    ),
+}
 EVERY = {**LAYERS, **STATEFUL}
+ASKING = {
+    *("Embedding", "LinearBatchEnsemble", "LinearEnsemble", "PiecewiseLinearEmbedding"),
+    *("PeriodicEmbedding", "Columns", "Columns, nested"),
+}
+"""Those that ask for the number of samples, which ndonnx does not know."""
 KINDS = [(None, "float64"), (3, "float32")]
 
 
@@ -64,14 +79,14 @@ def test_each_layer_gives_there_what_it_gives_here(name: str, tmp_path: Path) ->
         assert_same(ran(tmp_path / "a.onnx", one)["prediction"], model(one))
 
 
-@pytest.mark.parametrize("name", [name for name in EVERY if name != "Embedding"])
+@pytest.mark.parametrize("name", [name for name in EVERY if name not in ASKING])
 def test_a_layer_as_it_is_written_is_the_layer_as_it_runs_on_ndonnx(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, x = model_of(between(EVERY[name], 3), 2, "float64")
     xn.export_onnx(model, tmp_path / "a.onnx")
     others = {} if name == "Linear" else {xn.Linear: layers.WRITERS[xn.Linear]}
-    monkeypatch.setattr("xpnet.files.onnx.WRITERS", others)
+    monkeypatch.setattr("xpnet.files.onnx.walk.WRITERS", others)
     xn.export_onnx(model, tmp_path / "b.onnx")
     assert_same(
         ran(tmp_path / "a.onnx", x)["prediction"], ran(tmp_path / "b.onnx", x)["prediction"]
@@ -88,6 +103,15 @@ LOSSES = {
     "Poisson of rates": (xn.Poisson(log_input=False), [xn.Softplus()]),
     "Quantile": (xn.Quantile((0.1, 0.5, 0.9)), []),
     "KL": (xn.KL(), [xn.LogSoftmax()]),
+    **{
+        f"three {type(loss).__name__}s": (xn.EnsembleLoss(loss, 3), [xn.LinearEnsemble(1, n, k=3)])
+        for loss, n in (
+            (xn.CrossEntropy(), 4),
+            (xn.BCEWithLogits(), 1),
+            (xn.Hinge(), 1),
+            (xn.Poisson(), 2),
+        )
+    },
 }
 
 
@@ -107,13 +131,16 @@ def test_outputs_mean_what_the_loss_says_and_members_are_averaged(
             numbers, what = model.predict_proba(x), "probabilities"
         else:
             numbers, what = model(x), "margin"
+            if isinstance(loss, xn.EnsembleLoss):
+                numbers = numbers.mean(axis=-1, keepdims=True)
         numbers = numbers if members is None else numbers.mean(axis=0)
         assert_same(found.pop(what), numbers)
         if loss.classifies:
             wanted = model.predict(x)
             if members is not None:
                 above = numbers > (0.5 if loss.probabilistic else 0)
-                wanted = numbers.argmax(axis=-1) if name == "CrossEntropy" else above.astype(int)
+                entropy = "CrossEntropy" in name
+                wanted = numbers.argmax(axis=-1) if entropy else above.astype(int)
             np.testing.assert_array_equal(found.pop("label"), wanted, strict=True)
         assert not found
 
@@ -176,7 +203,7 @@ def test_what_cannot_be_exported_is_said_in_one_sentence(tmp_path: Path) -> None
     for change, said in (
         ({"opset": 11}, "opset must be a whole number of at least 18, not 11"),
         ({"average": 1}, "average must be True or False, not 1"),
-        ({"model": model.network}, "model must be a Model, not"),
+        ({"model": model.network}, "model must be a Model, or an estimator that is fitted, not"),
     ):
         with pytest.raises((TypeError, ValueError), match=said):
             xn.export_onnx(**{"model": model, "path": path, **change})
@@ -199,6 +226,64 @@ def test_pictures_go_in_as_they_are_and_the_file_says_what_it_is(tmp_path: Path)
     assert said == {"network": repr(net), "loss": "CrossEntropy()", "members": "2"}
     (domain,) = made.opset_import
     assert domain.version == 20
+
+
+def table(rows: int) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
+    """A table with numbers that are missing, that many have, texts, and labels; and its columns as
+    matrices, as they go into a graph.
+    """
+    rng = np.random.default_rng(8)
+    numbers = np.stack(
+        [rng.normal(3, 2, rows), rng.integers(0, 4, rows), rng.exponential(size=rows)]
+    )
+    numbers[2, ::5] = np.nan
+    texts = rng.choice(["red", "green", "blue"], rows)
+    y = np.where(numbers[0] > 3, "large", "small")
+    data = {"a": numbers[0], "b": numbers[1], "c": numbers[2], "colour": texts, "y": y}
+    return data, numbers.T, texts[:, None].astype(object)
+
+
+@pytest.mark.parametrize("way", ["standardize", "quantile", "keep"])
+def test_a_table_goes_in_as_it_is(way: str, tmp_path: Path) -> None:
+    data, numbers, texts = table(60)
+    before = xn.tables.Preparation.fit(data, "y", numbers=way)
+    net = xn.Sequential(
+        xn.Columns(xn.Standardize(before.numeric), xn.Embedding(before.sizes[0], 2)),
+        xn.Linear(before.numeric + 2, 2),
+    )
+    x = before.transform(data).astype("float32")
+    model = xn.Model(
+        net, net.init(0, like=x), xn.CrossEntropy(), layer_state=net.init_state(like=x, x=x),
+        preparation=before,
+    )  # fmt: skip
+    xn.export_onnx(model, tmp_path / "a.onnx")
+    # Beyond what was there in training, at its ends, missing where nothing was, and another text.
+    numbers = np.concatenate([numbers, [[99, -1, 99], [np.nan] * 3, numbers.min(axis=0)]])
+    texts = np.concatenate([texts, [["green"], ["black"], ["blue"]]])
+    named = dict(zip("abc", numbers.T, strict=True)) | {"colour": texts[:, 0].tolist()}
+    x = before.transform(named).astype("float32")
+    session = library("onnxruntime").InferenceSession(tmp_path / "a.onnx")
+    found = session.run(None, {"numbers": numbers, "categories": texts})
+    names = [one.name for one in session.get_outputs()]
+    assert names == ["probabilities", "label", "class"]
+    assert_same(found[0], model.predict_proba(x))
+    np.testing.assert_array_equal(found[2], before.target.decode(model.predict(x)))
+    xn.export_onnx(model, tmp_path / "b.onnx", preparation=False)
+    assert_same(ran(tmp_path / "b.onnx", x)["probabilities"], found[0])
+
+
+def test_an_estimator_is_exported_with_its_classes(tmp_path: Path) -> None:
+    library("sklearn")
+    from xpnet.estimators import MLPClassifier
+
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(40, 3))
+    for y in (np.where(x[:, 0] > 0, "yes", "no"), 5 + 2 * (x > 0).sum(axis=1)):
+        mlp = MLPClassifier(5, max_iter=3, tol=0, n_iter_no_change=9, random_state=0)
+        with pytest.warns(UserWarning, match="reached"):
+            mlp.fit(x, y)
+        xn.export_onnx(mlp, tmp_path / "a.onnx")
+        np.testing.assert_array_equal(ran(tmp_path / "a.onnx", x)["class"], mlp.predict(x))
 
 
 def test_it_is_the_same_file_from_every_library(backend: Any, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,9 @@ class Value(NamedTuple):
     """How many there are of it, or ``None`` for what all members share."""
 
 
+Writer = Callable[..., str]
+"""``(graph, layer, x, *parameters, *state) -> y``: names, and arrays of the host."""
+
 Typed = tuple[str, str, list[Any]]
 """The name, dtype and shape of what goes in, or comes out."""
 
@@ -32,6 +36,9 @@ class Graph:
         scope: what the names of nodes begin with: the layer that they are of.
         opset: which operators are needed at the least; of 18 is a mean whose axes are an input.
     """
+
+    ML = "ai.onnx.ml"
+    """The domain of operators on texts."""
 
     def __init__(self, dtype: str) -> None:
         self.onnx = optional("onnx", "export_onnx")
@@ -56,7 +63,10 @@ class Graph:
     def constant(self, values: Any, dtype: Any = None, name: str = "constant") -> str:
         """The name of an array, or a number, of the dtype of the graph unless one is given."""
         array = np.asarray(values, dtype or self.dtype, order="C")
-        key = (array.dtype.name, array.shape, array.tobytes())
+        text = array.dtype.kind in "OUT"
+        array = array.astype(object) if text else array
+        said = tuple(array.ravel()) if text else array.tobytes()
+        key = (array.dtype.name, array.shape, said)
         if key not in self._constants:
             self._constants[key] = self.name(name), array
         return self._constants[key][0]

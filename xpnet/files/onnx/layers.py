@@ -6,10 +6,10 @@ digits that the layer has not lost.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from xpnet.files.onnx.graph import Graph, Value
+from xpnet.files.onnx import of_tables
+from xpnet.files.onnx.graph import Graph, Value, Writer
 from xpnet.layers import (
     ELU,
     GELU,
@@ -35,9 +35,6 @@ from xpnet.layers import (
     Standardize,
     Tanh,
 )
-
-Writer = Callable[..., str]
-"""``(graph, layer, x, *parameters, *state) -> y``: names, and arrays of the host."""
 
 
 def _passing(g: Graph, layer: Layer, x: Value) -> str:
@@ -155,5 +152,6 @@ WRITERS: dict[type[Layer], Writer] = {
     Identity: _passing,
     Dropout: _passing,
     Flatten: _passing,
+    **of_tables.WRITERS,
 }
 """How each layer is written; what is not here is run on ndonnx."""

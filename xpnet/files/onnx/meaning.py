@@ -7,12 +7,30 @@ from typing import Any
 from xpnet import checks
 from xpnet.files.onnx.graph import Graph, Typed, Value
 from xpnet.files.onnx.layers import sigmoid
+from xpnet.files.onnx.of_tables import reshaped
 from xpnet.files.onnx.traced import traced, traced_value
 from xpnet.layers.checked import named
-from xpnet.losses import BCE, BCEWithLogits, CrossEntropy, Hinge, Loss, Poisson
+from xpnet.losses import (
+    BCE,
+    KL,
+    L1,
+    MSE,
+    BCEWithLogits,
+    CrossEntropy,
+    EnsembleLoss,
+    Hinge,
+    Huber,
+    Loss,
+    Poisson,
+    Quantile,
+    Scaled,
+)
 
 THRESHOLDS: dict[type[Loss], float] = {BCE: 0.5, BCEWithLogits: 0.5, Hinge: 0.0}
 """Above what the label is 1, of what is averaged: probabilities or margins."""
+
+KNOWN = {*THRESHOLDS, CrossEntropy, MSE, L1, Huber, Quantile, Poisson, KL}
+"""Losses of which is known what outputs of any axes mean."""
 
 
 def meaning(graph: Graph, loss: Loss | None, y: Value, average: bool) -> list[Typed]:
@@ -23,15 +41,37 @@ def meaning(graph: Graph, loss: Loss | None, y: Value, average: bool) -> list[Ty
     """
     graph.scope = "loss"
     average = average and y.members is not None
+    loss = loss.loss if type(loss) is Scaled else loss
     if loss is None or not loss.classifies:
-        return [_given(graph, "prediction", _mean(graph, _predicted(graph, loss, y), average))]
-    what, numbers = "margin", y
-    if loss.probabilistic:
-        what, numbers = "probabilities", _probabilities(graph, loss, y)
+        found, _ = _numbers(graph, loss, y)
+        return [_given(graph, "prediction", _mean(graph, found, average))]
+    numbers, of_mean = _numbers(graph, loss, y)
     numbers = _mean(graph, numbers, average)
-    label, shape = _label(graph, loss, numbers if average else y, average)
+    of_mean = of_mean or average
+    inner = loss.loss if type(loss) is EnsembleLoss else loss
+    label, shape = _label(graph, inner, numbers if of_mean else y, of_mean)
     graph.cast(label, "int64", "label")
+    what = "probabilities" if loss.probabilistic else "margin"
     return [_given(graph, what, numbers), ("label", "int64", shape)]
+
+
+def _numbers(graph: Graph, loss: Loss | None, y: Value) -> tuple[Value, bool]:
+    """Probabilities, margins or predictions, and whether they are a mean of submodels."""
+    if type(loss) is not EnsembleLoss:
+        if loss is None or not loss.classifies:
+            return _predicted(graph, loss, y), False
+        return (_probabilities(graph, loss, y) if loss.probabilistic else y), False
+    if type(loss.loss) not in KNOWN:
+        raise ValueError(
+            f"loss must be one of xpnet's own within an EnsembleLoss, to be exported, not "
+            f"{checks.shown(loss.loss)}."
+        )
+    lead = () if y.members is None else (y.members,)
+    outputs = int(y.features or 0) // loss.k
+    each = y._replace(name=reshaped(graph, y.name, lead, loss.k, outputs))
+    found, _ = _numbers(graph, loss.loss, each)
+    mean = graph.reduced("ReduceMean", found.name, -2, False)
+    return Value(mean, outputs, y.members), True
 
 
 def _mean(graph: Graph, value: Value, average: bool) -> Value:

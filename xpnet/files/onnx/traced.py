@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,8 +38,10 @@ def traced(
     arrays = [tuple(ndx.asarray(array) for array in own) for own in constants]
     given = ndx.argument(shape=(*lead, "samples", x.features), dtype=getattr(ndx, graph.dtype.name))
     try:
-        found = function(ndx, given, *arrays)
-        built = ndx.build({"x": given}, {"y": found})
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # as of a cast that loses digits
+            found = function(ndx, given, *arrays)
+            built = ndx.build({"x": given}, {"y": found})
     except Exception as error:  # whatever its code does that a graph cannot
         raise TypeError(
             f"{what} must do what ndonnx does too to be exported, but there it ends in "
