@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import pickle
-import re
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -177,12 +175,3 @@ def scalars(folder):
             found.setdefault(value.tag, []).append((record.step, value.simple_value))
         data = data[16 + size :]
     return found
-
-
-def run_page(name):
-    """The names that the programs of a page in docs/ leave, run one after the other."""
-    page = Path(__file__).resolve().parents[1] / "docs" / name
-    names = {}
-    for block in re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S):
-        exec(compile(block, f"docs/{name}", "exec"), names)
-    return names

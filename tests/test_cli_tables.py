@@ -146,6 +146,27 @@ def test_info_says_what_a_model_takes(run):
     assert "left out: day, price" in text
 
 
+def test_a_model_is_exported_with_what_is_done_to_its_table(run, folder):
+    ort = library("onnxruntime")
+    library("onnx")
+    said = run("export", "m.safetensors", "m.onnx")
+    assert said[1:] == [
+        "[INFO]: It takes numbers, NaN where one is missing: age, member",
+        "[INFO]: It takes categories, texts: city",
+    ]
+    table = tables.read("train.csv")
+    numbers = np.stack([table[name].numbers() for name in ("age", "member")], axis=1)
+    texts = np.array(table["city"].texts(), dtype=object)[:, None]
+    (classes,) = ort.InferenceSession("m.onnx").run(
+        ["class"], {"numbers": numbers, "categories": texts}
+    )
+    model = xn.load("m.safetensors")
+    x = model.preparation.transform(table).astype("float32")
+    mean = model.predict_proba(x).mean(axis=0)
+    wanted = mean.argmax(axis=1) if mean.shape[1] > 1 else (mean[:, 0] > 0.5).astype(int)
+    np.testing.assert_array_equal(classes, model.preparation.target.decode(wanted))
+
+
 def test_a_column_beside_those_of_training_is_told(run, capsys, folder):
     with (folder / "train.csv").open() as file:
         rows = [[*row, "7"] for row in csv.reader(file)]

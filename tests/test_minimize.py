@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import xpnet as xn
-from tests.helpers import EPS, library, run_page
+from tests.helpers import EPS, library
 
 NET = xn.Sequential(xn.Standardize(3), xn.Linear(3, 5), xn.Tanh(), xn.Linear(5, 1))
 
@@ -140,10 +140,3 @@ def test_a_step_to_where_the_loss_is_infinite_is_taken_back(method: str) -> None
     found = xn.minimize(net, np.array([0.0, 0.0]), x, 15 * x, loss, method=method)
     assert found.evaluations > found.iterations + 1
     assert found.value <= found.values[0] and np.isfinite(found.values).all()
-
-
-def test_its_page_runs() -> None:
-    library("sklearn.datasets")
-    library("scipy.optimize")
-    names = run_page("minimize.md")
-    assert names["found"].converged and (names["classes"][:, 0] == names["y"]).mean() > 0.97

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import xpnet as xn
-from tests.helpers import EPS, LAYERS, between, library, run_page, samples_for
+from tests.helpers import EPS, LAYERS, between, library, samples_for
 from xpnet.files.onnx import layers
 
 STATEFUL = {
@@ -295,11 +295,3 @@ def test_it_is_the_same_file_from_every_library(backend: Any, tmp_path: Path) ->
     for name, one in (("a", model), ("b", theirs)):
         xn.export_onnx(one, tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-
-
-@pytest.mark.slow
-def test_its_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    library("sklearn.datasets")
-    monkeypatch.chdir(tmp_path)
-    names = run_page("onnx.md")
-    assert (names["labels"] == names["model"].predict(names["x"])).all()

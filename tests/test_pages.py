@@ -34,6 +34,12 @@ CLAIMS = {
     "README.md": ["again.theta.device.type == 'cpu'"],
     "docs/tables.md": ["model.evaluate(x_test, y_test)['accuracy'] > 0.94"],
     "docs/own-layer.md": ["model.history.loss.shape == (300, 3)"],
+    "docs/minimize.md": ["found.converged", "(classes[:, 0] == y).mean() > 0.97"],
+    "docs/onnx.md": ["(labels == model.predict(x)).all()"],
+    "docs/search.md": [
+        "{trial.state.name for trial in study.trials} == {'COMPLETE', 'PRUNED'}",
+        "best.history.val_loss.min() == study.best_value",
+    ],
     "docs/data.md": ["scaled.history.loss.shape == model.history.loss.shape == (5,)"],
 }
 """What holds once the code of a page has run, and the page does not print."""
@@ -80,6 +86,7 @@ def needed(page: str) -> set[str]:
     )
     named = re.findall(r"^\s*(?:import|from) (\w+)|(?:backend=)?\"(\w+)\"", code, flags=re.M)
     found = set(map("".join, named)) & NEEDS
+    found |= {"onnx"} if "export_onnx(" in code else set()
     return found | ({"safetensors"} if re.search(r"\.save\(|Checkpoint\(", code) else set())
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import xpnet as xn
-from tests.helpers import library, run_page
+from tests.helpers import library
 
 X, Y = xn.datasets.xor()
 NET = xn.Sequential(xn.Linear(2, 4), xn.Tanh(), xn.Linear(4, 1))
@@ -72,11 +72,3 @@ def test_what_a_study_cannot_go_by_is_refused_before_the_first_epoch(optuna: Any
     up = optuna.create_study(direction="maximize").ask()
     trained(up, metrics=["auc"], monitor="val_auc")
     assert list(up.study.trials[0].intermediate_values) == [2, 4, 6]
-
-
-def test_its_page_runs(optuna: Any) -> None:
-    library("sklearn.datasets")
-    names = run_page("search.md")
-    states = [trial.state.name for trial in names["study"].trials]
-    assert len(states) == 8 and set(states) == {"COMPLETE", "PRUNED"}
-    assert names["study"].best_value == names["best"].history.val_loss.min()

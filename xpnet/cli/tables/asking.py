@@ -78,16 +78,15 @@ def evaluate(options: argparse.Namespace) -> int:
 def export(options: argparse.Namespace) -> int:
     """Write the network in the format ONNX, and say what it takes."""
     model = _model(options, table=False)
-    write = getattr(xn, "export_onnx", None)
-    if write is None:
-        raise Mistake("export needs an xpnet that has xpnet.export_onnx; update xpnet.")
-    write(model, options.onnx)
+    xn.export_onnx(model, options.onnx)
     print(f"[INFO]: ONNX: {options.onnx}")
     if model.preparation is not None:
-        print(
-            f"[INFO]: It takes the {model.preparation.features} features that "
-            "model.preparation.transform(table) makes."
-        )
+        for name, columns in (
+            ("numbers, NaN where one is missing", model.preparation.numbers),
+            ("categories, texts", model.preparation.categories),
+        ):
+            if columns:
+                print(f"[INFO]: It takes {name}: {', '.join(one.name for one in columns)}")
     return 0
 
 
