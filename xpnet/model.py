@@ -35,7 +35,7 @@ class Model:
         layer_state: the state of layers such as `BatchNorm`, by name, or ``None``; can be set to
             another of the same form, of values that the layers can go on from.
         optimizer: what it was trained by, or ``None``.
-        preparation: the `xpnet.tables.Preparation` whose `transform` makes ``x`` of a table, or
+        preparation: the `xpnet.tables.Preparation` whose ``transform`` makes ``x`` of a table, or
             ``None``; can be set to one of as many features as the network takes.
     """
 

@@ -14,7 +14,9 @@ MODULES = (
     "xpnet.backends",
     "xpnet.callbacks",
     "xpnet.datasets",
+    "xpnet.estimators",
     "xpnet.metrics",
+    "xpnet.tables",
     "xpnet.testing",
 )
 """The modules whose names are public."""
@@ -22,32 +24,37 @@ MODULES = (
 
 def public_names() -> set[str]:
     """What a person may import, such as ``xpnet.Linear`` and ``xpnet.metrics.TopK``."""
-    found = set()
-    for name in MODULES:
+    return {one for name in MODULES for one in names_of(name)}
+
+
+def names_of(name: str) -> set[str]:
+    """The public names of a module: those that it lists, or what it has of its own.
+
+    Of a module that another package is missing for there are none.
+    """
+    try:
         module = importlib.import_module(name)
-        names = getattr(module, "__all__", None) or _own(module)
-        found |= {f"{name}.{public}" for public in names}
-    return found
-
-
-def _own(module: Any) -> list[str]:
-    return [
-        name
-        for name, value in vars(module).items()
-        if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
-    ]
+    except ImportError:
+        return set()
+    own = (
+        public
+        for public, value in vars(module).items()
+        if not public.startswith("_") and getattr(value, "__module__", None) == name
+    )
+    return {f"{name}.{public}" for public in getattr(module, "__all__", own)}
 
 
 def written(pages: Iterable[Path]) -> set[str]:
-    """The names that pages have directives for."""
+    """The names that pages have directives for; a module with ``:members:`` has all of its own."""
     found: set[str] = set()
     for page in pages:
         module = "xpnet"
         text = page.read_text(encoding="utf-8")
-        for kind, name in re.findall(r"^\.\. (?:py:)?(\w+):: ([\w.]+)$", text, re.MULTILINE):
+        directive = r"^\.\. (\w+):: ([\w.]+)$(\n   :members:)?"
+        for kind, name, members in re.findall(directive, text, re.MULTILINE):
             if kind in ("currentmodule", "automodule"):
                 module = name
-                found.add(name)
+                found |= {name, *(names_of(name) if members else ())}
             elif kind.startswith("auto"):
                 found.add(name if name.startswith("xpnet.") else f"{module}.{name}")
     return found
@@ -62,12 +69,20 @@ def _check(app: Any, env: Any) -> None:
         logging.getLogger(__name__).warning("the public name %s is on no page of docs/api", name)
 
 
+OTHERS = {"numpy", "scipy", "sklearn", "torch", "jax"}
+"""Packages whose names a docstring may have in backticks: their pages are on other hosts."""
+
+
 def _of_xpnet(app: Any, env: Any, node: Any, contnode: Any) -> Any:
     """A name in the docstring of any module that is one of ``xpnet`` itself, such as `fit`."""
     domain = env.get_domain("py")
-    if node.get("refdomain") != "py" or f"xpnet.{node['reftarget']}" not in domain.objects:
+    if node.get("refdomain") != "py":
         return None
+    if node["reftarget"].partition(".")[0] in OTHERS:
+        return contnode
     name = f"xpnet.{node['reftarget']}"
+    if name not in domain.objects:
+        return None
     return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", name, node, contnode)
 
 
@@ -77,9 +92,27 @@ def _signature(app: Any, what: str, name: str, obj: Any, options: Any, *signatur
     return (arguments and re.sub(r": int = None\b", ": int", arguments)), returns
 
 
+def _docstring(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Join the names of several arguments, which may take lines, into the one line of Sphinx."""
+    joined: list[str] = []
+    for line in lines:
+        if joined and re.fullmatch(r" +\w+(, \w+)*,", joined[-1]):
+            joined[-1] += f" {line.strip()}"
+        else:
+            joined.append(line)
+    lines[:] = joined
+
+
+def _skipped(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+    """What scikit-learn gives its estimators is on its own pages."""
+    return True if str(getattr(obj, "__module__", "")).startswith("sklearn.") else None
+
+
 def setup(app: Any) -> dict[str, Any]:
     """Look once all pages are read."""
+    app.connect("autodoc-process-docstring", _docstring, priority=400)  # before napoleon
     app.connect("autodoc-process-signature", _signature)
+    app.connect("autodoc-skip-member", _skipped)
     app.connect("missing-reference", _of_xpnet)
     app.connect("env-check-consistency", _check)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
