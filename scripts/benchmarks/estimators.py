@@ -23,7 +23,7 @@ OURS, THEIRS = "xpnet, MLP", "scikit-learn, MLP"
 
 STRONG = {
     "xpnet, Tabular": ("xpnet.estimators", "Tabular{}", {}),
-    "xpnet, Tabular, TabM": ("xpnet.estimators", "Tabular{}", {"architecture": "tabm"}),
+    "xpnet, Tabular, MLPs": ("xpnet.estimators", "Tabular{}", {"architecture": "mlp"}),
     "scikit-learn, boosting": ("sklearn.ensemble", "HistGradientBoosting{}", {}),
     "pytabkit, TabM": ("pytabkit", "TabM_D_{}", {"device": "cpu"}),
 }
