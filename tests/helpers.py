@@ -34,7 +34,7 @@ LAYERS: dict[str, xn.Layer] = {
     "Embedding": xn.Embedding(5, 2, in_features=4),
     "Residual": xn.Residual(xn.Linear(4, 3), xn.Tanh(), xn.Linear(3, 4)),
     "Repeat": xn.Repeat(4, 3),
-    "LinearBatchEnsemble": xn.LinearBatchEnsemble(2, 3, k=2, signs=True),
+    "LinearBatchEnsemble": xn.LinearBatchEnsemble(2, 3, k=2, first_init="signs"),
     "LinearEnsemble": xn.LinearEnsemble(2, 3, k=2),
     "PeriodicEmbedding": xn.PeriodicEmbedding(4, 3, frequencies=2, sigma=0.5),
     "Columns": xn.Columns(xn.Linear(2, 3), xn.PeriodicEmbedding(2, 2, frequencies=3)),

@@ -7,6 +7,7 @@ import xpnet as xn
 from tests.helpers import arr, assert_close, host, rounding
 from xpnet import backends
 from xpnet.moments import quantiles
+from xpnet.tables.network import table_network
 from xpnet.testing import check_layer
 
 RNG = np.random.default_rng(7)
@@ -22,7 +23,7 @@ def table(k=3):
             xn.Embedding(3, 2),
         ),
         xn.Repeat(10, k),
-        xn.LinearBatchEnsemble(10, 5, k, signs=True, groups=(4, 4, 2)),
+        xn.LinearBatchEnsemble(10, 5, k, first_init="signs", groups=(4, 4, 2)),
         xn.ReLU(),
         xn.LinearEnsemble(5, 2, k),
     )
@@ -198,6 +199,30 @@ def test_a_network_for_a_table_is_saved_and_loaded(backend, tmp_path):
     np.testing.assert_array_equal(
         host(backend, again.predict_proba(x)), host(backend, model.predict_proba(x))
     )
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "tabm"])
+@pytest.mark.parametrize("embedding", [None, "piecewise", "periodic"])
+def test_a_network_for_a_table_is_of_its_columns(architecture, embedding):
+    net = table_network(
+        2, (3, 20), 4, hidden=(6, 5), architecture=architecture, k=3,
+        numerical_embedding=embedding, embedding_dim=4, bins=2, dropout=0.5,
+    )  # fmt: skip
+    assert net.in_features == 4
+    assert net.out_features == (12 if architecture == "tabm" else 4)
+    vectors = 2 * (4 if embedding else 1) + 3 + 8
+    assert net[0].out_features == vectors
+    assert table_network(0, (3,), 1, hidden=()).in_features == 1
+
+
+def test_submodels_begin_apart_by_signs_or_numbers_of_whole_embeddings():
+    layer = xn.LinearBatchEnsemble(5, 2, 4, "signs", (3, 2))
+    _, r, s, b = layer.draw(np.random.default_rng(0))
+    assert set(r.ravel()) == {-1.0, 1.0} and (s == 1).all() and (b == b[0]).all()
+    assert (r[:, :3] == r[:, :1]).all() and (r[:, 3:] == r[:, 3:4]).all()
+    r = xn.LinearBatchEnsemble(5, 2, 4, "normal").draw(np.random.default_rng(0))[1]
+    assert len(set(r.ravel())) == 20
+    assert (xn.LinearBatchEnsemble(5, 2, 4).draw(np.random.default_rng(0))[1] == 1).all()
 
 
 def test_mistakes_are_told():

@@ -32,7 +32,7 @@ class TabularClassifier(ClassifierMixin, Tabular):  # type: ignore[misc]
 
     Args:
         architecture: ``"tabm"``, networks that share their weights, or ``"mlp"``, that do not.
-        members: how many; ``None`` for 32 that share, 8 that do not. Their probabilities are
+        members: how many; ``None`` for 16 that share, 8 that do not. Their probabilities are
             averaged.
         hidden_layer_sizes: the widths of the hidden layers.
         numerical_embedding: ``"piecewise"``, ``"periodic"``, or ``None`` for numbers as they are.

@@ -37,7 +37,7 @@ from xpnet.tables import Preparation, Table
 from xpnet.tables.network import ARCHITECTURES, EMBEDDINGS, table_network
 from xpnet.types import Array
 
-MEMBERS = {"tabm": 32, "mlp": 8}
+MEMBERS = {"tabm": 16, "mlp": 8}
 """How many networks there are, by the architecture, where nobody says."""
 
 A_BIN = 10

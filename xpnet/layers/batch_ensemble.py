@@ -93,10 +93,11 @@ class LinearBatchEnsemble(_Ensemble):
         fan_in: the number of features of each submodel; ``x`` is ``(..., samples, k · fan_in)``.
         fan_out: that of its outputs; ``y`` is ``(..., samples, k · fan_out)``.
         k: how many submodels there are.
-        signs: whether ``r`` begins with ``+1`` and ``−1`` at random, as that of the first layer
-            does, where the submodels have to part; else with 1, as ``s`` always does.
-        groups: how many features beside one another have the same sign, one number after the other,
-            such as the lengths of embeddings; ``()`` for each its own.
+        first_init: how ``r`` begins: as ``"ones"``, which ``s`` always does, or, where submodels
+            have to part, in the first layer, ``"signs"`` at random, or ``"normal"``, from
+            ``N(0, 1)``, as TabM does behind embeddings.
+        groups: how many features beside one another begin with the same number, such as the lengths
+            of embeddings; ``()`` for each its own.
         weight_init: how ``W`` is drawn.
         bias_init: how ``b`` is drawn, once for all submodels.
 
@@ -108,7 +109,7 @@ class LinearBatchEnsemble(_Ensemble):
     fan_in: int
     fan_out: int
     k: int
-    signs: bool = False
+    first_init: str = "ones"
     groups: tuple[int, ...] = ()
     weight_init: Initializer = field(default_factory=uniform)
     bias_init: Initializer = field(default_factory=uniform)
@@ -117,7 +118,7 @@ class LinearBatchEnsemble(_Ensemble):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.switch("signs", self.signs)
+        checks.one_of("first_init", self.first_init, ("ones", "signs", "normal"))
         groups = tuple(checks.whole(f"groups[{i}]", n) for i, n in enumerate(self.groups))
         object.__setattr__(self, "groups", groups)
         if groups and sum(groups) != self.fan_in:
@@ -139,10 +140,11 @@ class LinearBatchEnsemble(_Ensemble):
         W = self.weight_init.draw(rng, (self.fan_out, self.fan_in), *fans)
         b = self.bias_init.draw(rng, (1, self.fan_out), *fans)
         r = np.ones((self.k, self.fan_in))
-        if self.signs:
+        if self.first_init != "ones":
             groups = self.groups or (1,) * self.fan_in
-            drawn = rng.uniform(-1.0, 1.0, (self.k, len(groups)))
-            r = np.repeat(np.where(drawn < 0, -1.0, 1.0), groups, axis=-1)
+            drawn = rng.normal(0.0, 1.0, (self.k, len(groups)))
+            drawn = np.where(drawn < 0, -1.0, 1.0) if self.first_init == "signs" else drawn
+            r = np.repeat(drawn, groups, axis=-1)
         return [W, r, np.ones((self.k, self.fan_out)), np.repeat(b, self.k, axis=0)]
 
     def forward(self, xp: Any, params: Params, x: Array) -> tuple[Array, Backprop]:

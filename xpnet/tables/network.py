@@ -72,10 +72,8 @@ def table_network(
     layers = [*front, *([Repeat(width, k)] if shared else [])]
     for i, size in enumerate(hidden):
         if shared:
-            first = i == 0
-            layers.append(
-                LinearBatchEnsemble(width, size, k, signs=first, groups=groups if first else ())
-            )
+            apart = ("signs" if max(groups) == 1 else "normal", groups) if i == 0 else ()
+            layers.append(LinearBatchEnsemble(width, size, k, *apart))
         else:
             layers.append(Linear(width, size, *drawn))
         layers.append(activation or ReLU())
