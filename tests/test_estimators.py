@@ -205,6 +205,18 @@ def test_parameters_that_are_set_are_gone_on_from_whatever_was_recorded():
     assert np.isfinite(found.predict(X)).all()
 
 
+def test_a_batch_of_other_floats_goes_on_in_those_of_the_weights():
+    pair = MLPRegressor(**SMALL), neural_network.MLPRegressor(**SMALL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for one in pair:
+            one.fit(X, NUMBERS).partial_fit(X[:35].astype("float32"), NUMBERS[:35])
+    assert pair[0].coefs_[0].dtype == pair[1].coefs_[0].dtype == "float64"
+    # scikit-learn multiplies float32 by float64; the samples have seven digits in both.
+    for a, b in zip(pair[0].coefs_, pair[1].coefs_, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-7)
+
+
 def test_weights_that_were_shown_are_pickled_as_they_are():
     mlp = MLPRegressor(**SMALL).fit(X, NUMBERS)
     mlp.coefs_[0][...] = 0.0
@@ -335,8 +347,18 @@ def test_the_samples_of_eval_set_decide_where_training_stops_early():
              xn.backends.get("strict").asarray(X, "float64"), CLASSES)),
         ("y must hold counts or rates of at least 0, not -",
          lambda: MLPRegressor(loss="poisson").fit(X, NUMBERS)),
+        ("eval_set must be (X, y) or (X, y, sample_weight), not ",
+         lambda: MLPRegressor().fit(X, NUMBERS, eval_set=X)),
+        ("eval_set must be None for solver='lbfgs', which has no epochs, not ",
+         lambda: MLPRegressor(solver="lbfgs").fit(X, NUMBERS, eval_set=(X, NUMBERS))),
+        ("class_weight must be a dict for partial_fit, not 'balanced'",
+         lambda: MLPClassifier(class_weight="balanced").partial_fit(X, CLASSES, classes=[0, 1, 2])),
+        ("hidden_layer_sizes, norm and members must be those of the weights that are gone on from, ",
+         lambda: MLPRegressor(**SMALL).fit(X, NUMBERS).set_params(hidden_layer_sizes=3).partial_fit(
+             X, NUMBERS)),
     ],
-    ids=["loss of classes", "loss of numbers", "activations", "device", "counts"],
+    ids=["loss of classes", "loss of numbers", "activations", "device", "counts", "eval_set",
+         "lbfgs", "balanced", "other sizes"],
 )  # fmt: skip
 def test_a_mistake_is_told_before_anything_is_trained(says, do):
     with pytest.raises(ValueError) as told:

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from xpnet import backends
+from xpnet import backends, checks
 from xpnet.backends import Backend
 from xpnet.estimators import building, options
 from xpnet.estimators.at_once import descend_at_once
@@ -20,6 +20,7 @@ from xpnet.estimators.descent import descend
 from xpnet.estimators.outputs import outputs_of
 from xpnet.estimators.samples import (
     Samples,
+    dtype_of,
     library_of,
     place,
     require_same_place,
@@ -129,9 +130,16 @@ class MLP(BaseEstimator):  # type: ignore[misc]
         eval_set: Any = None,
     ) -> Any:
         building.hidden_sizes(self.hidden_layer_sizes)
+        for name, given in (("eval_set", eval_set), ("callbacks", self.callbacks)):
+            if self.solver == "lbfgs" and given is not None:
+                raise ValueError(
+                    f"{name} must be None for solver='lbfgs', which has no epochs, not "
+                    f"{checks.shown(given)}."
+                )
         first = not self.__sklearn_is_fitted__() or (not self.warm_start and not incremental)
         backend = place(self, X)
         samples = self._samples(backend, X, y, sample_weight, incremental, first)
+        samples = self._weighted(samples, incremental)
         self._library = library_of(X)
         if first or not incremental:
             self._random_state = check_random_state(self.random_state)
@@ -140,10 +148,10 @@ class MLP(BaseEstimator):  # type: ignore[misc]
         self.n_outputs_ = int(samples.target.shape[1])
         if first:
             self._initialize(samples)
+        held = None if eval_set is None else self._held(backend, eval_set)
         if self.solver == "lbfgs":
             descend_at_once(self, samples)
         else:
-            held = None if eval_set is None else self._held(backend, *eval_set)
             descend(self, samples, incremental, held)
         with backend.context():
             if not bool(backend.xp.all(backend.xp.isfinite(self._theta))):
@@ -159,8 +167,21 @@ class MLP(BaseEstimator):  # type: ignore[misc]
         """What is given, as it is trained on."""
         raise NotImplementedError
 
-    def _held(self, backend: Backend, X: Any, y: Any, weight: Any = None) -> Samples:
+    def _weighted(self, samples: Samples, incremental: bool) -> Samples:
+        """The samples with the weights that an estimator has for them."""
+        return samples
+
+    def _held(self, backend: Backend, given: Any) -> Samples:
         """Samples to look at, as those that are trained on."""
+        if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
+            raise ValueError(
+                f"eval_set must be (X, y) or (X, y, sample_weight), not {checks.shown(given)}."
+            )
+        if library_of(given[0]) != self._library:
+            raise ValueError(
+                f"eval_set must hold arrays of the library of X, not {checks.shown(given[0])}."
+            )
+        X, y, weight = (*given, None)[:3]
         return self._samples(backend, X, y, weight, True, False)
 
     def _like(self, samples: Samples) -> Array:
@@ -168,7 +189,7 @@ class MLP(BaseEstimator):  # type: ignore[misc]
         x, backend = samples.x, samples.backend
         if backends.name_of(x):
             return x
-        return backend.asarray(np.zeros((1, 1)), x.dtype.name)
+        return backend.asarray(np.zeros((1, 1)), dtype_of(x, backend))
 
     def _initialize(self, samples: Samples) -> None:
         """Draw a network, and forget what was recorded of another."""
@@ -183,6 +204,8 @@ class MLP(BaseEstimator):  # type: ignore[misc]
         self._noise = int(self._random_state.randint(1 << 31)) if network.is_random else 0
         for name in ("_best", "_optimizer"):
             self.__dict__.pop(name, None)
+        if self.solver == "lbfgs":
+            return
         self.loss_curve_: list[float] = []
         self._no_improvement_count = 0
         stopping = self.early_stopping
@@ -207,6 +230,7 @@ class MLP(BaseEstimator):  # type: ignore[misc]
         if trainer is not None and self._stands(trainer, asked, like):
             trainer.take(samples)
             return trainer
+        self._require_same_network(int(samples.x.shape[1]))
         network, optimizer = self._network, self._optimizer_of()
         theta = self._weights.vector(network, like)
         loss, weighted = self._descended(self._loss_of()), samples.weight is not None
@@ -219,6 +243,17 @@ class MLP(BaseEstimator):  # type: ignore[misc]
             trainer.load(carry, samples)
         self._trainer, trainer.asked, trainer.holds = trainer, asked, None
         return trainer
+
+    def _require_same_network(self, features: int) -> None:
+        """Take what the parameters say now, another activation say; raise if weights do not fit."""
+        network, members = self._made(features), self._weights.members
+        if network.layout.shapes != self._network.layout.shapes or members != self.members:
+            raise ValueError(
+                "hidden_layer_sizes, norm and members must be those of the weights that are gone "
+                f"on from, {self._network!r}{f' of {members} members' * bool(members)}; fit with "
+                "warm_start=False begins anew."
+            )
+        self._network = network
 
     def _stands(self, trainer: Trainer, asked: list[Any], like: Array) -> bool:
         """Whether a trainer stands where this estimator does, and does what it is asked for."""
@@ -273,8 +308,6 @@ class MLP(BaseEstimator):  # type: ignore[misc]
         backend = backends.of(theta)
         require_same_place(self, X, backend, method)
         x = samples_in(self, X, backend, reset=False)
-        if backends.name_of(x):
-            x = backend.xp.astype(x, theta.dtype)
         found = outputs_of(self, backend, self._judged, x, spread)
         return found if library_of(X) else tuple(backend.to_host(array) for array in found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +18,15 @@ from xpnet.backends import Backend
 from xpnet.estimators import options
 from xpnet.estimators.base import MLP, trains_by_steps
 from xpnet.estimators.outputs import accuracy
-from xpnet.estimators.samples import Samples, library_of, on_host, pair_in, plain_in, weights_in
+from xpnet.estimators.samples import (
+    Samples,
+    dtype_of,
+    library_of,
+    on_host,
+    pair_in,
+    plain_in,
+    weights_in,
+)
 from xpnet.losses import BCEWithLogits, CrossEntropy, Loss, Scaled
 from xpnet.types import Array
 
@@ -151,18 +160,30 @@ class MLPClassifier(ClassifierMixin, MLP):  # type: ignore[misc]
             self._learn_classes(y, incremental)
             target = self._label_binarizer.transform(y)
             target = target.toarray() if hasattr(target, "toarray") else target
-        if weight is not None or self.class_weight is not None:
-            dtype = X.dtype.name if hasattr(X.dtype, "name") else backend.dtype_name(X)
-            weight = weights_in(weight, len(target), dtype)
-            if self.class_weight is not None:
-                weight = weight * compute_sample_weight(self.class_weight, y)
-            weight = backend.asarray(weight[:, None], dtype)
+        if weight is not None:
+            dtype = dtype_of(X, backend)
+            weight = backend.asarray(weights_in(weight, len(target), dtype)[:, None], dtype)
         return Samples(backend, X, backend.asarray(target, "bool"), weight)
+
+    def _weighted(self, samples: Samples, incremental: bool) -> Samples:
+        if self.class_weight is None:
+            return samples
+        if incremental and isinstance(self.class_weight, str):
+            raise ValueError(
+                "class_weight must be a dict for partial_fit, not 'balanced', of which one batch "
+                "knows nothing; sklearn.utils.compute_class_weight gives the numbers."
+            )
+        backend, weight = samples.backend, samples.weight
+        labels = self._label_binarizer.inverse_transform(backend.to_host(samples.target))
+        own = np.asarray(compute_sample_weight(self.class_weight, labels))[:, None]
+        if weight is not None:
+            own = own * backend.to_host(weight)
+        return replace(samples, weight=backend.asarray(own, dtype_of(samples.x, backend)))
 
     def _known(self, X: Any, y: Any) -> np.ndarray | None:
         """Labels of classes that are known, one-hot; ``None`` where scikit-learn has to look."""
         classes = vars(self).get("classes_")
-        if classes is None or self.warm_start or not plain_in(self, X, y):
+        if classes is None or not plain_in(self, X, y):
             return None
         whole = {y.dtype.kind, classes.dtype.kind} <= set("biu")
         if not whole or self._label_binarizer.y_type_ not in ("binary", "multiclass"):
@@ -179,7 +200,7 @@ class MLPClassifier(ClassifierMixin, MLP):  # type: ignore[misc]
             self.classes_ = self._label_binarizer.classes_
             return
         classes = unique_labels(y)
-        if self.warm_start:
+        if self.warm_start and not incremental:
             if set(classes) != set(self.classes_):
                 raise ValueError(
                     "warm_start can only be used where `y` has the same classes as in the previous "

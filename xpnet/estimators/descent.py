@@ -92,13 +92,13 @@ def descend(
     run.told = EstimatorRun(estimator, trainer, epochs) if callbacks else None
     with interrupts() as interrupted, told(callbacks, run.told) as check:
         if not run.train(epochs, interrupted, check):
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            warnings.warn("Training interrupted by user.", stacklevel=5)
         elif not incremental and estimator.n_iter_ == epochs and not run.stopped:
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({epochs}) reached and the "
                 "optimization hasn't converged yet.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
     estimator._keep_of(trainer, run.best)
 
@@ -126,7 +126,7 @@ def _batch_size(estimator: Any, samples: int) -> int:
     if estimator.batch_size > samples:
         warnings.warn(
             "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
-            stacklevel=5,
+            stacklevel=6,
         )
     return min(max(int(estimator.batch_size), 1), samples)
 

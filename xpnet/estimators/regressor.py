@@ -14,7 +14,7 @@ from xpnet.backends import Backend
 from xpnet.estimators import options
 from xpnet.estimators.base import MLP, has_members, trains_by_steps
 from xpnet.estimators.outputs import r2
-from xpnet.estimators.samples import Samples, on_host, pair_in, plain_in, weights_in
+from xpnet.estimators.samples import Samples, dtype_of, on_host, pair_in, plain_in, weights_in
 from xpnet.losses import L1, MSE, Huber, Loss, Poisson, Quantile, Scaled
 from xpnet.types import Array
 
@@ -123,7 +123,7 @@ class MLPRegressor(RegressorMixin, MLP):  # type: ignore[misc]
         known = incremental and not reset and plain_in(self, X, y) and y.dtype.kind == "f"
         if not (known and np.isfinite(y).all()):
             X, y = pair_in(self, X, y, backend, reset, y_numeric=True)
-        dtype = X.dtype.name if hasattr(X.dtype, "name") else backend.dtype_name(X)
+        dtype = dtype_of(X, backend)
         y = y.reshape(len(y), -1)
         if weight is not None:
             weight = backend.asarray(weights_in(weight, len(y), dtype)[:, None], dtype)

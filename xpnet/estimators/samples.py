@@ -85,12 +85,20 @@ def samples_in(estimator: Any, X: Any, backend: Backend, *, reset: bool) -> Any:
     """
     if library_of(X):
         return _array(estimator, X, backend, reset)
-    return brought(estimator, validate_data(estimator, X, **_how(estimator), reset=reset), backend)
+    return brought(validate_data(estimator, X, **_how(estimator, reset), reset=reset), backend)
 
 
-def _how(estimator: Any) -> dict[str, Any]:
-    kinds = FLOATS if estimator.dtype is None else (np.dtype(estimator.dtype).name,)
-    return {"accept_sparse": ["csr", "csc"], "dtype": [np.dtype(kind) for kind in kinds]}
+def floats_of(estimator: Any, reset: bool) -> tuple[str, ...]:
+    """The floats that samples may have: those of the weights, where these are gone on from."""
+    weights = vars(estimator).get("_weights")
+    if not reset and weights is not None and weights.dtype:
+        return (weights.dtype,)
+    return FLOATS if estimator.dtype is None else (np.dtype(estimator.dtype).name,)
+
+
+def _how(estimator: Any, reset: bool) -> dict[str, Any]:
+    kinds = [np.dtype(kind) for kind in floats_of(estimator, reset)]
+    return {"accept_sparse": ["csr", "csc"], "dtype": kinds}
 
 
 def pair_in(estimator: Any, X: Any, y: Any, backend: Backend, reset: bool, **how: Any) -> Any:
@@ -105,9 +113,9 @@ def pair_in(estimator: Any, X: Any, y: Any, backend: Backend, reset: bool, **how
             )
     else:
         y = on_host(y) if library_of(y) else y
-        how = {**_how(estimator), "multi_output": True, **how}
+        how = {**_how(estimator, reset), "multi_output": True, **how}
         X, y = validate_data(estimator, X, y, **how, reset=reset)
-        X = brought(estimator, X, backend)
+        X = brought(X, backend)
     if y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
     return X, y
@@ -124,18 +132,28 @@ def plain_in(estimator: Any, X: Any, y: Any) -> bool:
     named = "feature_names_in_" in vars(estimator)
     if not fits or named or X.shape[1] != vars(estimator).get("n_features_in_"):
         return False
-    wanted = FLOATS if estimator.dtype is None else (np.dtype(estimator.dtype).name,)
     with np.errstate(over="ignore", invalid="ignore"):
-        return X.dtype.name in wanted and bool(np.isfinite(X.sum()))
+        return X.dtype.name in floats_of(estimator, False) and bool(np.isfinite(X.sum()))
 
 
-def brought(estimator: Any, X: Any, backend: Backend) -> Any:
+def brought(X: Any, backend: Backend) -> Any:
     """What scikit-learn has checked, where it is computed with."""
     if is_sparse(X):
         return X.tocsr()
     if backend.name == "numpy":
         return np.ascontiguousarray(X)
-    return backend.asarray(X, X.dtype.name)
+    return backend.asarray(X, known_to(backend, X.dtype.name))
+
+
+def dtype_of(X: Any, backend: Backend) -> str:
+    """The name of the floats in which samples are computed with, also of sparse ones."""
+    return known_to(backend, X.dtype.name) if is_sparse(X) else backend.dtype_name(X)
+
+
+def known_to(backend: Backend, dtype: str) -> str:
+    """These floats, or those that a library has where it has not these, as JAX has 32 bits."""
+    floats = backend.xp.__array_namespace_info__().dtypes(kind="real floating")
+    return dtype if dtype in floats else next(iter(floats))
 
 
 def _array(estimator: Any, X: Array, backend: Backend, reset: bool) -> Array:
@@ -148,10 +166,8 @@ def _array(estimator: Any, X: Array, backend: Backend, reset: bool) -> Array:
     xp = backend.xp
     if not xp.isdtype(X.dtype, ("bool", "integral", "real floating")):
         raise ValueError(f"X must hold real numbers, not {X.dtype}.")
-    wanted = estimator.dtype and np.dtype(estimator.dtype).name
-    known = backend.dtype_name(X)
-    if wanted is None:
-        wanted = known if known in FLOATS else "float64"
+    known, allowed = backend.dtype_name(X), floats_of(estimator, reset)
+    wanted = known if known in allowed else known_to(backend, allowed[0])
     X = backend.copy(X) if known == wanted else xp.astype(X, backend.dtype(wanted))
     with backend.context():
         backend.check_finite("X", X)

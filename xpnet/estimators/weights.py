@@ -67,6 +67,19 @@ class Weights:
         )
 
     @property
+    def dtype(self) -> str:
+        """The name of the dtype; empty where only matrices were given."""
+        return "" if self._theta is None else backends.of(self._theta).dtype_name(self._theta)
+
+    @property
+    def members(self) -> int | None:
+        """How many networks' they are, or ``None`` for one."""
+        if self._theta is not None:
+            return int(self._theta.shape[0]) if len(self._theta.shape) == 2 else None
+        shape = np.shape(self._lists["coefs"][0])
+        return int(shape[0]) if len(shape) == 3 else None
+
+    @property
     def shown(self) -> bool:
         """Whether somebody may have written into what was handed out."""
         return bool(self._lists)
