@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 
-sklearn = pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+sklearn = pytest.importorskip("sklearn", reason="sklearn is not installed")
 from sklearn import neural_network  # noqa: E402
 from sklearn.base import clone  # noqa: E402
 from sklearn.exceptions import ConvergenceWarning  # noqa: E402
@@ -353,7 +353,7 @@ def test_the_samples_of_eval_set_decide_where_training_stops_early():
          lambda: MLPRegressor(solver="lbfgs").fit(X, NUMBERS, eval_set=(X, NUMBERS))),
         ("class_weight must be a dict for partial_fit, not 'balanced'",
          lambda: MLPClassifier(class_weight="balanced").partial_fit(X, CLASSES, classes=[0, 1, 2])),
-        ("hidden_layer_sizes, norm and members must be those of the weights that are gone on from, ",
+        ("hidden_layer_sizes, norm and members must be those of the weights that are gone on from",
          lambda: MLPRegressor(**SMALL).fit(X, NUMBERS).set_params(hidden_layer_sizes=3).partial_fit(
              X, NUMBERS)),
     ],

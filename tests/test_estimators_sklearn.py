@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+pytest.importorskip("sklearn", reason="sklearn is not installed")
 from sklearn.neural_network.tests import test_mlp
 
 from xpnet import estimators

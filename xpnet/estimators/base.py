@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from functools import cache
-from operator import is_
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,15 +24,14 @@ from xpnet.estimators.samples import (
     require_same_place,
     samples_in,
 )
-from xpnet.estimators.training import RATE, Trainer
+from xpnet.estimators.training import Trainer
 from xpnet.estimators.weights import Weights
 from xpnet.layers import Layer, Linear
 from xpnet.losses import Loss, Scaled
 from xpnet.model import Model
 from xpnet.network import Sequential
-from xpnet.noise import keys
 from xpnet.optimizers import Optimizer
-from xpnet.training.step import PENALTY, PenalizedStep, carry_of, layer_state_in
+from xpnet.training.step import layer_state_in
 from xpnet.types import Array, Carry
 
 
@@ -48,12 +45,6 @@ def trains_by_steps(estimator: Any) -> bool:
     return True
 
 
-@cache
-def parameters_of(kind: Any) -> tuple[str, ...]:
-    """The names of the parameters of a class of estimators."""
-    return tuple(kind._get_param_names())
-
-
 def has_members(estimator: Any) -> bool:
     """Whether there are several networks; or raise."""
     if estimator.members is None:
@@ -64,7 +55,8 @@ def has_members(estimator: Any) -> bool:
 class MLP(BaseEstimator):  # type: ignore[misc]
     """A multi-layer perceptron; `MLPClassifier` and `MLPRegressor` say what of.
 
-    Another network is another `_layers`, another way of training it another `_optimizer_of`.
+    Another network is another `_layers`, another way of training it another `_optimizer_of`. Long,
+    since scikit-learn's estimators are fitted, read and asked by one object.
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -218,72 +210,6 @@ class MLP(BaseEstimator):  # type: ignore[misc]
         network = Sequential(*self._layers(features, self.n_outputs_))
         known = vars(self).get("_network")
         return known if known == network else network
-
-    def _prepared(self, samples: Samples, batch: int) -> Trainer:
-        """A trainer with all in its place: the one of before, if it would do the same."""
-        backend, like = samples.backend, self._like(samples)
-        if "_network" not in vars(self):  # whose matrices were set
-            self._network = self._made(int(samples.x.shape[1]))
-        trainer: Trainer | None = vars(self).get("_trainer")
-        asked = [vars(self)[name] for name in parameters_of(type(self))]  # type: ignore[arg-type]
-        asked += [self._network, samples.weight is None]
-        if trainer is not None and self._stands(trainer, asked, like):
-            trainer.take(samples)
-            return trainer
-        self._require_same_network(int(samples.x.shape[1]))
-        network, optimizer = self._network, self._optimizer_of()
-        theta = self._weights.vector(network, like)
-        loss, weighted = self._descended(self._loss_of()), samples.weight is not None
-        step = PenalizedStep(backend.xp, network, loss, optimizer, weighted=weighted)
-        new = Trainer(backend, step, self.members, like, batch)
-        with backend.context():
-            carry = self._carry(backend, theta, optimizer)
-            if trainer is None or not trainer.serves(new):
-                trainer = new
-            trainer.load(carry, samples)
-        self._trainer, trainer.asked, trainer.holds = trainer, asked, None
-        return trainer
-
-    def _require_same_network(self, features: int) -> None:
-        """Take what the parameters say now, another activation say; raise if weights do not fit."""
-        network, members = self._made(features), self._weights.members
-        if network.layout.shapes != self._network.layout.shapes or members != self.members:
-            raise ValueError(
-                "hidden_layer_sizes, norm and members must be those of the weights that are gone "
-                f"on from, {self._network!r}{f' of {members} members' * bool(members)}; fit with "
-                "warm_start=False begins anew."
-            )
-        self._network = network
-
-    def _stands(self, trainer: Trainer, asked: list[Any], like: Array) -> bool:
-        """Whether a trainer stands where this estimator does, and does what it is asked for."""
-        weights, self_same = trainer.holds, all(map(is_, asked, trainer.asked))
-        trainer.holds = None  # until it has come to an end again
-        return (
-            self_same
-            and weights is self._weights
-            and not self._weights.shown
-            and self._optimizer.trainer is trainer
-            and trainer.lies_with(like)
-        )
-
-    def _carry(self, backend: Backend, theta: Array, optimizer: Optimizer) -> Carry:
-        """What a step is given: parameters, the optimizer's state, and what the penalty is."""
-        network, dtype, descent = self._network, backend.dtype_name(theta), self._optimizer
-        state = descent.state or optimizer.init(theta, network)
-        layers = vars(self).get("_layer_state")
-        if layers is None:
-            layers = network.init_state(like=theta, members=self.members)
-        key = None
-        if network.is_random:
-            words = keys(self._noise, self.members, "random_state")
-            key = backend.asarray(words, backend.words)
-        carry = carry_of(backend.copy(theta), state, layers, key)
-        if not descent.is_own:
-            carry[RATE] = backend.asarray(descent.learning_rate, dtype)
-        if self.alpha:
-            carry[PENALTY] = network.weight_mask(theta) * float(self.alpha)
-        return carry
 
     def _keep(self, carry: Carry) -> None:
         """Go on from, and predict with, what a training has come to."""

@@ -13,6 +13,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
 from xpnet.estimators.outputs import outputs_of
+from xpnet.estimators.preparing import trainer_for
 from xpnet.estimators.reporting import EstimatorRun, told
 from xpnet.estimators.samples import Samples
 from xpnet.estimators.training import RATE, Trainer
@@ -27,11 +28,13 @@ class Descent:
 
     Attributes:
         learning_rate: that of the next step, where the optimizer does not know it.
+        solver: whose it is.
         trainer: who knows the optimizer's state, or ``None``.
     """
 
     def __init__(self, estimator: Any) -> None:
         rate = estimator.learning_rate
+        self.solver = estimator.solver
         self.is_own = isinstance(estimator.solver, Optimizer) or isinstance(rate, Schedule)
         self.schedule = "constant" if self.is_own or estimator.solver == "adam" else rate
         self.learning_rate = self.learning_rate_init = float(estimator.learning_rate_init)
@@ -77,7 +80,8 @@ def descend(
     estimator: Any, samples: Samples, incremental: bool, held: Samples | None = None
 ) -> None:
     """Train an estimator on samples until it stops: one epoch if ``incremental``."""
-    if not incremental or not hasattr(estimator, "_optimizer"):
+    known = vars(estimator).get("_optimizer")
+    if not incremental or known is None or known.solver != estimator.solver:
         estimator._optimizer = Descent(estimator)
     stopping = estimator.early_stopping
     if stopping and incremental:
@@ -85,7 +89,7 @@ def descend(
     if stopping and held is None:
         samples, held = _split(estimator, samples)
     batch = _batch_size(estimator, len(samples))
-    trainer = estimator._prepared(samples, batch)
+    trainer = trainer_for(estimator, samples, batch)
     epochs = 1 if incremental else estimator.max_iter
     run = _Epochs(estimator, trainer, held, batch)
     callbacks = () if incremental else estimator.callbacks or ()
