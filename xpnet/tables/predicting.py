@@ -16,8 +16,8 @@ from xpnet.tables.target import Target
 if TYPE_CHECKING:  # which knows preparations itself
     from xpnet.model import Model
 
-ROWS = 8192
-"""How many rows are computed at once."""
+ROWS = 512
+"""How many rows are computed at once: few enough for a cache, and for BLAS to need one thread."""
 
 
 def predict(model: Model, data: Any) -> np.ndarray:

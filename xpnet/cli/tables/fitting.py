@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -46,13 +46,13 @@ def fit(options: argparse.Namespace) -> int:
     table = load(options.data)
     if options.target in options.drop:
         raise Mistake(f"--drop must not have the target {options.target!r}.")
-    preparing = {name: getattr(options, name) for name in ("task", "numbers", "categories", "drop")}
+    preparing = {name: getattr(options, name) for name in ("numbers", "categories", "drop")}
     # Of all rows first, so that a sentence about one counts them as the file does.
-    target = Preparation.fit(table, options.target, **preparing).target
+    target = Preparation.fit(table, options.target, task=options.task, **preparing).target
     assert target is not None
     parts = _apart(table, target, options)
-    found = Preparation.fit(parts["training"], options.target, **preparing)
-    found = Preparation(found.numbers, found.categories, found.left_out, target)
+    found = Preparation.fit(parts["training"].without([target.name]), **preparing)
+    found = replace(found, target=target)
     for line in _told(table, found, parts, options.drop):
         print(line)
     sys.stdout.flush()
@@ -130,7 +130,7 @@ def _told(table: Table, found: Preparation, parts: Parts, dropped: Sequence[str]
     constant = [name for name in found.left_out if name not in dropped]
     if constant:
         names = xn.checks.cut(", ".join(constant))
-        lines.append(f"[INFO]: Left out, as one value is in all rows: {names}.")
+        lines.append(f"[INFO]: Left out, as one value is in all rows of training: {names}.")
     return lines
 
 
