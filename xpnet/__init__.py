@@ -9,7 +9,6 @@ from xpnet.compiler import step_key as _step_key
 from xpnet.explanation import Explanation, explain
 from xpnet.files.exchange import from_sklearn, from_torch, to_torch
 from xpnet.files.model import load
-from xpnet.files.onnx import export_onnx
 from xpnet.history import History
 from xpnet.initializers import (
     Constant,
@@ -106,12 +105,15 @@ _step_key.remember()  # behind all the imports
 
 if _typing.TYPE_CHECKING:
     from xpnet import callbacks, estimators  # noqa: F401
+    from xpnet.files.onnx import export_onnx
 else:
 
-    def __getattr__(name: str) -> object:
+    def __getattr__(name: str) -> object:  # on first use: few programs have any
+        if name == "export_onnx":
+            return _import_module("xpnet.files.onnx").export_onnx
         if name not in ("callbacks", "estimators"):
             raise AttributeError(f"module 'xpnet' has no attribute {name!r}")
-        return _import_module(f"xpnet.{name}")  # on first use: few programs have any
+        return _import_module(f"xpnet.{name}")
 
 
 __version__ = "0.1.0"

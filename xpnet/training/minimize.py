@@ -98,7 +98,8 @@ def minimize(
         options: more of SciPy's for the method, such as ``{"maxfun": 15000, "ftol": 0}``.
         callback: told the number and the value of each iteration; by returning True it ends the
             run.
-        threads: as for `fit`.
+        threads: over how many threads NumPy splits the samples, as for `fit`; ``None`` for as many
+            as pay, from 2²² multiplications of samples and parameters on.
 
     Returns:
         The `Minimum`. Its loss is finite: where one on the way is not, a shorter step is tried.
@@ -130,6 +131,8 @@ def minimize(
                 f"network must give the same loss each time, but {link.name}, draws random "
                 "numbers; leave it out, or train with fit."
             )
+    if threads is None:
+        threads = _threads(network, theta, x)
     shape = checks.shape_of(theta)
     members = int(shape[0]) if len(shape) == 2 else None
     asked = Asked(
@@ -147,6 +150,20 @@ def minimize(
             )
             found.append(way)
     return found[0].minimum() if members is None else _together(found)
+
+
+WORTH = 1 << 22
+"""From how many multiplications on samples are split over threads: sooner than in `fit`, since
+BLAS's own would wait busily beside the minimiser, and those of SciPy's BLAS."""
+
+
+def _threads(network: Sequential, theta: Array, x: Array) -> int | None:
+    """How many threads pay, or ``None`` for what `fit` does."""
+    backend = backends.of(theta, x, names=("theta", "x"))
+    if checks.shape_of(x)[1:] == ():  # which is refused later
+        return None
+    work = int(network.flat(backend.xp, x).shape[-2]) * network.size
+    return None if work < WORTH else min(backend.workers(), max(2, work // WORTH))
 
 
 class _Objective:
