@@ -28,8 +28,9 @@ OTHERS = {
         *("h5py>=3.10", "zarr>=3", "dask[array]>=2024.1"),  # of whose files batches are read
         *("scipy>=1.13", "optuna>=4"),  # which minimise, and search
         *("onnx>=1.18", "ndonnx>=0.11", "onnxruntime>=1.20"),  # to which models go
+        *("scikit-learn>=1.7", "pandas>=2.2", "polars>=1"),  # what the pages use
     ),
-    "torch": ("scikit-learn>=1.7",),  # whose networks come over
+    "torch": ("scikit-learn>=1.7", "polars>=1"),  # whose networks come over, and frames
 }
 """What else the tests of a library need, to be run on it once."""
 PEERS = (
