@@ -34,7 +34,7 @@ def export_onnx(
     The input is ``x``, ``(samples, features)`` of the dtype of ``theta``, any number of samples; in
     front of a `Flatten`, samples of its shape. All that belongs to the model is in the graph:
     `Standardize` with its statistics, the running means of `BatchNorm`. Of a model with a
-    `preparation` of tables, that too: inputs are then ``numbers``, float64 with NaN where one is
+    ``preparation`` of tables, that too: inputs are then ``numbers``, float64 with NaN where one is
     missing, and ``categories``, texts, ``(samples, columns)`` each, the columns in the order of
     ``preparation.numbers`` and ``preparation.categories``. The outputs are
 
