@@ -335,3 +335,13 @@ def test_a_preparation_goes_wherever_its_model_goes(numbers, tmp_path):
         model.preparation = Preparation.fit({"a": [1, 2]})
     with pytest.raises(TypeError, match="must be a Preparation of a table, not 3"):
         model.preparation = 3
+
+
+def test_a_preparation_is_made_of_what_it_says():
+    one = tables.Number("a", 1.0)
+    with pytest.raises(TypeError, match="each of numbers must be a Number, not 3"):
+        Preparation((one, 3))
+    with pytest.raises(TypeError, match="categories must be a tuple of Category, not 'a'"):
+        Preparation((one,), "a")
+    with pytest.raises(ValueError, match="column 'a' must have a scale above 0"):
+        tables.Number("a", 1.0, scale=0.0)

@@ -41,6 +41,15 @@ class Number:
     scores: tuple[float, ...] = ()
     missing: bool = False
 
+    def __post_init__(self) -> None:
+        for name in ("median", "center", "scale"):
+            checks.number(f"{name} of column {checks.shown(self.name)}", getattr(self, name))
+        if self.scale <= 0 or len(self.quantiles) != len(self.scores):
+            raise ValueError(
+                f"column {checks.shown(self.name)} must have a scale above 0 and as many quantiles "
+                f"as scores, not {self.scale}, {len(self.quantiles)} and {len(self.scores)}."
+            )
+
     @classmethod
     def of(cls, name: str, values: np.ndarray, way: str) -> Number | None:
         """What there is to learn of a column; ``None`` if it has one value in all rows.

@@ -44,6 +44,14 @@ class Preparation:
     left_out: tuple[str, ...] = ()
     target: Target | None = None
 
+    def __post_init__(self) -> None:
+        for name, kind in (("numbers", Number), ("categories", Category)):
+            checks.instance(name, getattr(self, name), tuple, f"a tuple of {kind.__name__}")
+            for one in getattr(self, name):
+                checks.instance(f"each of {name}", one, kind, f"a {kind.__name__}")
+        if self.target is not None:
+            checks.instance("target", self.target, Target, "a Target or None")
+
     @classmethod
     def fit(
         cls,
