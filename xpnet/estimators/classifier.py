@@ -28,6 +28,7 @@ from xpnet.estimators.samples import (
     weights_in,
 )
 from xpnet.losses import BCEWithLogits, CrossEntropy, Loss, Scaled
+from xpnet.losses.base import integers
 from xpnet.types import Array
 
 
@@ -258,11 +259,11 @@ class MLPClassifier(ClassifierMixin, MLP):  # type: ignore[misc]
         backend = backends.of(found)
         xp = backend.xp
         if several:
-            return xp.astype(found > 0.5, backend.dtype("int64"))
+            return xp.astype(found > 0.5, integers(xp))
         if found.shape[1] > 1:
             place = xp.argmax(found, axis=1)
         else:
-            place = xp.astype(found[:, 0] > 0.5, backend.dtype("int64"))
+            place = xp.astype(found[:, 0] > 0.5, integers(xp))
         if classes.dtype.kind not in "biuf":
             return classes[backend.to_host(place)]
         return xp.take(backend.asarray(classes, classes.dtype.name), place, axis=0)

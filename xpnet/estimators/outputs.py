@@ -12,8 +12,9 @@ from xpnet.layers.base import apply
 from xpnet.training.step import layer_state_in
 from xpnet.types import Array, Carry
 
-TOGETHER = 1 << 22
-"""How many numbers the widest outputs of samples may be that are computed at once."""
+TOGETHER, IN_CACHE = 1 << 22, 1 << 16
+"""How many numbers the widest outputs of samples may be that are computed at once: as memory bears,
+or, where operations run one by one on the host, as a cache has room for."""
 
 
 def outputs_of(
@@ -26,9 +27,8 @@ def outputs_of(
     state = tuple(layer_state_in(network, carry).values())
     count = int(x.shape[0])
     widest = max(shape[-1] for shape in network.parameters().values())
-    size = max(1, TOGETHER // (widest * (int(theta.shape[0]) if many else 1)))
-    if not many and not is_sparse(x):
-        size = count
+    most = IN_CACHE if backend.eager and backend.on_host else TOGETHER
+    size = max(1, most // (widest * (int(theta.shape[0]) if many else 1)))
     parts = []
     with backend.context(network.layout.extent(None, min(size, count))):
         for start in range(0, count, size):
