@@ -130,6 +130,7 @@ def test_arrays_are_answered_with_arrays_of_their_library_and_device(backend):
             numbers.predict(xn.backends.get("strict").asarray(X, "float64"))
 
 
+@pytest.mark.slow_on("jax")
 def test_a_pickled_estimator_goes_on_as_the_one_it_is_of(backend):
     x, y = arr(backend, X), arr(backend, CLASSES, "int64")
     mlp = MLPClassifier(**SMALL, members=2).fit(x, y)
@@ -230,6 +231,7 @@ def test_weights_that_were_shown_are_pickled_as_they_are():
 # ---- what scikit-learn's have not
 
 
+@pytest.mark.slow_on("jax")
 def test_members_are_averaged_and_stop_by_the_mean(backend):
     x, y = arr(backend, X), arr(backend, CLASSES, "int64")
     mlp = MLPClassifier(**SMALL, members=3, early_stopping=True).fit(x, y)

@@ -32,9 +32,11 @@ def outputs_of(
     parts = []
     with backend.context(network.layout.extent(None, min(size, count))):
         for start in range(0, count, size):
-            some = x[start : start + size, ...] if not is_sparse(x) else x[start : start + size]
+            rows = slice(start, min(start + size, count))
             if is_sparse(x):
-                some = backend.asarray(some.toarray(), backend.dtype_name(theta))
+                some = backend.asarray(x[rows].toarray(), backend.dtype_name(theta))
+            else:
+                some = x[rows, ...]
             found = estimator._meaning(xp, apply(network, xp, views, some, state))
             mean = xp.mean(found, axis=0) if many else found
             parts.append((mean, xp.std(found, axis=0)) if spread else (mean,))
