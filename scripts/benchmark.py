@@ -1,6 +1,6 @@
 """Run xpnet and its peers side by side: ratios, targets, how cost grows.
 
-    python scripts/benchmark.py --threads 2                  # everything, in some ten minutes
+    python scripts/benchmark.py --threads 2                  # everything, in some half an hour
     python scripts/benchmark.py --quick                      # a smoke run; the numbers mean nothing
     python scripts/benchmark.py --only report --only wide    # works whose names begin so
     python scripts/benchmark.py --markdown docs/benchmarks.md

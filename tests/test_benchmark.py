@@ -189,9 +189,13 @@ def test_the_page_keeps_what_was_written_by_hand(tmp_path):
         "reading": {"file": 4e9, "peak": 2**28, "before": 2**27, "seconds": {"shuffled": 1.25}},
     }
     one = {"scores": [0.5, 1.0], "seconds": [1.0, 2.0]}
-    about["estimators"] = {"wine": {"ours": one}, "digits": {"ours": one, "theirs": one}}
+    about["estimators"] = {
+        "wine": {"ours": one},
+        "digits": {"ours": one, "theirs": {"scores": [0.5], "seconds": [1.0]}},
+    }
     page = table.markdown([result], lines, about, "growth.svg", "")
     assert "| wine | 0.750 ± 0.354, 1.5 s |  |" in page
+    assert "| digits | 0.750 ± 0.354, 1.5 s | 0.500, 1 s, 1 of 2 splits |" in page
     assert "| numpy | other | 20 µs | 10 µs | 0.50 | 0.40 to 0.60 | 0.70 | 1 | MISSED |" in page
     assert "1.25 (21 × 4)" in page
     assert "0 of 1 targets reached" in page and "Not measured: peer: not installed" in page

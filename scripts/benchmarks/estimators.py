@@ -76,11 +76,11 @@ def tasks(quick: bool) -> Iterator[Task]:
     """The tables, one after another; quickly two small ones."""
     names = ("wine", "diabetes") if quick else ("digits", "breast_cancer", "wine", "diabetes")
     for name in names:
-        yield _known(name)
+        yield _known(name, strong=3 if name == "digits" else SPLITS)
     if not quick:
         # Pictures: matrix products bound it.
-        yield _known("mnist5k", target=1.5, strong=2)
-        yield houses(100_000, options={"max_iter": 10}, strong=2)
+        yield _known("mnist5k", target=1.5, strong=1)
+        yield houses(100_000, options={"max_iter": 10}, strong=1)
 
 
 def _known(name: str, **more: Any) -> Task:

@@ -93,14 +93,16 @@ def scores(found: dict[str, Any]) -> list[tuple[str, ...]]:
     whose = list(dict.fromkeys(who for of in found.values() for who in of))
     rows = [("table", *whose)]
     for name, of in found.items():
-        rows.append((name, *(_score(of[who]) if who in of else "" for who in whose)))
+        most = max(len(one["scores"]) for one in of.values())
+        rows.append((name, *(_score(of[who], most) if who in of else "" for who in whose)))
     return rows
 
 
-def _score(one: dict[str, list[float]]) -> str:
+def _score(one: dict[str, list[float]], most: int) -> str:
     mean, seconds = statistics.mean(one["scores"]), statistics.median(one["seconds"])
     spread = f" ± {statistics.stdev(one['scores']):.3f}" if len(one["scores"]) > 1 else ""
-    return f"{mean:.3f}{spread}, {cost(seconds, 's')}"
+    some = f", {len(one['scores'])} of {most} splits" if len(one["scores"]) < most else ""
+    return f"{mean:.3f}{spread}, {cost(seconds, 's')}{some}"
 
 
 def scores_text(found: dict[str, Any]) -> str:
