@@ -1,5 +1,8 @@
 """The estimators for tables: scikit-learn's checks, frames of mixed columns, what is missing."""
 
+import pickle
+import warnings
+
 import numpy as np
 import pytest
 
@@ -8,7 +11,7 @@ from tests.helpers import arr, host, library
 
 sklearn = pytest.importorskip("sklearn")
 
-from xpnet.estimators import TabularClassifier, TabularRegressor  # noqa: E402
+from xpnet.estimators import MLPClassifier, TabularClassifier, TabularRegressor  # noqa: E402
 
 SMALL = {
     "members": 3, "hidden_layer_sizes": (16,), "embedding_dim": 4, "max_iter": 40,
@@ -108,3 +111,33 @@ def test_mistakes_are_told():
         TabularRegressor(**SMALL).fit(frame.assign(when=pandas.Timestamp("2026-01-01")), score)
     with pytest.raises(ValueError, match="'architecture' parameter of TabularClassifier"):
         TabularClassifier(architecture="tree").fit(frame, score > 0)
+
+
+@pytest.mark.parametrize("members", [None, 3])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"numerical_embedding": "piecewise"},
+        {"architecture": "tabm"},
+        {"architecture": "tabm", "numerical_embedding": "periodic", "dropout": 0.1},
+        {"architecture": "tabm", "solver": "lbfgs"},
+    ],
+    ids=lambda more: "-".join(map(str, more.values())),
+)
+def test_another_architecture_and_embedded_numbers_are_trained_and_pickled(more, members):
+    x = np.random.default_rng(5).normal(size=(90, 4))
+    y = (x[:, 0] > 0).astype(int) + (x[:, 1] > 0)
+    options = {"max_iter": 40, "learning_rate_init": 0.01, "random_state": 0, "members": members}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of too few iterations
+        model = MLPClassifier((16,), **options, **more).fit(x, y)
+    assert model.score(x, y) > 0.85 and model.n_layers_ == 3  # by chance a half
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict_proba(x), model.predict_proba(x))
+    by_model = model.model_.predict_proba(x)
+    by_model = by_model.mean(axis=0) if by_model.ndim == 3 else by_model
+    np.testing.assert_allclose(by_model, model.predict_proba(x), rtol=0, atol=1e-14)
+    if more.get("architecture") == "tabm":
+        assert model.coefs_ == []
+        with pytest.raises(AttributeError, match=r"members must be|architecture must be 'mlp'"):
+            _ = model.members_

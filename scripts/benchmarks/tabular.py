@@ -74,9 +74,8 @@ def contestants(classes: bool, seed: int) -> Iterator[tuple[str, Callable[[], An
     from xpnet.estimators import TabularClassifier, TabularRegressor
 
     ours: Any = TabularClassifier if classes else TabularRegressor
-    yield "Tabular, TabM", lambda: ours(random_state=seed)
-    yield "Tabular, 8 members", lambda: ours(architecture="mlp", random_state=seed)
-    yield "Tabular, piecewise", lambda: ours(numerical_embedding="piecewise", random_state=seed)
+    yield "xpnet, Tabular", lambda: ours(random_state=seed)
+    yield "xpnet, Tabular, 8 members", lambda: ours(architecture="mlp", random_state=seed)
     yield "scikit-learn's MLP", lambda: _mlp(classes, seed)
     yield "HistGradientBoosting", lambda: _boosting(classes, seed)
     try:

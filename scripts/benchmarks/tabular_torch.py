@@ -51,7 +51,7 @@ class TabM:
         return torch.tensor(z, dtype=torch.float32), torch.tensor(x[:, count:], dtype=torch.long)
 
     def _make(self, numbers: torch.Tensor, outputs: int) -> None:
-        bins = max(2, min(MOST_BINS, len(numbers) // 10))
+        bins = max(2, min(MOST_BINS, len(numbers) // 40))
         edges = rtdl_num_embeddings.compute_bins(numbers, n_bins=bins)
         embedding = rtdl_num_embeddings.PiecewiseLinearEmbeddings(
             edges, DIM, activation=False, version="B"

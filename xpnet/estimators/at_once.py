@@ -35,7 +35,7 @@ def descend_at_once(estimator: Any, samples: Samples) -> None:
         theta,
         x,
         samples.target,
-        estimator._descended(estimator._loss_of()),
+        estimator._of_all(estimator._descended(estimator._loss_of())),
         sample_weight=weight,
         l2=float(estimator.alpha) / total,
         layer_state=estimator._layer_state,

@@ -26,8 +26,8 @@ from xpnet.estimators.samples import (
 )
 from xpnet.estimators.training import Trainer
 from xpnet.estimators.weights import Weights
-from xpnet.layers import Layer, Linear
-from xpnet.losses import Loss, Scaled
+from xpnet.layers import Layer
+from xpnet.losses import EnsembleLoss, Loss, Scaled
 from xpnet.model import Model
 from xpnet.network import Sequential
 from xpnet.optimizers import Optimizer
@@ -49,6 +49,8 @@ def has_members(estimator: Any) -> bool:
     """Whether there are several networks; or raise."""
     if estimator.members is None:
         raise AttributeError("members must be given for this, such as members=8, not be None.")
+    if estimator.architecture != "mlp":
+        raise AttributeError("architecture must be 'mlp' for this, whose members lie apart.")
     return True
 
 
@@ -85,6 +87,15 @@ class MLP(BaseEstimator):  # type: ignore[misc]
     def _out_activation(self) -> str:
         """What makes probabilities or values of what the network gives, by scikit-learn's name."""
         raise NotImplementedError
+
+    @property
+    def _apart(self) -> int | None:
+        """How many networks have parameters of their own; ``None`` for one, or one of submodels."""
+        return self.members if self.architecture == "mlp" else None
+
+    def _of_all(self, loss: Loss) -> Loss:
+        """A loss of one network as that of its submodels."""
+        return loss if self.architecture == "mlp" else EnsembleLoss(loss, building.submodels(self))
 
     def _descended(self, loss: Loss) -> Loss:
         """The loss as a step descends it, and reports it."""
@@ -187,12 +198,12 @@ class MLP(BaseEstimator):  # type: ignore[misc]
         """Draw a network, and forget what was recorded of another."""
         self.n_iter_ = self.t_ = 0
         network = self._made(int(samples.x.shape[1]))
-        self.n_layers_ = sum(isinstance(one, Linear) for one in network.leaves) + 1
+        self.n_layers_ = len(building.hidden_sizes(self.hidden_layer_sizes)) + 2
         self.out_activation_ = self._out_activation()
         self._require_loss()
-        theta = network.init(self._random_state, like=self._like(samples), members=self.members)
+        theta = network.init(self._random_state, like=self._like(samples), members=self._apart)
         self._weights, self._network = Weights(network, theta), network
-        self._layer_state: dict[str, Array] | None = None
+        self._layer_state = building.statistics(self, network, theta, samples)
         self._noise = int(self._random_state.randint(1 << 31)) if network.is_random else 0
         for name in ("_best", "_optimizer"):
             self.__dict__.pop(name, None)
@@ -258,7 +269,7 @@ class MLP(BaseEstimator):  # type: ignore[misc]
         theta, layers = self._theta, vars(self).get("_layer_state") or None
         copied = backends.of(theta).copy
         state = layers and {name: copied(array) for name, array in layers.items()}
-        return Model(self._network, copied(theta), self._loss_of(), layer_state=state)
+        return Model(self._network, copied(theta), self._of_all(self._loss_of()), layer_state=state)
 
     @property
     def members_(self) -> list[Any]:

@@ -15,11 +15,20 @@ from xpnet.layers import (
     Layer,
     LayerNorm,
     Linear,
+    LinearBatchEnsemble,
+    LinearEnsemble,
     PReLU,
+    Repeat,
     RMSNorm,
     Sigmoid,
 )
+from xpnet.network import Sequential
 from xpnet.optimizers import SGD, Adam, Optimizer, Schedule
+from xpnet.tables.network import front
+
+SUBMODELS, DIM, BINS = 16, 8, 16
+"""How many networks share weights where nobody says; of a number that is embedded, the length of
+its vector and how many pieces it has."""
 
 NAMED: dict[str, type[Layer]] = {**ACTIVATIONS, "logistic": Sigmoid}
 """The activations by their names: scikit-learn's and those of xpnet's command line."""
@@ -42,7 +51,10 @@ def hidden_sizes(given: Any) -> list[int]:
 
 def layers(estimator: Any, features: int, outputs: int) -> list[Layer]:
     """The layers from the features to the outputs, whose meaning is the loss's."""
-    sizes, found, width = hidden_sizes(estimator.hidden_layer_sizes), list[Layer](), features
+    if estimator.architecture == "tabm":
+        return _of_submodels(estimator, features, outputs)
+    sizes = hidden_sizes(estimator.hidden_layer_sizes)
+    found, width = _read(estimator, features)
     activations = _activations(estimator.activation, len(sizes))
     norm = estimator.norm
     for size, activation in zip(sizes, activations, strict=False):
@@ -56,6 +68,54 @@ def layers(estimator: Any, features: int, outputs: int) -> list[Layer]:
         width = size
     init = _drawn_for(activations[-1])
     return [*found, Linear(width, outputs, init, init)]
+
+
+def _read(estimator: Any, features: int) -> tuple[list[Layer], int]:
+    """What reads the samples, and how many features it makes of them."""
+    if estimator.numerical_embedding is None:
+        return [], features
+    layers, groups = front(features, (), estimator.numerical_embedding, DIM, BINS)
+    return layers, sum(groups)
+
+
+def _of_submodels(estimator: Any, features: int, outputs: int) -> list[Layer]:
+    """The same for networks that share their weights, their outputs beside one another."""
+    if estimator.norm is not None:
+        raise ValueError(
+            f"norm must be None for architecture='tabm', not {checks.shown(estimator.norm)}."
+        )
+    sizes, k = hidden_sizes(estimator.hidden_layer_sizes), submodels(estimator)
+    found, width = _read(estimator, features)
+    vectors = (DIM,) * features if found else ()
+    found.append(Repeat(width, k))
+    activations = _activations(estimator.activation, len(sizes))
+    for i, (size, activation) in enumerate(zip(sizes, activations, strict=False)):
+        apart = ("normal" if vectors else "signs", vectors) if i == 0 else ()
+        found += [LinearBatchEnsemble(width, size, k, *apart), activation]
+        found += [Dropout(estimator.dropout)] if estimator.dropout else []
+        width = size
+    return [*found, LinearEnsemble(width, outputs, k)]
+
+
+def submodels(estimator: Any) -> int:
+    """How many networks share their weights, where the ``architecture`` has them do so."""
+    return int(estimator.members or SUBMODELS)
+
+
+def statistics(estimator: Any, network: Sequential, theta: Any, samples: Any) -> Any:
+    """The state of layers that is of the samples; ``None`` where there is none such.
+
+    Raises:
+        ValueError: if these are sparse.
+    """
+    if not network.reads_statistics:
+        return None
+    if hasattr(samples.x, "toarray"):
+        raise ValueError(
+            "numerical_embedding must be None for X that is sparse, whose quantiles are those of "
+            f"all its zeros, not {estimator.numerical_embedding!r}."
+        )
+    return network.init_state(like=theta, members=estimator._apart, x=samples.x)
 
 
 def _activations(given: Any, count: int) -> list[Layer]:

@@ -69,6 +69,10 @@ class MLPClassifier(ClassifierMixin, MLP):  # type: ignore[misc]
         clip_norm: how long a gradient may be.
         members: how many networks are trained at once; their probabilities are averaged, and it is
             the mean's score that stops them.
+        architecture: ``"mlp"``, or ``"tabm"``, whose ``members``, 16 unless given, share their
+            matrices (arXiv:2410.24210); then ``coefs_`` shows none, and ``norm`` is ``None``.
+        numerical_embedding: ``"piecewise"`` or ``"periodic"`` makes a vector of each feature, which
+            is scaled by its quartiles before: those of the samples of the first call.
         callbacks: of `xpnet.callbacks`, told of every epoch.
         device: where samples of the host are trained on: ``"torch:cuda"``, ``"cupy"``, ``"jax"``.
             Arrays of a library are trained on where they lie.
@@ -112,6 +116,8 @@ class MLPClassifier(ClassifierMixin, MLP):  # type: ignore[misc]
         norm: str | None = None,
         clip_norm: float | None = None,
         members: int | None = None,
+        architecture: str = "mlp",
+        numerical_embedding: str | None = None,
         callbacks: Any = None,
         device: str | None = None,
         dtype: Any = None,
@@ -150,7 +156,7 @@ class MLPClassifier(ClassifierMixin, MLP):  # type: ignore[misc]
         return Scaled(loss, outputs, outputs)  # the sum over the labels
 
     def _meaning(self, xp: Any, output: Array) -> Array:
-        return self._loss_of().probabilities(xp, output)
+        return self._of_all(self._loss_of()).probabilities(xp, output)
 
     def _samples(
         self, backend: Backend, X: Any, y: Any, weight: Any, incremental: bool, reset: bool

@@ -12,6 +12,7 @@ from xpnet.estimators.building import NAMED, NORMS
 from xpnet.layers import Layer
 from xpnet.losses import Loss
 from xpnet.optimizers import Optimizer, Schedule
+from xpnet.tables.network import ARCHITECTURES, EMBEDDINGS
 
 OF_SKLEARN: dict[str, list[Any]] = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
@@ -45,6 +46,8 @@ OF_XPNET: dict[str, list[Any]] = {
     "norm": [StrOptions(set(NORMS)), None],
     "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
     "members": [Interval(Integral, 1, None, closed="left"), None],
+    "architecture": [StrOptions(set(ARCHITECTURES))],
+    "numerical_embedding": [StrOptions(set(EMBEDDINGS)), None],
     "callbacks": [list, tuple, None],
     "device": [str, None],
     "dtype": [StrOptions({"float32", "float64"}), type, np.dtype, None],

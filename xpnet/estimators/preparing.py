@@ -43,9 +43,10 @@ def trainer_for(estimator: Any, samples: Samples, batch: int) -> Trainer:
     _take_parameters(estimator, int(samples.x.shape[1]))
     network, optimizer = estimator._network, estimator._optimizer_of()
     theta = estimator._weights.vector(network, like)
-    loss, weighted = estimator._descended(estimator._loss_of()), samples.weight is not None
+    loss = estimator._of_all(estimator._descended(estimator._loss_of()))
+    weighted = samples.weight is not None
     step = PenalizedStep(backend.xp, network, loss, optimizer, weighted=weighted)
-    new = Trainer(backend, step, estimator.members, like, batch)
+    new = Trainer(backend, step, estimator._apart, like, batch)
     with backend.context():
         carry = _carry(estimator, backend, theta, optimizer)
         if trainer is None or not trainer.serves(new):
@@ -71,7 +72,7 @@ def _take_parameters(estimator: Any, features: int) -> None:
     """Take the network that the parameters say now, as another activation; or raise."""
     before, network = estimator._network, estimator._made(features)
     members = estimator._weights.members
-    if network.layout.shapes != before.layout.shapes or members != estimator.members:
+    if network.layout.shapes != before.layout.shapes or members != estimator._apart:
         raise ValueError(
             "hidden_layer_sizes, norm and members must be those of the weights that are gone on "
             f"from, {before!r}{f' of {members} members' * bool(members)}; fit with "
@@ -88,10 +89,10 @@ def _carry(estimator: Any, backend: Backend, theta: Array, optimizer: Optimizer)
         state = known
     layers = vars(estimator).get("_layer_state")
     if layers is None:
-        layers = network.init_state(like=theta, members=estimator.members)
+        layers = network.init_state(like=theta, members=estimator._apart)
     key = None
     if network.is_random:
-        words = keys(estimator._noise, estimator.members, "random_state")
+        words = keys(estimator._noise, estimator._apart, "random_state")
         key = backend.asarray(words, backend.words)
     carry = carry_of(backend.copy(theta), state, layers, key)
     if not descent.is_own:

@@ -33,8 +33,8 @@ class MLPRegressor(RegressorMixin, MLP):  # type: ignore[misc]
         hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate,
             learning_rate_init, power_t, max_iter, shuffle, random_state, tol, verbose, warm_start,
             momentum, nesterovs_momentum, early_stopping, validation_fraction, beta_1, beta_2,
-            epsilon, n_iter_no_change, max_fun, dropout, norm, clip_norm, callbacks, device, dtype:
-            as for `MLPClassifier`; the score is R².
+            epsilon, n_iter_no_change, max_fun, dropout, norm, clip_norm, architecture,
+            numerical_embedding, callbacks, device, dtype: as for `MLPClassifier`; the score is R².
         members: how many networks are trained at once; their values are averaged, and it is the
             mean's score that stops them.
     """
@@ -76,6 +76,8 @@ class MLPRegressor(RegressorMixin, MLP):  # type: ignore[misc]
         norm: str | None = None,
         clip_norm: float | None = None,
         members: int | None = None,
+        architecture: str = "mlp",
+        numerical_embedding: str | None = None,
         callbacks: Any = None,
         device: str | None = None,
         dtype: Any = None,
@@ -114,7 +116,7 @@ class MLPRegressor(RegressorMixin, MLP):  # type: ignore[misc]
         return Scaled(loss)
 
     def _meaning(self, xp: Any, output: Array) -> Array:
-        return self._loss_of().predict(xp, output)
+        return self._of_all(self._loss_of()).predict(xp, output)
 
     def _samples(
         self, backend: Backend, X: Any, y: Any, weight: Any, incremental: bool, reset: bool

@@ -32,7 +32,7 @@ class EstimatorRun(Run):
 
     def __init__(self, estimator: Any, trainer: Trainer, epochs: int) -> None:
         self.estimator, self.trainer, self.epochs = estimator, trainer, epochs
-        self.network, self.loss = trainer.step.network, estimator._loss_of()
+        self.network, self.loss = trainer.step.network, estimator._of_all(estimator._loss_of())
         self.x, self.y = trainer.samples.x, trainer.samples.target
         self.members, self.block = trainer.members, trainer.blocks.size
         self.acc_goal, self.resumed, self.check_every = None, None, 1

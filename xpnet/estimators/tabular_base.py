@@ -40,7 +40,7 @@ from xpnet.types import Array
 MEMBERS = {"tabm": 16, "mlp": 8}
 """How many networks there are, by the architecture, where nobody says."""
 
-A_BIN = 10
+A_BIN = 40
 """How many samples there are for each piece of a number."""
 
 TOGETHER = 1 << 23

@@ -67,9 +67,9 @@ def table_network(
     """
     checks.one_of("architecture", architecture, ARCHITECTURES)
     shared, drawn = architecture == "tabm", (uniform(), uniform())
-    front, groups = _front(numeric, sizes, numerical_embedding, embedding_dim, bins)
+    reading, groups = front(numeric, sizes, numerical_embedding, embedding_dim, bins)
     width = sum(groups)
-    layers = [*front, *([Repeat(width, k)] if shared else [])]
+    layers = [*reading, *([Repeat(width, k)] if shared else [])]
     for i, size in enumerate(hidden):
         if shared:
             apart = ("signs" if max(groups) == 1 else "normal", groups) if i == 0 else ()
@@ -84,7 +84,7 @@ def table_network(
     return Sequential(*layers, last)
 
 
-def _front(
+def front(
     numeric: int, sizes: Sequence[int], embedding: str | None, dim: int, bins: int
 ) -> tuple[list[Layer], tuple[int, ...]]:
     """The layers that read the samples, and the lengths of the vectors that they make."""
