@@ -186,9 +186,9 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         x = self._matrix(backend, table_of(self, X, reset=False))
         widest = max(leaf.out_features or 1 for leaf in model.network.leaves)
         size = max(1, TOGETHER // (widest * (model.members or 1)))
-        found = []
-        for start in range(0, int(x.shape[0]), size):
-            some = self._meaning(model, x[start : start + size, :])
+        count, found = int(x.shape[0]), []
+        for start in range(0, count, size):
+            some = self._meaning(model, x[start : min(start + size, count), :])
             found.append(some if model.members is None else backend.xp.mean(some, axis=0))
         whole = found[0] if len(found) == 1 else backend.xp.concat(found, axis=0)
         return whole if library_of(X) else backend.to_host(whole)
