@@ -31,6 +31,8 @@ OTHERS = {
         *("scikit-learn>=1.7", "pandas>=2.2", "polars>=1"),  # what the pages use
     ),
     "torch": ("scikit-learn>=1.7", "polars>=1"),  # whose networks come over, and frames
+    "strict": ("scikit-learn>=1.7",),  # whose estimators ours are
+    "jax": ("scikit-learn>=1.7",),
 }
 """What else the tests of a library need, to be run on it once."""
 PEERS = (

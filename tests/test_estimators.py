@@ -125,7 +125,7 @@ def test_arrays_are_answered_with_arrays_of_their_library_and_device(backend):
     assert ours.score(x, arr(backend, CLASSES, "int64")) == same.score(X, CLASSES)
     numbers = MLPRegressor(**SMALL, dtype="float32").fit(x, arr(backend, NUMBERS))
     assert host(backend, numbers.predict(x), dtype="float32").shape == (70,)
-    if backend.name != "numpy":
+    if backend.name not in ("numpy", "strict"):
         with pytest.raises(ValueError, match=r"MLPRegressor.predict\(\) must use the same namesp"):
             numbers.predict(xn.backends.get("strict").asarray(X, "float64"))
 
