@@ -132,6 +132,7 @@ def test_it_refuses_what_a_minimiser_cannot_do() -> None:
 
 @pytest.mark.parametrize("method", ["L-BFGS-B", "BFGS", "CG"])
 def test_a_step_to_where_the_loss_is_infinite_is_taken_back(method: str) -> None:
+    library("scipy.optimize")
     net, loss = xn.Sequential(xn.Linear(1, 1)), xn.Poisson()
     x = np.array([[1.0], [2.0], [1000.0]])
     with pytest.raises(ValueError, match="theta must begin where the loss is finite, not inf"):

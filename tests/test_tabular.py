@@ -9,7 +9,7 @@ import pytest
 import xpnet as xn
 from tests.helpers import arr, host, library
 
-sklearn = pytest.importorskip("sklearn")
+sklearn = pytest.importorskip("sklearn", reason="sklearn is not installed")
 
 from xpnet.estimators import MLPClassifier, TabularClassifier, TabularRegressor  # noqa: E402
 
