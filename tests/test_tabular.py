@@ -141,3 +141,30 @@ def test_another_architecture_and_embedded_numbers_are_trained_and_pickled(more,
         assert model.coefs_ == []
         with pytest.raises(AttributeError, match=r"members must be|architecture must be 'mlp'"):
             _ = model.members_
+
+
+@pytest.mark.parametrize("labels", [["no", "yes"], [3, 7], [False, True]])
+def test_a_saved_classifier_says_classes_as_they_were_called(labels, tmp_path):
+    pandas = library("pandas")
+    table, score = mixed(60)
+    frame, y = pandas.DataFrame(table), np.array(labels)[(score > 0.5).astype(int)]
+    model = TabularClassifier(**{**SMALL, "max_iter": 2}).fit(frame, pandas.Series(y, name="grade"))
+    model.model_.save(tmp_path / "m.safetensors")
+    again = xn.load(tmp_path / "m.safetensors")
+    assert again.preparation.target.name == "grade"
+    np.testing.assert_array_equal(xn.tables.predict(again, frame), model.predict(frame))
+    figures = xn.tables.evaluate(again, frame.assign(grade=y))
+    assert figures["accuracy"] == model.score(frame, y)
+
+
+def test_a_saved_regressor_is_judged_on_a_table(tmp_path):
+    pandas = library("pandas")
+    table, score = mixed(60)
+    frame = pandas.DataFrame(table).rename(columns={"heavy": "target"})
+    model = TabularRegressor(**{**SMALL, "max_iter": 2}).fit(frame, 1000 + 50 * score)
+    model.model_.save(tmp_path / "m.safetensors")
+    again = xn.load(tmp_path / "m.safetensors")
+    assert again.preparation.target.name == "target_"  # a column is called target
+    np.testing.assert_allclose(xn.tables.predict(again, frame), model.predict(frame), rtol=1e-6)
+    two = TabularRegressor(**{**SMALL, "max_iter": 1}).fit(frame, np.stack([score, score], axis=1))
+    assert two.preparation_.target is None  # a table's target is one column

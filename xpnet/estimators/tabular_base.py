@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -35,6 +36,7 @@ from xpnet.model import Model
 from xpnet.network import Sequential
 from xpnet.tables import Preparation, Table
 from xpnet.tables.network import ARCHITECTURES, EMBEDDINGS, table_network
+from xpnet.tables.target import Target
 from xpnet.types import Array
 
 MEMBERS = {"tabm": 16, "mlp": 8}
@@ -96,7 +98,7 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None."
             )
-        y = on_host(y)
+        called, y = getattr(y, "name", None), on_host(y)
         check_consistent_length(table.columns[0].values, y)
         target = self._learnt(y)
         weight = None
@@ -105,9 +107,10 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         rng = check_random_state(self.random_state)
         seed = int(rng.randint(1 << 31))
         train, held = dealt(target, weight, self.validation_fraction, rng, self._stratifies)
-        self.preparation_ = Preparation.fit(
+        prepared = Preparation.fit(
             table.take(train), numbers="keep", categories=[str(name) for name in self.categories]
         )
+        self.preparation_ = replace(prepared, target=self._predicted(called, table))
         self.model_ = self._trained(backend, table, target, weight, train, held, seed)
         self.model_.preparation = self.preparation_
         self._library = library_of(X)
@@ -207,6 +210,20 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
     def _learnt(self, y: Any) -> np.ndarray:
         """Targets for the network, of what is given; sets ``n_outputs_``."""
         raise NotImplementedError
+
+    def _predicted(self, called: Any, table: Table) -> Target | None:
+        """What is predicted, for a model in a file, ``None`` if a `Target` cannot say it."""
+        classes = getattr(self, "classes_", None)
+        known = () if classes is None else tuple(np.asarray(classes).tolist())
+        alike = all(isinstance(one, str) for one in known) or all(
+            isinstance(one, (bool, int, float)) for one in known
+        )
+        if not alike or (classes is None and self.n_outputs_ > 1):
+            return None
+        name = called if isinstance(called, str) and called else "target"
+        while name in table:
+            name += "_"
+        return Target(name, known)
 
     def _standardized(self, target: np.ndarray, train: np.ndarray) -> tuple[Any, Any, np.ndarray]:
         """A center and a scale of targets, ``None`` for classes, and what they make of them."""
