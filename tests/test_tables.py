@@ -245,6 +245,10 @@ def test_columns_that_are_missing_or_beside_are_told():
         ({"a": [1.0, np.inf, 2.0]}, "finite numbers, but that of row 1 .* is infinite"),
         ({"a": [str(i) for i in range(19)] + ["1O"]}, "1 of 20 are none, first '1O' in row 19"),
         ({"a": ["1", "2", "1"]}, "all are numbers in quotes; .* categories="),
+        ({"a": ["0,5", "-3,25", None, "2"]}, "2 of 3 are numbers written as '0,5'; .* drop="),
+        ({"a": ["1,234.50", "1'000", "12,000,000"]}, "3 of 3 are numbers written as '1,234.50'"),
+        ({"a": ["$12", "-$3.5", "€ 1.234,50"]}, "3 of 3 are numbers written as '[$]12'"),
+        ({"a": ["40 %", "3,5%"]}, "2 of 2 are numbers written as '40 %'"),
         ({"a": [f"id {i}" for i in range(21)]}, "not 21 that are all others, .* drop="),
         ({"a": [1, "x"]}, "all of one kind, not 1 and 'x'"),
         ({"a": [[1], [2]]}, r"must hold numbers, texts or dates, .* not \[1\]"),
@@ -256,6 +260,12 @@ def test_columns_that_cannot_be_learnt_of_are_told_with_the_cure(columns, said):
     with pytest.raises(ValueError, match=said) as told:
         Preparation.fit(columns)
     assert "\n" not in str(told.value)
+
+
+def test_texts_with_digits_are_categories():
+    for texts in (["18-25", "26-40"], ["192.168.100.1", "10.0.0.1"], ["1,5", "a"], ["5 kg", "1,2"]):
+        assert Preparation.fit({"a": texts}).sizes == (3,)
+    assert Preparation.fit({"a": ["1,5", "2,5"]}, categories=["a"]).sizes == (3,)
 
 
 def test_what_the_cure_says_is_done():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,12 @@ WAYS = ("standardize", "quantile", "keep")
 
 UNIQUE = 20
 """From how many rows on a text that is another in each of them is an id."""
+
+WRITTEN = re.compile(
+    r"[-+−]?[$€£¥]?\s*[-+−]?(?:\d{1,3}([,.'’\xa0])\d{3}(?:\1\d{3})*(?:(?!\1)[.,]\d+)?"
+    r"|\d+(?:[.,]\d+)?)\s*[%$€£¥]?"
+)
+"""Numbers as they are written for people: 3,5 and 1.234,50, $12 and 40 %."""
 
 
 @dataclass(frozen=True)
@@ -234,7 +241,7 @@ def _learnt(column: Column, way: str, coded: bool) -> Number | Category | None:
 
 
 def _is_of_texts(column: Column, texts: list[str | None], known: int, leave: str) -> None:
-    """Raise for what is a column of numbers but for a slip."""
+    """Raise for what is a column of numbers but for a slip, or for how they are written."""
     none = {text for text in set(texts) if text is not None and as_number(text) is None}
     slips = [(row, text) for row, text in enumerate(texts) if text in none]
     if len(slips) <= known / 10:
@@ -245,5 +252,12 @@ def _is_of_texts(column: Column, texts: list[str | None], known: int, leave: str
             told += " (from 0)"
         raise ValueError(
             f"{column} must hold numbers or texts, but {told}; mend it, {leave}, or have them be "
+            f"categories=[{column.name!r}]."
+        )
+    written = [text for _, text in slips if WRITTEN.fullmatch(text)]
+    if written and len(slips) - len(written) <= known / 10:
+        raise ValueError(
+            f"{column} must hold numbers as 1234.5 or texts, but {len(written)} of {known} are "
+            f"numbers written as {checks.shown(written[0])}; mend it, {leave}, or have them be "
             f"categories=[{column.name!r}]."
         )

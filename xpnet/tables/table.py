@@ -217,7 +217,7 @@ def of_objects(name: str, values: Sequence[Any], kind: str = TEXT) -> Column:
     """A column of Python's objects, ``None`` or NaN where one is missing."""
     from decimal import Decimal  # not with xpnet, which few hand a table
 
-    there = [None if v is None or _is_nan(v) else v for v in values]
+    there = [None if v is None or is_nan(v) else v for v in values]
     known = [v for v in there if v is not None]
     if all(isinstance(v, (str, np.str_)) for v in known) and known:
         return of_strings(name, [None if v is None else str(v) for v in there], kind)
@@ -243,7 +243,7 @@ def of_objects(name: str, values: Sequence[Any], kind: str = TEXT) -> Column:
     )
 
 
-def _is_nan(value: Any) -> bool:
+def is_nan(value: Any) -> bool:
     """NaN, and what pandas has for nothing."""
     if type(value).__name__ in ("NAType", "NaTType"):
         return True
@@ -255,7 +255,7 @@ def of_array(name: str, values: np.ndarray, kind: str = TEXT) -> Column:
     if values.dtype.kind in "biuf":
         return Column(name, NUMBER, values)
     if values.dtype.kind in "mM":
-        return of_strings(name, [None if _is_nan(v) else str(v) for v in values], DATE)
+        return of_strings(name, [None if is_nan(v) else str(v) for v in values], DATE)
     if values.dtype.kind not in "OUT":
         raise ValueError(
             f"column {checks.shown(name)} must hold numbers, texts or dates, not {values.dtype}."
