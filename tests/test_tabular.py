@@ -109,8 +109,28 @@ def test_mistakes_are_told():
         TabularClassifier(**SMALL).fit(frame, np.ones(60, dtype=int))
     with pytest.raises(ValueError, match="column 'when' must hold numbers or texts, not dates"):
         TabularRegressor(**SMALL).fit(frame.assign(when=pandas.Timestamp("2026-01-01")), score)
+    for nothing in (None, float("nan"), pandas.NA):
+        y = np.array(["yes", "no"] * 30, dtype=object)
+        y[3] = nothing
+        with pytest.raises(ValueError, match="1 of 60 are missing, first in row 3"):
+            TabularClassifier(**SMALL).fit(frame, y)
     with pytest.raises(ValueError, match="'architecture' parameter of TabularClassifier"):
         TabularClassifier(architecture="tree").fit(frame, score > 0)
+
+
+def test_what_the_cure_of_a_column_says_is_done():
+    pandas = library("pandas")
+    table, score = mixed(60)
+    frame = pandas.DataFrame(table).assign(when=pandas.date_range("2026-01-01", periods=60))
+    with pytest.raises(ValueError, match=r"drop=\['when'\]"):
+        TabularClassifier(**SMALL).fit(frame, score > 0)
+    small = {**SMALL, "max_iter": 2}
+    model = TabularClassifier(drop=["when"], **small).fit(frame, score > 0)
+    assert model.preparation_.left_out == ("when",)
+    without = TabularClassifier(**small).fit(pandas.DataFrame(table), score > 0)
+    np.testing.assert_array_equal(
+        model.predict_proba(frame), without.predict_proba(pandas.DataFrame(table))
+    )
 
 
 @pytest.mark.parametrize("members", [None, 3])

@@ -19,6 +19,7 @@ from xpnet.estimators.tabular_base import Tabular
 from xpnet.layers import Layer
 from xpnet.losses import MSE, CrossEntropy, Loss
 from xpnet.model import Model
+from xpnet.tables.table import is_nan
 from xpnet.types import Array
 
 
@@ -46,6 +47,7 @@ class TabularClassifier(ClassifierMixin, Tabular):  # type: ignore[misc]
         n_iter_no_change: training ends after so many epochs without a better one.
         validation_fraction: how many of the samples are held out for that; of fewer than 20 none.
         categories: names of columns that are categories although they hold numbers.
+        drop: names of columns that are left out, such as dates and ids.
         random_state: seeds the networks, the orders and what is held out.
         callbacks: of `xpnet.callbacks`, told of every epoch.
         device: where a table of the host is trained on: ``"torch:cuda"``, ``"cupy"``, ``"jax"``.
@@ -85,6 +87,7 @@ class TabularClassifier(ClassifierMixin, Tabular):  # type: ignore[misc]
         n_iter_no_change: int = 16,
         validation_fraction: float = 0.15,
         categories: Any = (),
+        drop: Any = (),
         random_state: Any = None,
         callbacks: Any = (),
         device: str | None = None,
@@ -95,6 +98,13 @@ class TabularClassifier(ClassifierMixin, Tabular):  # type: ignore[misc]
 
     def _learnt(self, y: Any) -> np.ndarray:
         y = column_or_1d(y, warn=True)
+        if y.dtype.kind == "O":
+            missing = np.array([label is None or is_nan(label) for label in y], dtype=bool)
+            if missing.any():
+                raise ValueError(
+                    f"y must have a class for each row, but {int(missing.sum())} of {len(y)} are "
+                    f"missing, first in row {int(missing.argmax())} (from 0); leave these rows out."
+                )
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         self.n_outputs_ = len(self.classes_)
@@ -152,6 +162,7 @@ class TabularRegressor(RegressorMixin, Tabular):  # type: ignore[misc]
         n_iter_no_change: int = 16,
         validation_fraction: float = 0.15,
         categories: Any = (),
+        drop: Any = (),
         random_state: Any = None,
         callbacks: Any = (),
         device: str | None = None,

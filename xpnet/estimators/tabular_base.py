@@ -67,6 +67,7 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
         "categories": ["array-like"],
+        "drop": ["array-like"],
         "random_state": ["random_state"],
         "callbacks": ["array-like"],
         "device": [str, None],
@@ -108,7 +109,10 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         seed = int(rng.randint(1 << 31))
         train, held = dealt(target, weight, self.validation_fraction, rng, self._stratifies)
         prepared = Preparation.fit(
-            table.take(train), numbers="keep", categories=[str(name) for name in self.categories]
+            table.take(train),
+            numbers="keep",
+            categories=[str(name) for name in self.categories],
+            drop=[str(name) for name in self.drop],
         )
         self.preparation_ = replace(prepared, target=self._predicted(called, table))
         self.model_ = self._trained(backend, table, target, weight, train, held, seed)
