@@ -162,6 +162,16 @@ def test_info_says_what_a_model_takes(run):
     assert "left out: day, price" in text
 
 
+def test_info_says_that_numbers_are_taken_as_they_are():
+    from xpnet.cli.tables.asking import described
+
+    x, y = xn.datasets.xor()
+    options = {"loss": xn.BCEWithLogits(), "optimizer": xn.Adam(), "epochs": 1, "seed": 0}
+    model = xn.fit(xn.Sequential(xn.Linear(2, 1)), x, y, **options)
+    model.preparation = tables.Preparation.fit({"a": [1.0, 4.0], "b": [0, 2]}, numbers="keep")
+    assert "  a: a number as it is, where missing 2.5" in described(model)
+
+
 def test_a_model_is_exported_with_what_is_done_to_its_table(run, folder):
     ort = library("onnxruntime")
     library("onnx")

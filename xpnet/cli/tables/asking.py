@@ -120,7 +120,9 @@ def described(model: xn.Model) -> Iterator[str]:
         )
         yield f"predicts {found.target.name!r}, {of}"
     for number in found.numbers:
-        way = "by quantiles" if number.quantiles else f"({number.center:.6g} ± {number.scale:.6g})"
+        way = f"({number.center:.6g} ± {number.scale:.6g})"
+        if number.quantiles or (number.center, number.scale) == (0, 1):
+            way = "by quantiles" if number.quantiles else "as it is"
         missing = ", where missing an indicator and" if number.missing else ", where missing"
         yield f"  {number.name}: a number {way}{missing} {number.median:.6g}"
     for category in found.categories:
