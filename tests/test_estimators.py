@@ -347,6 +347,8 @@ def test_the_samples_of_eval_set_decide_where_training_stops_early():
          "not 'numpy'.",
          lambda: MLPClassifier(device="numpy").fit(
              xn.backends.get("strict").asarray(X, "float64"), CLASSES)),
+        ("device must be a library, as numpy, cupy, torch, jax, strict, or one and its device, as "
+         "'torch:cuda', not 'cuda'.", lambda: MLPClassifier(device="cuda").fit(X, CLASSES)),
         ("y must hold counts or rates of at least 0, not -",
          lambda: MLPRegressor(loss="poisson").fit(X, NUMBERS)),
         ("eval_set must be (X, y) or (X, y, sample_weight), not ",
@@ -359,8 +361,8 @@ def test_the_samples_of_eval_set_decide_where_training_stops_early():
          lambda: MLPRegressor(**SMALL).fit(X, NUMBERS).set_params(hidden_layer_sizes=3).partial_fit(
              X, NUMBERS)),
     ],
-    ids=["loss of classes", "loss of numbers", "activations", "device", "counts", "eval_set",
-         "lbfgs", "balanced", "other sizes"],
+    ids=["loss of classes", "loss of numbers", "activations", "device", "no library", "counts",
+         "eval_set", "lbfgs", "balanced", "other sizes"],
 )  # fmt: skip
 def test_a_mistake_is_told_before_anything_is_trained(says, do):
     with pytest.raises(ValueError) as told:

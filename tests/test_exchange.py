@@ -269,9 +269,16 @@ def test_what_is_no_fitted_perceptron_is_refused():
     library("sklearn")
     from sklearn.linear_model import LogisticRegression
     from sklearn.neural_network import MLPClassifier
+    from sklearn.pipeline import make_pipeline
+
+    from xpnet import estimators
 
     with pytest.raises(TypeError, match=r"an MLPClassifier or MLPRegressor .*, not LogisticReg"):
         xn.from_sklearn(LogisticRegression())
+    with pytest.raises(TypeError, match=r"; its last step is mlp\[-1\], which"):
+        xn.from_sklearn(make_pipeline(MLPClassifier()))
+    with pytest.raises(TypeError, match=r"which has its Model already: mlp.model_, once it is"):
+        xn.from_sklearn(estimators.MLPClassifier())
     with pytest.raises(ValueError, match=r"mlp must be fitted before; call mlp.fit\(x, y\)"):
         xn.from_sklearn(MLPClassifier())
 

@@ -212,6 +212,24 @@ def test_what_cannot_be_exported_is_said_in_one_sentence(tmp_path: Path) -> None
     assert not any(tmp_path.iterdir())
 
 
+def test_what_is_no_model_yet_is_told_the_way_to_one(tmp_path: Path) -> None:
+    library("sklearn")
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.pipeline import make_pipeline
+
+    from xpnet import estimators
+
+    mlp = estimators.MLPClassifier()
+    for model, said in (
+        (mlp, r"not MLPClassifier\(\); call model.fit\(x, y\)"),
+        (make_pipeline(mlp), r"not Pipeline.*; the last step alone is model\[-1\]"),
+        (MLPClassifier(), r"use xpnet.from_sklearn\(model\)"),
+        (estimators.MLPClassifier, "not <class"),
+    ):
+        with pytest.raises(TypeError, match=said):
+            xn.export_onnx(model, tmp_path / "a.onnx")
+
+
 def test_pictures_go_in_as_they_are_and_the_file_says_what_it_is(tmp_path: Path) -> None:
     onnx = library("onnx")
     net = xn.Sequential(xn.Flatten(2, 2), xn.Standardize(4), xn.Linear(4, 2))

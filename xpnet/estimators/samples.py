@@ -68,6 +68,11 @@ def place(estimator: Any, X: Any) -> Backend:
     """Where an estimator trains on ``X``: where it lies, or, from the host, on its ``device``."""
     name, _, device = str(estimator.device or "numpy").partition(":")
     if not library_of(X):
+        if name not in backends.NAMES:
+            raise ValueError(
+                f"device must be a library, as {', '.join(backends.NAMES)}, or one and its device, "
+                f"as 'torch:cuda', not {checks.shown(estimator.device)}."
+            )
         return backends.get(name, device or None)
     if estimator.device is not None:
         raise ValueError(

@@ -108,9 +108,14 @@ def from_sklearn(mlp: Any, *, backend: str = "numpy", device: str | None = None)
     """
     kinds = {k.__name__ for k in type(mlp).__mro__ if k.__module__.startswith("sklearn.")}
     if not kinds & {"MLPClassifier", "MLPRegressor"}:
+        cure = "."
+        if type(mlp).__module__.startswith("xpnet.estimators"):
+            cure = ", which has its Model already: mlp.model_, once it is fitted."
+        elif hasattr(mlp, "steps"):
+            cure = "; its last step is mlp[-1], which takes what the steps before it make."
         raise TypeError(
             "mlp must be an MLPClassifier or MLPRegressor of scikit-learn, not "
-            f"{checks.shown(mlp)}."
+            f"{checks.shown(mlp)}{cure}"
         )
     if not hasattr(mlp, "coefs_"):
         raise ValueError("mlp must be fitted before; call mlp.fit(x, y).")

@@ -63,8 +63,23 @@ def export_onnx(
         OSError: if it cannot be written.
     """
     classes = None
-    if not isinstance(model, Model) and hasattr(model, "model_"):
+    if not isinstance(model, (Model, type)) and hasattr(model, "model_"):
         classes, model = getattr(model, "classes_", None), model.model_
+    if not isinstance(model, (Model, type)):
+        if hasattr(model, "steps") and hasattr(model, "fit"):
+            raise TypeError(
+                "model must be a Model, or an estimator that is fitted, not "
+                f"{checks.shown(model)}; the last step alone is model[-1], which takes what the "
+                "steps before it make."
+            )
+        if hasattr(model, "get_params") and hasattr(model, "fit"):
+            kind = type(model)
+            own = kind.__module__.startswith("xpnet.")
+            cure = "call model.fit(x, y)" if own else "use xpnet.from_sklearn(model)"
+            raise TypeError(
+                "model must be a Model, or an estimator of xpnet.estimators that is fitted, not "
+                f"{checks.shown(model)}; {cure}."
+            )
     checks.instance("model", model, Model, "a Model, or an estimator that is fitted")
     checks.switch("average", average)
     checks.switch("preparation", preparation)
