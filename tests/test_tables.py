@@ -268,6 +268,20 @@ def test_texts_with_digits_are_categories():
     assert Preparation.fit({"a": ["1,5", "2,5"]}, categories=["a"]).sizes == (3,)
 
 
+def test_a_column_written_another_way_than_in_training_is_warned_of():
+    cities = ["Ulm", "Kiel", "Bonn", None] * 5
+    found = Preparation.fit({"city": cities})
+    lower = [None if city is None else city.lower() for city in cities]
+    said = "column 'city' has 15 of 15 texts that were not .* 'ulm' in row 0 .* 'Kiel', 'Ulm'"
+    with pytest.warns(RuntimeWarning, match=said):
+        assert not found.transform({"city": lower}).any()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found.transform({"city": ["Rome"]})  # one row may be new
+        found.transform({"city": cities[:15] + ["Rome"] * 5})
+        found.transform({"city": [None] * 20})
+
+
 def test_what_the_cure_says_is_done():
     data = {"day": ["2024-01-31"] * 3, "a": [1, 2, 3], "zip": [1, 2, 1]}
     found = Preparation.fit(data, drop=["day"], categories=["zip"])

@@ -22,6 +22,9 @@ WAYS = ("standardize", "quantile", "keep")
 UNIQUE = 20
 """From how many rows on a text that is another in each of them is an id."""
 
+FEW = 10
+"""From how many rows on there is a warning where most texts are new."""
+
 WRITTEN = re.compile(
     r"[-+−]?[$€£¥]?\s*[-+−]?(?:\d{1,3}([,.'’\xa0])\d{3}(?:\1\d{3})*(?:(?!\1)[.,]\d+)?"
     r"|\d+(?:[.,]\d+)?)\s*[%$€£¥]?"
@@ -144,7 +147,8 @@ class Preparation:
     def transform(self, data: Any) -> np.ndarray:
         """The matrix of a table, ``(rows, features)``, float64; columns are found by name.
 
-        What a table has beside them is left alone, with a warning if it was not there in training.
+        What a table has beside them is left alone, with a warning if it was not there in training;
+        there is one too where most texts of a column were not there.
 
         Raises:
             TypeError, ValueError: if ``data`` is no table, lacks a column, or one holds something
@@ -160,7 +164,8 @@ class Preparation:
                 x[:, flag] = np.isnan(values)
                 flag += 1
         for j, category in enumerate(self.categories):
-            x[:, self.numeric + j] = category.codes(table[category.name])
+            codes = x[:, self.numeric + j] = category.codes(table[category.name])
+            _are_known(category, table[category.name], codes)
         return x
 
     def targets(self, data: Any) -> np.ndarray:
@@ -206,6 +211,22 @@ def _listed(names: Sequence[str]) -> str:
     """Names in a sentence, the first of them where they are many."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(checks.shown(name) for name in names[:3]) + more
+
+
+def _are_known(category: Category, column: Column, codes: np.ndarray) -> None:
+    """Warn of a column of which most was not there in training, as where it is written another way.
+
+    Of a few rows nothing is said: one new text is none of a table's faults.
+    """
+    new = np.flatnonzero((codes == 0) & ~column.missing())
+    known = int(np.count_nonzero(codes)) + len(new)
+    if known >= FEW and len(new) > known / 2:
+        row = int(new[0])
+        warn(
+            f"{column} has {len(new)} of {known} texts that were not there in training, first "
+            f"{checks.shown(column.texts()[row])} in row {row} (from 0), where there were "
+            f"{_listed(category.values)}; the network knows nothing of them."
+        )
 
 
 def _learnt(column: Column, way: str, coded: bool) -> Number | Category | None:
