@@ -369,3 +369,26 @@ def test_a_preparation_is_made_of_what_it_says():
         Preparation((one,), "a")
     with pytest.raises(ValueError, match="column 'a' must have a scale above 0"):
         tables.Number("a", 1.0, scale=0.0)
+
+
+def test_a_category_has_its_code_whatever_else_its_file_holds(tmp_path):
+    """Of a file of numbers or truth values alone these are read; in training there were texts."""
+
+    def codes(*cells):
+        text = "a,b\n" + "".join(f"{i},{cell}\n" for i, cell in enumerate(cells))
+        return fitted.transform(written(tmp_path, text))[:, -1].tolist()
+
+    values = ["1.0", "3", "007", "02", "2", "x"]
+    rows = "".join(f"{i},{values[i % 6]}\n" for i in range(30))
+    fitted = Preparation.fit(written(tmp_path, "a,b\n" + rows, "train.csv"))
+    of = {text: code for code, text in enumerate(fitted.categories[0].values, 1)}
+    assert codes("1.0", "x") == [of["1.0"], of["x"]]
+    assert codes("1.0", "007", "8") == [of["1.0"], of["007"], 0]
+    assert codes("02", "2", "2.0", "x") == [of["02"], of["2"], 0, of["x"]]
+    assert codes("2") == [of["2"]]
+    with pytest.raises(ValueError, match="must say which of"):
+        Preparation.fit({"a": range(30), "b": ["02", "2.0", "x"] * 10}).transform(
+            {"a": [1.0], "b": [2]}
+        )
+    member = Preparation.fit({"a": range(30), "b": ["True", "False", "maybe"] * 10})
+    assert member.transform({"a": [1.0, 2.0], "b": [True, False]})[:, -1].tolist() == [2, 1]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xpnet import checks
-from xpnet.tables.table import DATE, Column
+from xpnet.tables.table import DATE, NUMBER, Column, as_number
 
 QUANTILES = 256
 """How many quantiles of a column are kept at most."""
@@ -113,12 +113,34 @@ class Category:
         """The column as codes, float64, which networks take.
 
         Raises:
-            ValueError: if it holds dates.
+            ValueError: if it holds dates, or numbers that two of the values write.
         """
         if column.kind == DATE:
             raise ValueError(f"{column} must hold texts as in training, not dates.")
-        known = {text: code for code, text in enumerate(self.values, 1)}
-        return np.array([known.get(text, 0) for text in column.texts()], dtype=float)  # type: ignore[arg-type]
+        known: dict[str | None, int] = {text: code for code, text in enumerate(self.values, 1)}
+        found = {text: known[text] for text in set(column.texts()) & known.keys()}
+        others = set(column.texts()) - found.keys() - {None}
+        if others:  # written in another way, as "1.0" and "true" are in a file that has no others
+            alike: dict[str, list[str]] = {}
+            for text in self.values:
+                alike.setdefault(_plain(text), []).append(text)
+            for other in others:
+                same = alike.get(_plain(str(other)), [])
+                if len(same) > 1 and column.kind == NUMBER:
+                    raise ValueError(
+                        f"{column} must say which of {checks.shown(same)} its "
+                        f"{checks.shown(other)} is; have its values be texts, as in training."
+                    )
+                found[other] = known[same[0]] if len(same) == 1 else 0
+        return np.array([found.get(text, 0) for text in column.texts()], dtype=float)
+
+
+def _plain(text: str) -> str:
+    """A text, or the number or truth value that it writes, as `Column.texts` would write it."""
+    number = as_number(text)
+    if number is None:
+        return str(int(text.lower() == "true")) if text.lower() in ("false", "true") else text
+    return str(int(number)) if number.is_integer() else repr(number)
 
 
 def warn(sentence: str) -> None:
