@@ -188,3 +188,17 @@ def test_a_saved_regressor_is_judged_on_a_table(tmp_path):
     np.testing.assert_allclose(xn.tables.predict(again, frame), model.predict(frame), rtol=1e-6)
     two = TabularRegressor(**{**SMALL, "max_iter": 1}).fit(frame, np.stack([score, score], axis=1))
     assert two.preparation_.target is None  # a table's target is one column
+
+
+def test_targets_of_no_weight_do_not_move_the_scale():
+    """By which targets are standardized: that of those that weigh something."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(100, 3))
+    weight = np.where(np.arange(100) % 2, 1.0, 0.0)
+    near = x[:, 0]
+    far = np.where(weight > 0, near, near + 1e4)
+    one, other = (
+        TabularRegressor(**{**SMALL, "max_iter": 2}).fit(x, y, sample_weight=weight).predict(x)
+        for y in (near, far)
+    )
+    np.testing.assert_allclose(one, other, atol=1e-5)

@@ -180,8 +180,12 @@ class TabularRegressor(RegressorMixin, Tabular):  # type: ignore[misc]
         self.n_outputs_ = int(y.shape[1])
         return np.asarray(y)
 
-    def _standardized(self, target: np.ndarray, train: np.ndarray) -> tuple[Any, Any, np.ndarray]:
-        center, scale = target[train].mean(axis=0), target[train].std(axis=0)
+    def _standardized(
+        self, target: np.ndarray, train: np.ndarray, weight: np.ndarray | None
+    ) -> tuple[Any, Any, np.ndarray]:
+        known, own = target[train], None if weight is None else weight[train].astype(np.float64)
+        center = np.average(known, axis=0, weights=own)
+        scale = np.sqrt(np.average((known - center) ** 2, axis=0, weights=own))
         scale = np.where(scale > 0, scale, 1.0)
         return center, scale, (target - center) / scale
 

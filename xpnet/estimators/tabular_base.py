@@ -130,7 +130,7 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         held: np.ndarray,
         seed: int,
     ) -> Model:
-        center, scale, target = self._standardized(target, train)
+        center, scale, target = self._standardized(target, train, weight)
 
         def data(rows: np.ndarray) -> list[Any]:
             x = self._matrix(backend, table.take(rows))
@@ -229,7 +229,9 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
             name += "_"
         return Target(name, known)
 
-    def _standardized(self, target: np.ndarray, train: np.ndarray) -> tuple[Any, Any, np.ndarray]:
+    def _standardized(
+        self, target: np.ndarray, train: np.ndarray, weight: np.ndarray | None
+    ) -> tuple[Any, Any, np.ndarray]:
         """A center and a scale of targets, ``None`` for classes, and what they make of them."""
         return None, None, target
 
