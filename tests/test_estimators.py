@@ -10,6 +10,7 @@ sklearn = pytest.importorskip("sklearn", reason="sklearn is not installed")
 from sklearn import neural_network  # noqa: E402
 from sklearn.base import clone  # noqa: E402
 from sklearn.exceptions import ConvergenceWarning  # noqa: E402
+from sklearn.model_selection import train_test_split  # noqa: E402
 
 import xpnet as xn  # noqa: E402
 from tests.helpers import arr, host  # noqa: E402
@@ -399,3 +400,33 @@ def test_a_penalized_step_on_threads_is_the_one_on_one_thread(weighted):
         found.append((carry["theta"].copy(), metrics["loss"].copy()))
     for one, two in zip(*found, strict=True):
         np.testing.assert_allclose(two, one, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_scales_are_of_the_samples_that_are_trained_on_with_their_weights(held):
+    """Neither samples of no weight nor those that are held out move a quartile."""
+    options = {**SMALL, "numerical_embedding": "piecewise", "max_iter": 1}
+    weight = np.where(np.arange(len(X)) % 2, 1.0, 0.0)
+    far = np.where(weight[:, None] > 0, X, X + 1000)
+    if held:
+        _, out = train_test_split(np.arange(len(X)), random_state=after_init(), test_size=0.2)
+        far, weight = X.copy(), None
+        far[out] += 1000
+        options |= {"early_stopping": True, "validation_fraction": 0.2}
+    one, other = (MLPRegressor(**options).fit(x, NUMBERS, sample_weight=weight) for x in (X, far))
+    assert np.array_equal(one.model_.layer_state["0.median"], other.model_.layer_state["0.median"])
+
+
+def after_init():
+    """The generator as it is once the network of the test above is drawn."""
+    found = {}
+
+    class Seen(MLPRegressor):
+        def _initialize(self, samples):
+            super()._initialize(samples)
+            found["state"] = self._random_state.get_state()
+
+    Seen(**{**SMALL, "numerical_embedding": "piecewise", "max_iter": 1}).fit(X, NUMBERS)
+    rng = np.random.RandomState()
+    rng.set_state(found["state"])
+    return rng

@@ -115,7 +115,10 @@ def statistics(estimator: Any, network: Sequential, theta: Any, samples: Any) ->
             "numerical_embedding must be None for X that is sparse, whose quantiles are those of "
             f"all its zeros, not {estimator.numerical_embedding!r}."
         )
-    return network.init_state(like=theta, members=estimator._apart, x=samples.x)
+    weight = None if samples.weight is None else samples.weight[:, 0]
+    return network.init_state(
+        like=theta, members=estimator._apart, x=samples.x, sample_weight=weight
+    )
 
 
 def _activations(given: Any, count: int) -> list[Layer]:

@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
+from xpnet.estimators.building import statistics
 from xpnet.estimators.outputs import outputs_of
 from xpnet.estimators.preparing import trainer_for
 from xpnet.estimators.reporting import EstimatorRun, told
@@ -88,6 +89,9 @@ def descend(
         raise ValueError("partial_fit does not support early_stopping=True")
     if stopping and held is None:
         samples, held = _split(estimator, samples)
+        if not estimator.t_ and estimator._network.reads_statistics:  # not of those held out
+            theta = estimator._weights.vector(estimator._network)
+            estimator._layer_state = statistics(estimator, estimator._network, theta, samples)
     batch = _batch_size(estimator, len(samples))
     trainer = trainer_for(estimator, samples, batch)
     epochs = 1 if incremental else estimator.max_iter
