@@ -430,3 +430,13 @@ def after_init():
     rng = np.random.RandomState()
     rng.set_state(found["state"])
     return rng
+
+
+def test_each_fit_of_a_warm_start_drops_others():
+    """A loss at a rate of nearly 0 tells what was dropped."""
+    one = MLPRegressor(
+        hidden_layer_sizes=(50,), dropout=0.5, batch_size=70, learning_rate_init=1e-12,
+        warm_start=True, max_iter=1, random_state=0,
+    )  # fmt: skip
+    losses = [one.fit(X, NUMBERS).loss_ for _ in range(4)]
+    assert np.diff(np.sort(losses)).min() > 1e-6

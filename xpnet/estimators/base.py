@@ -151,6 +151,8 @@ class MLP(BaseEstimator):  # type: ignore[misc]
         self.n_outputs_ = int(samples.target.shape[1])
         if first:
             self._initialize(samples)
+        elif not incremental:  # or what is dropped would be the same in each fit
+            self._noise = int(check_random_state(vars(self).get("_noise", 0)).randint(1 << 31))
         held = None if eval_set is None else self._held(backend, eval_set)
         if self.solver == "lbfgs":
             descend_at_once(self, samples)
