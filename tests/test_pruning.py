@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -72,3 +73,26 @@ def test_what_a_study_cannot_go_by_is_refused_before_the_first_epoch(optuna: Any
     up = optuna.create_study(direction="maximize").ask()
     trained(up, metrics=["auc"], monitor="val_auc")
     assert list(up.study.trials[0].intermediate_values) == [2, 4, 6]
+
+
+def test_an_estimator_reports_the_score_of_those_held_out(optuna: Any) -> None:
+    """Each epoch, where samples are held out; else there is no such number."""
+    estimators = pytest.importorskip("xpnet.estimators")
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    study = optuna.create_study(direction="maximize")
+
+    def objective(trial: Any, stopping: bool, monitor: str | None) -> float:
+        pruning = xn.callbacks.Pruning(trial, monitor)
+        made = estimators.MLPClassifier(
+            (4,), max_iter=3, early_stopping=stopping, random_state=0, callbacks=[pruning]
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of three epochs
+            found: float = made.fit(x, x[:, 0] > 0).validation_scores_[-1]
+        return found
+
+    for monitor in ("val_score", None):
+        study.optimize(lambda trial, m=monitor: objective(trial, True, m), n_trials=1)
+        assert sorted(study.trials[-1].intermediate_values) == [1, 2, 3]
+    with pytest.raises(ValueError, match="monitor must be"):
+        study.optimize(lambda trial: objective(trial, False, "val_score"), n_trials=1)

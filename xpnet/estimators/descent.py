@@ -97,7 +97,7 @@ def descend(
     epochs = 1 if incremental else estimator.max_iter
     run = _Epochs(estimator, trainer, held, batch)
     callbacks = () if incremental else estimator.callbacks or ()
-    run.told = EstimatorRun(estimator, trainer, epochs) if callbacks else None
+    run.told = EstimatorRun(estimator, trainer, epochs, held is not None) if callbacks else None
     with interrupts() as interrupted, told(callbacks, run.told) as check:
         if not run.train(epochs, interrupted, check):
             warnings.warn("Training interrupted by user.", stacklevel=5)

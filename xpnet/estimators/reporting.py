@@ -28,9 +28,11 @@ class EstimatorRun(Run):
         estimator: who is trained.
         trainer: by whom.
         epochs: how many epochs at most.
+        held: whether samples are held out.
     """
 
-    def __init__(self, estimator: Any, trainer: Trainer, epochs: int) -> None:
+    def __init__(self, estimator: Any, trainer: Trainer, epochs: int, held: bool) -> None:
+        self.held = held
         self.estimator, self.trainer, self.epochs = estimator, trainer, epochs
         self.network, self.loss = trainer.step.network, estimator._of_all(estimator._loss_of())
         self.x, self.y = trainer.samples.x, trainer.samples.target
@@ -56,7 +58,8 @@ class EstimatorRun(Run):
         found = {SCORE: scores} if self.scores else {}
         return History(
             np.array(self.losses), None, zero, zero, epochs=self.epoch, stopped=self.stopping,
-            val_metrics=found, greater={"loss": False, SCORE: True},
+            val_metrics=found, greater={"loss": False, **({SCORE: True} if self.held else {})},
+            monitor=SCORE if self.held else None,
             val_epochs=np.arange(1, len(scores) + 1) if found else None,
         )  # fmt: skip
 
