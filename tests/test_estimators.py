@@ -440,3 +440,17 @@ def test_each_fit_of_a_warm_start_drops_others():
     )  # fmt: skip
     losses = [one.fit(X, NUMBERS).loss_ for _ in range(4)]
     assert np.diff(np.sort(losses)).min() > 1e-6
+
+
+def test_a_list_of_matrices_that_is_held_can_be_written_into_again_and_again():
+    """Also behind a prediction, as scikit-learn's can."""
+    found = []
+    for kind in (neural_network.MLPRegressor, MLPRegressor):
+        one = kind(hidden_layer_sizes=(5,), max_iter=2, random_state=0).fit(X, NUMBERS)
+        coefs, intercepts = one.coefs_, one.intercepts_
+        for i, matrix in enumerate([np.ones((4, 5)), np.full((5, 1), 0.5)]):
+            coefs[i] = matrix
+            one.predict(X)
+            intercepts[i][:] = i
+        found.append(one.predict(X))
+    np.testing.assert_allclose(*found, atol=digits(found[0]))

@@ -90,13 +90,24 @@ class Weights:
             first = self._lists["coefs"][0] if self._theta is None else self._theta
             like = first if backends.name_of(first) else np.asarray(first)
         if self._theta is None or self._changed or self.network is not network:
+            shown = {name: arrays for name, arrays in self._lists.items() if name in self._made}
             self._theta = self._joined(network, backends.of(like), like)
             self.network, self._lists, self._made = network, {}, {}
+            self._show_on(shown)
         theta, backend = self._theta, backends.of(self._theta, like, names=("theta", "X"))
         if theta.dtype != like.dtype:
             theta = self._theta = backend.xp.astype(theta, like.dtype)
             self._lists, self._made = {}, {}
         return theta
+
+    def _show_on(self, lists: dict[str, list[Array]]) -> None:
+        """Have lists that somebody holds be those of the vector, so that he may go on in them."""
+        if lists.keys() != {"coefs", "intercepts"}:
+            return
+        for name, arrays in lists.items():
+            if isinstance(arrays, list):
+                arrays[:] = self[name]
+                self._lists[name] = arrays
 
     def _joined(self, network: Sequential, backend: Any, like: Array) -> Array:
         """The vector of the lists, and of what they do not show."""
