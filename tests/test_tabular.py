@@ -202,3 +202,16 @@ def test_targets_of_no_weight_do_not_move_the_scale():
         for y in (near, far)
     )
     np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_number_however_far_out_is_clipped(dtype):
+    """Its square would be infinite, and the number be taken for the median."""
+    layer = xn.layers.RobustScale(1, clip=3.0)
+    x = np.array([[-1e30 if dtype == "float32" else -1e200], [0.0], [1e20]], dtype)
+    state = (np.zeros((1, 1), dtype), np.ones((1, 1), dtype))
+    y, backprop, _ = layer.forward(np, (), x, state, None)
+    assert np.array_equal(y, [[-3], [0], [3]])
+    assert np.array_equal(layer.apply(np, (), x, state), y)
+    dx, _ = backprop(np.ones_like(x))
+    np.testing.assert_allclose(dx, [[0], [1], [0]], atol=1e-20)

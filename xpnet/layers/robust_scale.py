@@ -13,6 +13,9 @@ from xpnet.moments import quantiles
 from xpnet.noise import Stream
 from xpnet.types import Array
 
+FAR = 1e9
+"""From how many times the clip on nothing tells a number from the clip: its square is finite."""
+
 
 @dataclass(frozen=True)
 class RobustScale(Layer):
@@ -63,7 +66,7 @@ class RobustScale(Layer):
         self, xp: Any, params: Params, x: Array, state: State, noise: Stream | None
     ) -> tuple[Array, Backprop, State]:
         median, spread = state
-        z = (x - median) / spread
+        z = self._scaled(xp, x, median, spread)
         root = None if self.clip is None else self._root(xp, z)
 
         def backprop(dy: Array, need_dx: bool = True) -> tuple[Array | None, Params]:
@@ -77,8 +80,15 @@ class RobustScale(Layer):
         self, xp: Any, params: Params, x: Array, state: State
     ) -> Array:
         median, spread = state
-        z = (x - median) / spread
+        z = self._scaled(xp, x, median, spread)
         return z if self.clip is None else z / self._root(xp, z)
+
+    def _scaled(self, xp: Any, x: Array, median: Array, spread: Array) -> Array:
+        z = (x - median) / spread
+        if self.clip is None:
+            return z
+        most = self.clip * FAR
+        return xp.minimum(xp.maximum(z, -most), most)
 
     def _root(self, xp: Any, z: Array) -> Array:
         part = z * (1 / self.clip)  # type: ignore[operator]  # asked before

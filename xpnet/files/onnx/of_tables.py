@@ -21,6 +21,7 @@ from xpnet.layers import (
     Repeat,
     RobustScale,
 )
+from xpnet.layers.robust_scale import FAR
 
 
 def reshaped(g: Graph, x: str, lead: tuple[int, ...], *own: int) -> str:
@@ -91,6 +92,7 @@ def _robust_scale(g: Graph, layer: Any, x: Value, median: Any, spread: Any) -> s
     z = g.op("Div", g.op("Sub", x.name, g.constant(median)), g.constant(spread))
     if layer.clip is None:
         return z
+    z = g.op("Min", g.op("Max", z, -layer.clip * FAR), layer.clip * FAR)
     part = g.op("Mul", z, 1 / layer.clip)
     return g.op("Div", z, g.op("Sqrt", g.op("Add", g.op("Mul", part, part), 1)))
 
