@@ -296,7 +296,8 @@ def test_an_estimator_is_exported_with_its_classes(tmp_path: Path) -> None:
 
     rng = np.random.default_rng(1)
     x = rng.normal(size=(40, 3))
-    for y in (np.where(x[:, 0] > 0, "yes", "no"), 5 + 2 * (x > 0).sum(axis=1)):
+    answers = np.where(x[:, 0] > 0, "yes", "no")
+    for y in (answers, 5 + 2 * (x > 0).sum(axis=1), np.full(40, "all one")):
         mlp = MLPClassifier(5, max_iter=3, tol=0, n_iter_no_change=9, random_state=0)
         with pytest.warns(UserWarning, match="reached"):
             mlp.fit(x, y)

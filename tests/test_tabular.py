@@ -12,6 +12,7 @@ from tests.helpers import arr, host, library
 sklearn = pytest.importorskip("sklearn", reason="sklearn is not installed")
 
 from xpnet.estimators import MLPClassifier, TabularClassifier, TabularRegressor  # noqa: E402
+from xpnet.estimators.tabular_samples import dealt  # noqa: E402
 
 SMALL = {
     "members": 3, "hidden_layer_sizes": (16,), "embedding_dim": 4, "max_iter": 40,
@@ -215,3 +216,10 @@ def test_a_number_however_far_out_is_clipped(dtype):
     assert np.array_equal(layer.apply(np, (), x, state), y)
     dx, _ = backprop(np.ones_like(x))
     np.testing.assert_allclose(dx, [[0], [1], [0]], atol=1e-20)
+
+
+def test_the_only_row_of_a_class_is_trained_on():
+    codes = np.where(np.arange(60) == 5, 2, np.arange(60) % 2)
+    for seed in range(20):
+        train, held = dealt(codes, None, 0.15, np.random.RandomState(seed), True)
+        assert 5 in train and len(held) == 9

@@ -63,6 +63,8 @@ def dealt(
         for code in np.unique(codes):
             of_it = np.flatnonzero(codes == code)
             place[of_it] = (np.arange(len(of_it)) + rng.random_sample()) / len(of_it)
+            if len(of_it) == 1:  # the only one is trained on
+                place[of_it] = 1
         order = order[np.argsort(place, kind="stable")]
     held, train = order[:count], order[count:]
     if weight is not None and not (weight[train].any() and weight[held].any()):

@@ -106,6 +106,8 @@ def named_class(graph: Graph, classes: Any, shape: list[Any]) -> list[Typed]:
     values, label = np.asarray(classes), "label"
     if shape[0] != "samples" or shape[1:] not in ([], [1]) or values.ndim != 1:
         return []
+    if len(values) == 1:  # which both labels mean
+        values = np.repeat(values, 2)
     graph.scope = "class"
     if shape[1:]:
         label = graph.op("Reshape", label, graph.constant([-1], "int64", "shape"))
