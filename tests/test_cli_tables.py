@@ -266,6 +266,13 @@ def test_a_mistake_is_told_in_one_sentence_before_any_training(flags, said, refu
 
 def test_what_is_in_a_file_is_told_in_one_sentence(refused, folder):
     assert "did you mean 'train.csv'?" in refused("fit", "tran.csv", "--target", "grade")
+    model = "m.safetensors", "train.csv"
+    assert "--output must be a file, not the folder '.'" in refused("predict", *model, "-o", ".")
+    assert "the folder of --page must be a folder that can be written, not 'train.csv'" in refused(
+        "evaluate", *model, "--page", "train.csv/page.html"
+    )
+    said = refused("fit", "train.csv", "--target", "grade", "--architecture", "tabM")
+    assert said.rstrip().endswith("did you mean 'tabm'?")
     (folder / "rare.csv").write_text("x,y\n" + "".join(f"{i},{i == 7}\n" for i in range(9)))
     said = refused("fit", "rare.csv", "--target", "y")
     assert "--target must have each class in several of the 9 rows" in said and "--test 0" in said
@@ -281,5 +288,6 @@ def test_what_is_in_a_file_is_told_in_one_sentence(refused, folder):
     net = xn.Sequential(xn.Linear(2, 1))
     xn.Model(net, net.init(0, like=np.zeros(1))).save(folder / "array.safetensors")
     assert refused("predict", "array.safetensors", "new.csv").startswith("MODEL must be of a table")
-    said = refused("predict", "m.safetensors", "train.csv", "-o", "no/x.csv", status=FAILED)
-    assert "could be read or written" in said
+    if Path("/dev/full").exists():  # not on every system
+        said = refused("predict", "m.safetensors", "train.csv", "-o", "/dev/full", status=FAILED)
+        assert "could be read or written" in said

@@ -360,7 +360,7 @@ def test_a_generator_goes_on_behind_the_last_epoch_that_was_trained(backend):
     xn.fit(NET, x, y, epochs=9, shuffle_seed=rngs[0], callbacks=[Stop()], **options)
     xn.fit(NET, x, y, epochs=3, shuffle_seed=rngs[1], **options)
     for _ in range(3):
-        rngs[2].shuffle(np.arange(len(x)))
+        rngs[2].shuffle(np.arange(x.shape[0]))
     assert len({rng.integers(1 << 40) for rng in rngs}) == 1
 
 

@@ -86,7 +86,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         message = message.removeprefix("argument ").replace(": ", " ", 1).rstrip(".")
-        raise Mistake(f"{message.replace('ignored explicit argument', 'takes no value, not')}.")
+        message = message.replace("ignored explicit argument", "takes no value, not")
+        raise Mistake(message if message.endswith("?") else f"{message}.")
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         found, unknown = self.parse_known_args(args, namespace)

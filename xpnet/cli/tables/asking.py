@@ -17,7 +17,7 @@ import xpnet as xn
 from xpnet.cli import told
 from xpnet.cli.parts import backend_of
 from xpnet.cli.program import Mistake
-from xpnet.cli.tables.fitting import load
+from xpnet.cli.tables.fitting import load, to_write
 from xpnet.metrics import confusion_matrix
 from xpnet.tables import predicting
 from xpnet.tables.predicting import prepared
@@ -25,6 +25,7 @@ from xpnet.tables.predicting import prepared
 
 def predict(options: argparse.Namespace) -> int:
     """Write what is predicted of each row, as csv."""
+    output = None if options.output is None else to_write("--output", options.output)
     model = _model(options)
     target = prepared(model)[1]
     if options.probabilities and not target.classes:
@@ -39,20 +40,21 @@ def predict(options: argparse.Namespace) -> int:
         head += [f"p({one})" for one in target.classes]
         columns += found.T.tolist()
     rows = [head, *zip(*columns, strict=True)]
-    if options.output is None:
+    if output is None:
         csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
     else:
-        with Path(options.output).open("w", encoding="utf-8", newline="") as file:
+        with output.open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows(rows)
     return 0
 
 
 def evaluate(options: argparse.Namespace) -> int:
     """Say how well the target of a table is predicted, and who is taken for whom."""
+    file = None if options.page is None else to_write("--page", options.page)
     model = _model(options)
     preparation, target = prepared(model)
     write = None
-    if options.page is not None:
+    if file is not None:
         from xpnet.cli.tables.page import page  # which needs matplotlib and jinja2
 
         write = page
@@ -68,9 +70,9 @@ def evaluate(options: argparse.Namespace) -> int:
         matrix = np.asarray(confusion_matrix(true, found.argmax(axis=1), len(target.classes)))
         print("True classes in rows, predicted ones in columns:")
         print(told.confusion(matrix, [str(one) for one in target.classes]))
-    if write is not None:
+    if write is not None and file is not None:
         text = write(model, Path(options.model).name, Path(options.data).name, true, found, figures)
-        Path(options.page).write_text(text, encoding="utf-8")
+        file.write_text(text, encoding="utf-8")
         print(f"[INFO]: Page: {options.page}")
     return 0
 

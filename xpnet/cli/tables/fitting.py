@@ -35,12 +35,19 @@ class Parts:
         return self.table.take(self.rows[use])
 
 
+def to_write(flag: str, path: str) -> Path:
+    """A file that is to be written once there is something to write; it is looked at now."""
+    found = Path(path)
+    if found.is_dir() or not found.name:
+        raise Mistake(f"{flag} must be a file, not the folder {path!r}.")
+    if found.is_file() or not found.exists():  # and no device
+        writable_folder(f"the folder of {flag}", found.parent)
+    return found
+
+
 def fit(options: argparse.Namespace) -> int:
     """Train as the flags say, write the model, say how well it does; returns the exit status."""
-    output = Path(options.output)
-    if output.is_dir() or not output.name:
-        raise Mistake(f"--output must be a file, not the folder {options.output!r}.")
-    writable_folder("the folder of --output", output.parent)
+    output = to_write("--output", options.output)
     xn.files.tensors.package()  # or say that it is missing
     backend = backend_of(options, {})
     table = load(options.data)
