@@ -392,3 +392,11 @@ def test_a_category_has_its_code_whatever_else_its_file_holds(tmp_path):
         )
     member = Preparation.fit({"a": range(30), "b": ["True", "False", "maybe"] * 10})
     assert member.transform({"a": [1.0, 2.0], "b": [True, False]})[:, -1].tolist() == [2, 1]
+
+
+def test_a_number_that_is_a_category_has_one_code_in_float32_and_float64():
+    values = np.array([0.1, 0.25, 1e-5, 3.0] * 10)
+    learnt = {"a": np.arange(40.0), "b": values.astype("float32")}
+    found = Preparation.fit(learnt, categories=["b"])
+    np.testing.assert_array_equal(found.transform({**learnt, "b": values}), found.transform(learnt))
+    assert set(found.transform(learnt)[:, -1]) == {1, 2, 3, 4}

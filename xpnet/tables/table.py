@@ -62,9 +62,10 @@ class Column:
         """The values as texts, by which categories are told: 3, 3.0 and "3" are the same."""
         if self.kind != NUMBER:
             return list(self.values)
+        # Digits as many as the dtype needs: 0.1 in float32 is 0.1 in float64.
         return [
-            None if v != v else str(int(v)) if float(v).is_integer() else repr(v)
-            for v in self.values.tolist()
+            None if v != v else str(int(v)) if float(v).is_integer() else str(own)
+            for v, own in zip(self.values.tolist(), self.values, strict=True)
         ]
 
     def numbers(self) -> np.ndarray:
