@@ -400,3 +400,8 @@ def test_a_number_that_is_a_category_has_one_code_in_float32_and_float64():
     found = Preparation.fit(learnt, categories=["b"])
     np.testing.assert_array_equal(found.transform({**learnt, "b": values}), found.transform(learnt))
     assert set(found.transform(learnt)[:, -1]) == {1, 2, 3, 4}
+
+
+def test_a_delimiter_within_a_name_is_none(tmp_path):
+    (tmp_path / "a.csv").write_text('"size, in cm, at noon"\tage\n1.5\t2\n3\t4\n')
+    assert read(tmp_path / "a.csv").names == ["size, in cm, at noon", "age"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,7 @@ def _cells(path: Path, file: Any) -> tuple[list[str], list[tuple[str, ...]]]:
     first = file.readline()
     while first and not first.strip():
         first = file.readline()
-    delimiter = max(",;\t|", key=first.count)
+    delimiter = max(",;\t|", key=re.sub('"[^"]*"', "", first).count)  # not within a name
     try:
         head = [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter), [])]
         if not head:
