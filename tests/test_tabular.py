@@ -223,3 +223,8 @@ def test_the_only_row_of_a_class_is_trained_on():
     for seed in range(20):
         train, held = dealt(codes, None, 0.15, np.random.RandomState(seed), True)
         assert 5 in train and len(held) == 9
+
+
+def test_a_dict_of_columns_is_told_the_way_to_a_frame():
+    with pytest.raises(TypeError, match=r"not a dict; use pandas.DataFrame\(X\)"):
+        TabularClassifier().fit(mixed(30)[0], np.arange(30) % 2)

@@ -72,7 +72,7 @@ class MLPClassifier(ClassifierMixin, MLP):  # type: ignore[misc]
         architecture: ``"mlp"``, or ``"tabm"``, whose ``members``, 16 unless given, share their
             matrices (arXiv:2410.24210); then ``coefs_`` shows none, and ``norm`` is ``None``.
         numerical_embedding: ``"piecewise"`` or ``"periodic"`` makes a vector of each feature, which
-            is scaled by its quartiles before: those of the samples of the first call.
+            is scaled by its quartiles before: those of the samples that the first call trains on.
         callbacks: of `xpnet.callbacks`, told of every epoch.
         device: where samples of the host are trained on: ``"torch:cuda"``, ``"cupy"``, ``"jax"``.
             Arrays of a library are trained on where they lie.

@@ -17,6 +17,12 @@ TOGETHER, IN_CACHE = 1 << 22, 1 << 16
 or, where operations run one by one on the host, as a cache has room for."""
 
 
+def rows_at_once(backend: Backend, widest: int) -> int:
+    """How many samples are computed at once, of so many outputs each in the widest layer."""
+    most = IN_CACHE if backend.eager and backend.on_host else TOGETHER
+    return max(1, most // widest)
+
+
 def outputs_of(
     estimator: Any, backend: Backend, carry: Carry, x: Any, spread: bool = False
 ) -> tuple[Array, ...]:
@@ -27,8 +33,7 @@ def outputs_of(
     state = tuple(layer_state_in(network, carry).values())
     count = int(x.shape[0])
     widest = max(shape[-1] for shape in network.parameters().values())
-    most = IN_CACHE if backend.eager and backend.on_host else TOGETHER
-    size = max(1, most // (widest * (int(theta.shape[0]) if many else 1)))
+    size = rows_at_once(backend, widest * (int(theta.shape[0]) if many else 1))
     parts = []
     with backend.context(network.layout.extent(None, min(size, count))):
         for start in range(0, count, size):

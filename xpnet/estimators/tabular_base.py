@@ -16,6 +16,7 @@ import xpnet as xn
 from xpnet import backends
 from xpnet.backends import Backend
 from xpnet.estimators.building import hidden_sizes
+from xpnet.estimators.outputs import rows_at_once
 from xpnet.estimators.samples import (
     library_of,
     on_host,
@@ -44,9 +45,6 @@ MEMBERS = {"tabm": 16, "mlp": 8}
 
 A_BIN = 40
 """How many samples there are for each piece of a number."""
-
-TOGETHER = 1 << 23
-"""How many outputs of the widest layer are computed at once in a prediction."""
 
 
 class Tabular(BaseEstimator):  # type: ignore[misc]
@@ -192,7 +190,7 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         require_same_place(self, X, backend, method)
         x = self._matrix(backend, table_of(self, X, reset=False))
         widest = max(leaf.out_features or 1 for leaf in model.network.leaves)
-        size = max(1, TOGETHER // (widest * (model.members or 1)))
+        size = rows_at_once(backend, widest * (model.members or 1))
         count, found = int(x.shape[0]), []
         for start in range(0, count, size):
             some = self._meaning(model, x[start : min(start + size, count), :])

@@ -31,6 +31,8 @@ def table_of(estimator: Any, X: Any, *, reset: bool) -> Table:
     Raises:
         TypeError, ValueError: if it is none, or another than at `fit`.
     """
+    if type(X) is dict:  # which scikit-learn would show as a whole; a matrix of SciPy is one too
+        raise TypeError("X must be a frame or an array, not a dict; use pandas.DataFrame(X).")
     if frames.package(X) in frames.PACKAGES or library_of(X):
         if library_of(X) and (len(X.shape) != 2 or 0 in X.shape):
             raise ValueError(f"Expected 2D array, got an array of shape {tuple(X.shape)}.")

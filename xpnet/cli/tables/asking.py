@@ -53,11 +53,8 @@ def evaluate(options: argparse.Namespace) -> int:
     file = None if options.page is None else to_write("--page", options.page)
     model = _model(options)
     preparation, target = prepared(model)
-    write = None
     if file is not None:
         from xpnet.cli.tables.page import page  # which needs matplotlib and jinja2
-
-        write = page
     table = load(options.data)
     with _warned():
         true = preparation.targets(table)
@@ -70,8 +67,8 @@ def evaluate(options: argparse.Namespace) -> int:
         matrix = np.asarray(confusion_matrix(true, found.argmax(axis=1), len(target.classes)))
         print("True classes in rows, predicted ones in columns:")
         print(told.confusion(matrix, [str(one) for one in target.classes]))
-    if write is not None and file is not None:
-        text = write(model, Path(options.model).name, Path(options.data).name, true, found, figures)
+    if file is not None:
+        text = page(model, Path(options.model).name, Path(options.data).name, true, found, figures)
         file.write_text(text, encoding="utf-8")
         print(f"[INFO]: Page: {options.page}")
     return 0
