@@ -25,9 +25,9 @@ class Explanation:
 
     Attributes:
         library: the array library and its device.
-        way: ``"recorded"`` and replayed, ``"compiled"`` by the library, or ``"plain"``, one
-            operation after the other.
-        why: why plainly; else empty.
+        way: ``"native"``, machine code; ``"recorded"`` and replayed; ``"compiled"`` by the library;
+            or ``"plain"``, one operation after the other.
+        why: why plainly, or why not native where that was thought of; else empty.
         calls: how many calls of the library a recorded step is, on one of its threads; else 0.
         threads: over how many threads blocks of members, or the samples of a step, are spread.
         members: how many networks there are, or ``None`` for one.
@@ -53,10 +53,13 @@ class Explanation:
         how = {
             "recorded": f"recorded once and replayed, {self.calls} calls a step, "
             f"with {_size(self.nbytes)} of buffers",
+            "native": f"machine code, whole intervals at once, with {_size(self.nbytes)} of arrays",
             "compiled": "compiled, a checking interval at a time",
             "plain": f"run operation by operation: {self.why}",
         }[self.way]
         lines = [f"{self.library}: steps are {how}."]
+        if self.way == "recorded" and self.why:
+            lines.append(f"They are not machine code, since {self.why}.")
         if self.members is not None:
             each = f", {self.block} at once" if self.blocks > 1 else ""
             lines.append(f"{self.members} members in {_count(self.blocks, 'block')}{each}.")
@@ -86,12 +89,15 @@ def explain(
     sample_weight: Array | None = None,
     block: int | None = None,
     threads: int | None = None,
+    native: bool | str = "auto",
+    epochs: int = 0,
 ) -> Explanation:
     """Say how `fit` would run its steps, given the same; nothing is trained.
 
     Args:
         network, x, y, loss, optimizer, theta, layer_state, members, batch_size: as for `fit`.
-        accumulate, sample_weight, block, threads: as for `fit`.
+        accumulate, sample_weight, block, threads, native: as for `fit`.
+        epochs: of how many, on which it depends whether machine code pays.
 
     Returns:
         The `Explanation`, of a whole batch and the first block.
@@ -102,7 +108,7 @@ def explain(
     asked = Asked(
         network, x, y, loss, optimizer, theta=theta, layer_state=layer_state, members=members,
         batch_size=batch_size, accumulate=accumulate, sample_weight=sample_weight, block=block,
-        threads=threads, seed=None if theta is not None else 0,
+        threads=threads, native=native, epochs=epochs, seed=None if theta is not None else 0,
     )  # fmt: skip
     with prepared(asked) as loop, loop.computing():
         return _explanation(loop)
@@ -122,7 +128,8 @@ def _explanation(loop: TrainingLoop) -> Explanation:
         if program is None:
             way, why = "plain", first.run.refused
         else:
-            way, calls, nbytes = "recorded", program.calls, program.nbytes
+            calls, nbytes, why = program.calls, program.nbytes, getattr(first.run, "recorded", "")
+            way = "native" if getattr(first.run, "is_native", False) else "recorded"
             text = str(program)
             spread = max(spread, program.threads)
     elif isinstance(first.run, Plain):

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from xpnet import checks
+from xpnet.compiler.native.choice import Native
 from xpnet.compiler.plain import Plain, Runner, Step, never
 from xpnet.types import Array, Carry, Data, Metrics
 
@@ -316,23 +317,31 @@ class Backend(ABC):
         """
         return function
 
-    def runner(self, step: Step, threads: int | None = None) -> Runner:
+    def runner(
+        self, step: Step, threads: int | None = None, native: Native | None = None
+    ) -> Runner:
         """How this library runs ``step`` many times; keep it for all intervals of a training.
 
         Args:
             step: the step.
             threads: over how many threads a step may be split, where the library leaves that to
                 us; ``None`` for as many as pay.
+            native: whether machine code may be made of it, where that can be; ``None`` for never.
         """
         return Plain(self.xp, step)
 
-    def runners(self, step: Step, threads: int | None = None) -> list[Runner]:
+    def runners(
+        self, step: Step, threads: int | None = None, native: Native | None = None
+    ) -> list[Runner]:
         """One for each of the `workers` that run blocks of members at once."""
         # They have buffers of their own; or are programs, not to be compiled once a thread.
         count = self.workers(threads)
         if self.eager:
-            return [self.runner(step, threads) for _ in range(count)]
-        return [self.runner(step, threads)] * count
+            return [self.runner(step, threads, native) for _ in range(count)]
+        return [self.runner(step, threads, native)] * count
+
+    native = False
+    """Whether there is machine code of a step."""
 
     def kept(self, step: Step, data: Data, *also: Any) -> Any:
         """What an earlier training left for one that does the same; ``None`` where nothing is."""

@@ -66,7 +66,7 @@ class StrictBackend(NumPyBackend):
     def kept(self, step: Step, data: Data, *also: Any) -> Any:
         return None
 
-    def runner(self, step: Step, threads: int | None = None) -> Runner:
+    def runner(self, step: Step, threads: int | None = None, native: Any = None) -> Runner:
         # The conscience: every operation goes through the standard's door, every time.
         return Plain(self.xp, step)
 

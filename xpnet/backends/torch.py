@@ -181,7 +181,7 @@ class TorchBackend(Backend):
             return None
         return kept(self, step, data, *also)
 
-    def runner(self, step: Step, threads: int | None = None) -> Runner:
+    def runner(self, step: Step, threads: int | None = None, native: Any = None) -> Runner:
         if self.way == "plain":
             return super().runner(step, threads)
         from xpnet.compiler.writers.torch import TorchProgram

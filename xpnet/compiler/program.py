@@ -34,7 +34,35 @@ def _code(source: str) -> CodeType:
     return compile(source, "<xpnet step>", "exec")
 
 
-class Program(ABC):
+class Runs(ABC):
+    """What runs a step many times, for one set of shapes, in buffers of its own.
+
+    Attributes:
+        carry: the arrays of the carry, by name.
+        threads: over how many threads a step is split.
+    """
+
+    carry: dict[str, Array]
+    threads = 1
+
+    @property
+    @abstractmethod
+    def calls(self) -> int:
+        """How many calls a step is."""
+
+    @property
+    @abstractmethod
+    def nbytes(self) -> int:
+        """How much memory its buffers have, those of others among them."""
+
+    @abstractmethod
+    def run(
+        self, carry: Carry, n: int, batch_rows: Array | None, interrupted: Callable[[], bool]
+    ) -> tuple[Carry, Metrics]:
+        """Run ``n`` steps from ``carry``; what is returned lies in this program's own buffers."""
+
+
+class Program(Runs):
     """A recorded step for one set of shapes; owns the buffers of all that it computes.
 
     Long, since it is both what a text becomes and what is run.
@@ -45,13 +73,7 @@ class Program(ABC):
     Args:
         recording: the step.
         given: buffers of the carry, by name, that are somebody else's.
-
-    Attributes:
-        carry: the arrays of the carry, by name.
     """
-
-    threads = 1
-    """Over how many threads a step is split."""
 
     def __init__(self, recording: Recording, given: dict[str, Array] | None = None) -> None:
         self.library = self.made_for()

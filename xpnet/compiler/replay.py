@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 from xpnet.compiler.ir import Recording, Untraceable
 from xpnet.compiler.plain import Plain, Runner, never
-from xpnet.compiler.program import Program
+from xpnet.compiler.program import Program, Runs
 from xpnet.compiler.pure import is_ours
 from xpnet.compiler.record import record
 from xpnet.compiler.step_key import ByIdentity, snapshot
@@ -26,7 +26,7 @@ _TOLD: WeakValueDictionary[int, Any] = WeakValueDictionary()
 """The steps of which has been told that they run plainly, by their ids: once for all blocks."""
 
 
-def _tell(step: Any, why: str) -> None:
+def tell(step: Any, text: str) -> None:
     """Warn that a step is slow, once, and where this package was called."""
     if _TOLD.get(id(step)) is step:
         return
@@ -34,11 +34,7 @@ def _tell(step: Any, why: str) -> None:
     package, level, frame = str(Path(__file__).parents[1]), 1, sys._getframe()
     while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
         frame, level = frame.f_back, level + 1
-    warnings.warn(
-        f"A step runs operation by operation, which is slower, since it cannot be recorded: {why}.",
-        RuntimeWarning,
-        stacklevel=level,
-    )
+    warnings.warn(text, RuntimeWarning, stacklevel=level)
 
 
 class Replay:
@@ -82,7 +78,11 @@ class Replay:
         if program is None:
             # Told afterwards: where the step is wrong in itself, its error is what matters.
             result = self.plain(carry, data, n, batch_rows, interrupted)
-            _tell(self.step, self.refused)
+            tell(
+                self.step,
+                "A step runs operation by operation, which is slower, since it cannot be recorded: "
+                f"{self.refused}.",
+            )
             return result
         result = program.run(carry, n, batch_rows, interrupted)
         return result
@@ -189,7 +189,7 @@ class KeptPrograms:
             return  # they read other data than ours
         for runner in runners:
             known, runner.programs = runner.programs, {}  # type: ignore[attr-defined]
-            self.programs.append({k: v for k, v in known.items() if isinstance(v[1], Program)})
+            self.programs.append({k: v for k, v in known.items() if isinstance(v[1], Runs)})
         made = [program for known in self.programs for _, program in known.values()]
         self.nbytes = sum(program.nbytes for program in made)
         if made and self.nbytes <= PROGRAM_BYTES:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from xpnet import backends, checks
+from xpnet._optional import optional
 from xpnet.checks.losses import check_loss
 from xpnet.checks.network import check_samples
 from xpnet.initializers import RNG
@@ -56,6 +57,8 @@ class Asked:
     restore_best: bool = True
     block: int | None = None
     threads: int | None = None
+    native: bool | str = "auto"
+    epochs: int = 0
 
     def opened(self) -> Asked:
         """The same with a `Source` for what is read by rows, and arrays of known libraries."""
@@ -82,6 +85,7 @@ class Asked:
         backend = self._backend()
         checks.switch("shuffle", self.shuffle)
         checks.switch("every_epoch", self.every_epoch)
+        self._check_native(backend)
         if isinstance(self.x, Source):
             floats = None if self.theta is None else backend.dtype_name(self.theta)
             x = self.x.as_samples(self.network, floats)
@@ -142,6 +146,19 @@ class Asked:
         patience = None if self.patience is None else checks.whole("patience", self.patience)
         watched = {"monitor": monitor, "patience": patience, "min_delta": delta}
         return {**watched, "metrics": metrics}
+
+    def _check_native(self, backend: backends.Backend) -> None:
+        if not isinstance(self.native, bool) and self.native != "auto":
+            raise ValueError(
+                f"native must be True, False or 'auto', not {checks.shown(self.native)}."
+            )
+        if self.native is True and not backend.native:
+            raise ValueError(
+                f"native must be 'auto' or False for arrays of {backend.name}, of whose steps no "
+                "machine code is made, not True; arrays of NumPy have it."
+            )
+        if self.native is True:
+            optional("numba", "native=True")
 
     def _goal(self) -> float | None:
         if self.acc_goal is None:

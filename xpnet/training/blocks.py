@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from xpnet import backends
+from xpnet.compiler.native.choice import Native
 from xpnet.compiler.plain import Runner, never
 from xpnet.training.rows import data_rows, have_own, rows_of
 from xpnet.training.step import Data, TrainingStep
@@ -46,16 +47,22 @@ class Blocks:
         size: how many are computed together.
         threads: over how many threads blocks, or the samples of a step, are spread where the
             library computes on one core; ``None`` for as many as pay.
+        native: whether machine code is asked for.
 
     Attributes:
         data: those of all members that are computed, shared or ``(members, …)``.
     """
 
     def __init__(
-        self, backend: backends.Backend, step: TrainingStep, size: int, threads: int | None = None
+        self,
+        backend: backends.Backend,
+        step: TrainingStep,
+        size: int,
+        threads: int | None = None,
+        native: Native | None = None,
     ) -> None:
         self.backend, self.step, self.size, self.threads = backend, step, size, threads
-        self.runners = backend.runners(step, threads)
+        self.runners = backend.runners(step, threads, native)
         self.data: Any
         self._blocks: list[Block] = []
         self._copies: list[Block] | None = None
@@ -68,6 +75,17 @@ class Blocks:
 
     def __getitem__(self, i: int) -> Block:
         return self._blocks[i]
+
+    @property
+    def is_native(self) -> bool:
+        """Whether steps are machine code."""
+        return any(getattr(runner, "is_native", False) for runner in self.runners)
+
+    def go_on(self, native: bool) -> None:
+        """Run steps as they were run in another training, to the last digit."""
+        for runner in self.runners:
+            if hasattr(runner, "native"):
+                runner.native = Native(always=True) if native else None
 
     @property
     def carries(self) -> list[Carry]:

@@ -20,14 +20,18 @@ Told = dict[str, list[str]]
 """By an argument's name: how an error shows it, and its fingerprint."""
 
 
+_FREE = ("seed", "epochs")
+"""Of which another may be given to a training that goes on."""
+
+
 def fingerprints(asked: Asked, check_every: int) -> Told:
     """What is told of every argument on which the bits of a training depend.
 
-    All but ``seed``, of which nothing is asked any more, of ``shuffle_seed`` the kind alone, and of
-    samples that are read the first and the last.
+    All but ``seed``, of which nothing is asked any more, and ``epochs``; of ``shuffle_seed`` the
+    kind alone, and of samples that are read the first and the last.
     """
     asked = asked.opened().checked()[0]
-    values = {one.name: getattr(asked, one.name) for one in fields(asked) if one.name != "seed"}
+    values = {one.name: getattr(asked, one.name) for one in fields(asked) if one.name not in _FREE}
     values |= {"check_every": check_every, "shuffle_seed": _kind(asked.shuffle_seed)}
     if asked.validation is not None:
         values["validation"] = tuple(map(_read, asked.validation))
@@ -41,7 +45,7 @@ def require_same(now: Told, then: Told, where: str) -> None:
         ValueError: naming it, and the checkpoint, ``where``.
     """
     for name, (shown, fingerprint) in now.items():
-        before, expected = then.get(name, ["nothing", ""])
+        before, expected = then.get(name, [shown, fingerprint])  # it had not been thought of yet
         if fingerprint != expected:
             other = f"{before}, not {shown}" if before != shown else f"{shown}, not another one"
             raise ValueError(

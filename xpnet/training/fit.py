@@ -62,6 +62,7 @@ def fit(
     every_epoch: bool = True,
     block: int | None = None,
     threads: int | None = None,
+    native: bool | str = "auto",
     callbacks: Iterable[Callback] = (),
     resume: str | Path | None = None,
     epoch_checking: int | None = None,
@@ -130,6 +131,11 @@ def fit(
             a large batch (if its BLAS can be held to one thread; the last digits then depend on
             their number); ``None`` for one a core where that pays, 1 for none. For the rest,
             libraries have threads of their own.
+        native: whether NumPy's steps become machine code, which numba compiles, whole intervals of
+            them: ``"auto"`` where the steps that there may be pay for that, or it is kept on disk
+            from an earlier training; `xpnet.explain` says why not. The last digits differ from
+            NumPy's, so that ``True`` or ``False`` make sure of them; a checkpoint is gone on from
+            as it was begun. See docs/native.md.
         callbacks: told of the run at every check.
         resume: a checkpoint to go on from (`xpnet.callbacks.Checkpoint`): a file, or the folder of
             which it is the newest. If that is not there or holds none, all begins anew, so that a
@@ -179,7 +185,7 @@ def fit(
         sample_weight=sample_weight, layer_state=layer_state, noise_seed=noise_seed,
         acc_goal=acc_goal, every_epoch=every_epoch, validation=validation, metrics=metrics,
         monitor=monitor, patience=patience, min_delta=min_delta, restore_best=restore_best,
-        block=block, threads=threads,
+        block=block, threads=threads, native=native, epochs=epochs,
     )  # fmt: skip
     path, progress = (None, None) if resume is None else newest(resume)
     if progress is not None and epochs < progress.epoch:

@@ -112,6 +112,7 @@ class TrainingLoop:
             "record": self.recorder.progress(),
             "drawn": self.batches.drawn(),
             "population": self.population.progress(),
+            "native": self.population.blocks.is_native,
             "validation": None if watched is None else watched.progress(),
         }
 
@@ -123,6 +124,7 @@ class TrainingLoop:
         self.recorder.resume(part["record"])
         self.batches.resume(part["drawn"])
         self.population.resume(part["population"])
+        self.population.blocks.go_on(part.get("native", False))
         if self.validation is not None:
             self.validation.resume(part["validation"], self.population)
 

@@ -12,6 +12,7 @@ from xpnet.checks.layers import check_layers
 from xpnet.checks.losses import check_answers
 from xpnet.checks.network import check_arrays, check_state
 from xpnet.checks.optimizers import check_update
+from xpnet.compiler.native.choice import chosen
 from xpnet.layers.base import State, apply
 from xpnet.metrics import Scorer
 from xpnet.network import Sequential
@@ -115,12 +116,14 @@ def _placed(asked: Asked) -> tuple[TrainingLoop, Any]:
                 min_delta=asked.min_delta,
                 restore_best=asked.restore_best,
             )
-        blocks = Blocks(backend, step, block or members or 1, threads)
+        several = -(-(members or 1) // (block or 1))
+        native = chosen(backend, asked.native, asked.epochs * batches.steps * several)
+        blocks = Blocks(backend, step, block or members or 1, threads, native)
         kept = None
         if isinstance(data, Streamed):
             batches.read = True
         else:
-            kept = backend.kept(step, data, members, block, threads)
+            kept = backend.kept(step, data, members, block, threads, native and native.like)
         if kept is not None:
             data = kept.data
             kept.lend(blocks.runners)

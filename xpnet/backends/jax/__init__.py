@@ -166,7 +166,7 @@ class JaxBackend(Backend):
         )
         return compiled
 
-    def runner(self, step: Step, threads: int | None = None) -> Runner:
+    def runner(self, step: Step, threads: int | None = None, native: Any = None) -> Runner:
         # On first use, as the library itself.
         from xpnet.backends.jax.jaxprs import ADDRESS, constants, digest
         from xpnet.backends.jax.program import compiled

@@ -18,8 +18,10 @@ from xpnet.backends.numpy.threads import (
     worth_holding,
 )
 from xpnet.compiler.ir import Untraceable
+from xpnet.compiler.native.choice import Native, is_installed
+from xpnet.compiler.native.program import NativeProgram, native_of
 from xpnet.compiler.plain import Runner, Step
-from xpnet.compiler.replay import Buffers, Replay, kept
+from xpnet.compiler.replay import Buffers, Replay, kept, tell
 from xpnet.compiler.writers.numpy import NumPyProgram
 from xpnet.types import Array, Carry, Data
 
@@ -117,8 +119,12 @@ class NumPyBackend(Backend):
     def kept(self, step: Step, data: Data, *also: Any) -> Any:
         return kept(self, step, data, *also)
 
-    def runner(self, step: Step, threads: int | None = None) -> Runner:
-        return NumPyReplay(step, threads)
+    native = True
+
+    def runner(
+        self, step: Step, threads: int | None = None, native: Native | None = None
+    ) -> Runner:
+        return NumPyReplay(step, threads, native)
 
 
 class Shown(np.ndarray[Any, Any]):
@@ -165,17 +171,26 @@ def _alone(quiet: AbstractContextManager[Any]) -> Iterator[None]:
 
 
 class NumPyReplay(Replay):
-    """Replays on NumPy: a large step on several threads.
+    """Replays on NumPy: a large step on several threads, a small one as machine code.
 
     Args:
         step: the step.
         threads: how many at most; ``None`` for as many as there are cores, where that is worth it.
+        native: whether machine code is asked for.
+
+    Attributes:
+        recorded: why a step is not machine code; empty where it is, or nobody has asked.
     """
 
-    def __init__(self, step: Step, threads: int | None) -> None:
+    def __init__(self, step: Step, threads: int | None, native: Native | None = None) -> None:
         super().__init__(np, step, NumPyProgram)
-        self.threads = threads
+        self.threads, self.native, self.recorded = threads, native, ""
         self.alone = False  # whether there are threads that BLAS's own would be in the way of
+
+    @property
+    def is_native(self) -> bool:
+        """Whether its programs are machine code."""
+        return any(isinstance(program, NativeProgram) for _, program in self.programs.values())
 
     def make(self, carry: Carry, data: Data, batch_rows: Array | None, given: Buffers) -> Any:
         batch = data[0].shape[-2] if batch_rows is None else batch_rows.shape[1]
@@ -193,6 +208,29 @@ class NumPyReplay(Replay):
         program = super().make(carry, data, batch_rows, given)
         if self.alone or worth_holding(program.text.product):
             program.around = ONE_BLAS_THREAD
+        return program if self.native is None else self._native(program, carry, data, batch_rows)
+
+    def _native(
+        self, program: NumPyProgram, carry: Carry, data: Data, batch_rows: Array | None
+    ) -> Any:
+        """Machine code of a step, where that is asked for and can be had; else the program."""
+        assert self.native is not None
+        try:
+            if self.varies == 2:
+                raise Untraceable("its samples are read step by step")
+            if not is_installed():
+                raise Untraceable("numba is not installed, which pip install 'xpnet[native]' does")
+            rows = None if batch_rows is None else batch_rows[0, ...]
+            native = native_of(self.step, carry, data, rows, program.carry, not self.varies)
+            if not self.native.always:
+                self.recorded = self.native.refuses(program, native)
+            if not self.recorded:
+                native.compile()
+                return native
+        except Untraceable as error:
+            self.recorded = str(error)
+        if self.native.always:
+            tell(self.step, f"A step is recorded, not made machine code of, since {self.recorded}.")
         return program
 
 

@@ -1,0 +1,107 @@
+"""Text to machine code, kept on disk: a file a program, and beside it what numba has made of it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import xpnet
+from xpnet.compiler.ir import Untraceable
+
+HEAD = '''"""A training step, {key}, as xpnet has written it; numba's code is beside it."""
+
+import math
+
+import numpy as np
+from numba import njit
+
+from xpnet.compiler.native.elementary import (
+    HOW,
+    exp_32, exp_64, expm1_32, expm1_64, local, log1p_32, log1p_64, log_32, log_64,
+    logaddexp_32, logaddexp_64, maximum, minimum, tanh_32, tanh_64, threefry,
+)
+
+'''
+
+
+def folder() -> Path:
+    """Where programs are kept: in ``XPNET_CACHE_DIR``, or the user's folder of caches."""
+    if named := os.environ.get("XPNET_CACHE_DIR"):
+        return Path(named) / "native"
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home()))
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "xpnet" / "native"
+
+
+@lru_cache(maxsize=1)
+def _version() -> str:
+    """What the functions that programs call are, besides their text."""
+    here = Path(__file__).with_name("elementary.py").read_bytes()
+    return f"{xpnet.__version__} {hashlib.sha256(here).hexdigest()}"
+
+
+def text_of(constants: dict[str, str], source: str) -> tuple[str, str]:
+    """A program as a file has it, and what it is called by its contents."""
+    numbers = "".join(f"{name} = {value}\n" for name, value in constants.items())
+    body = f"{numbers}\n\n@njit(cache=True, **HOW)\n{source}"
+    key = hashlib.sha256(f"{_version()}\n{body}".encode()).hexdigest()[:24]
+    return HEAD.format(key=key) + body, key
+
+
+def is_kept(key: str) -> bool:
+    """Whether numba has left machine code of a program, made here or on a machine like this."""
+    return any(folder().glob(f"__pycache__/step_{key}.*.nbi"))
+
+
+@lru_cache(maxsize=64)
+def compiled(text: str, key: str) -> Callable[..., Any]:
+    """The function of a program.
+
+    Raises:
+        Untraceable: if numba is not installed.
+    """
+    run: Callable[..., Any] = _module(_written(text, key), key).run
+    return run
+
+
+def _written(text: str, key: str) -> Path:
+    """The file of a program; in a folder for this process where none can be kept."""
+    place = folder()
+    try:
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = place / f"step_{key}.py"
+        if not path.exists() or path.read_text() != text:
+            with tempfile.NamedTemporaryFile("w", dir=place, suffix=".py", delete=False) as file:
+                file.write(text)
+            os.replace(file.name, path)  # whole, whoever writes the same at this moment
+        return path
+    except OSError:
+        path = Path(tempfile.mkdtemp(prefix="xpnet-")) / f"step_{key}.py"
+        path.write_text(text)
+        return path
+
+
+def _module(path: Path, key: str) -> ModuleType:
+    name = f"xpnet_step_{key}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where numba looks for what it has kept
+    try:
+        spec.loader.exec_module(module)
+    except ImportError as error:
+        del sys.modules[name]
+        raise Untraceable(f"numba is not installed ({error})") from error
+    return module

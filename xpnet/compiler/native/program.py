@@ -1,0 +1,269 @@
+"""A recorded step as machine code: whole intervals without the interpreter."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from xpnet.compiler.ir import Node, Recording, Untraceable
+from xpnet.compiler.native.compiled import compiled, is_kept, text_of
+from xpnet.compiler.passes.chains import unchained
+from xpnet.compiler.passes.lifetimes import lifetimes
+from xpnet.compiler.passes.placement import Placement
+from xpnet.compiler.passes.rewriting import rewritten
+from xpnet.compiler.passes.views import reshapes
+from xpnet.compiler.program import KEPT, Runs
+from xpnet.compiler.record import record
+from xpnet.compiler.writers.loops import Loops, LoopWriter
+from xpnet.compiler.writers.numpy import NumPy
+from xpnet.types import Carry, Data, Metrics
+
+LANE_BYTES = 128
+"""How wide the members of an ensemble are that are computed at once."""
+
+TURN = 0.05
+"""For how many seconds steps run before it is asked whether somebody wants them to end."""
+
+_TEXTS: OrderedDict[Any, tuple[Loops, str, str]] = OrderedDict()
+_LOCK = Lock()
+
+
+class LoopNumPy(NumPy):
+    """NumPy's memory; what has no axes lies in it too."""
+
+    scalars = False
+
+
+class NativeProgram(Runs):
+    """A recorded step for one set of shapes, as a function of machine code.
+
+    Args:
+        recording: the step; of an ensemble, of one of its members.
+        given: buffers of the carry, by name, that are somebody else's.
+        members: how many; ``None`` for one network.
+        own: the data of all members by the `id` of those that the recording has of one.
+
+    Raises:
+        Untraceable: if it is not written as loops.
+    """
+
+    threads = 1
+
+    def __init__(
+        self,
+        recording: Recording,
+        given: dict[str, np.ndarray] | None = None,
+        members: int | None = None,
+        own: dict[int, np.ndarray] | None = None,
+    ) -> None:
+        self.members, self.library, own = members, LoopNumPy(), own or {}
+        sources = recording.sources()
+        arrays = [self.library.given(node.value) for node in sources]
+        each = [node for node in sources if id(node.value) in own]
+        lead = () if members is None else (members,)
+        self.carry = {
+            name: (given or {}).get(name, np.empty((*lead, *node.shape), node.dtype))
+            for name, node in recording.carry.items()
+            if not node.host
+        }
+        lanes = 0
+        if members is not None:
+            widest = max(node.dtype.itemsize for node in recording.carry.values() if not node.host)
+            lanes = LANE_BYTES // widest
+        self.text, self.file, self.key = self._written(recording, sources, arrays, each, lanes)
+        self.function: Callable[..., Any] | None = None
+        self.given = []
+        for number, layout in self.text.sources.values():
+            whole = own.get(id(list(sources)[number].value))
+            if whole is None:
+                found = self.library.view(arrays[number], layout)
+            else:
+                found = whole.reshape(len(whole), -1)
+            self.given.append(found if found.flags.writeable else found.copy())
+        self.pace = 1000.0
+        """Steps a second, as far as is known."""
+
+    def _written(
+        self,
+        recording: Recording,
+        sources: dict[Node, int],
+        arrays: list[np.ndarray],
+        each: list[Node],
+        lanes: int,
+    ) -> tuple[Loops, str, str]:
+        def said(node: Node) -> Any:
+            number = sources[node]
+            scalar = arrays[number][()].item() if node.shape == () and node.host else None
+            return number, node.dtype, self.library.layout(arrays[number]), node in each, scalar
+
+        form = lanes, *recording.says(said)
+        with _LOCK:
+            found = _TEXTS.get(form)
+        if found is None:
+            plan = self._planned(recording, sources)
+            starts = [node for node in recording.carry.values() if lanes and not node.host]
+            loops = LoopWriter(plan, lanes, [*starts, *each]).write()
+            found = loops, *text_of(loops.constants, loops.source)
+        with _LOCK:
+            _TEXTS[form] = found
+            _TEXTS.move_to_end(form)
+            while len(_TEXTS) > KEPT:
+                _TEXTS.popitem(last=False)
+        return found
+
+    def _planned(self, recording: Recording, sources: dict[Node, int]) -> Placement:
+        recording = rewritten(recording, lambda rewriter: reshapes(self.library, rewriter))
+        lives = lifetimes(recording)
+        return Placement(recording, lives, unchained(lives), self.library, sources)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether its machine code is on disk."""
+        return is_kept(self.key)
+
+    @property
+    def calls(self) -> int:
+        """0: there are none in a step."""
+        return 0
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory its arrays take."""
+        return self.text.nbytes + sum(int(array.nbytes) for array in self.carry.values())
+
+    def __str__(self) -> str:
+        return self.file
+
+    def compile(self) -> None:
+        """Make machine code of it, or find it on disk.
+
+        Raises:
+            Untraceable: if numba cannot.
+        """
+        if self.function is not None:
+            return
+        function = compiled(self.file, self.key)
+        try:  # no step, for the types of what it is given
+            self._call(function, 0, 0, None, *self._counters({}), self._histories(0))
+        except Exception as error:
+            said = str(error).strip().splitlines()
+            raise Untraceable(f"numba refuses it: {said[-1] if said else error!r}") from error
+        self.function = function
+
+    def _counters(self, carry: Carry) -> tuple[np.ndarray, np.ndarray]:
+        whole, real = (
+            np.zeros(len(self.text.counters) + 1, np.int64),
+            np.zeros(len(self.text.counters) + 1),
+        )
+        for i, name in enumerate(self.text.counters):
+            if name in carry:
+                store = whole if np.dtype(self.text.dtypes[name]).kind in "iub" else real
+                store[i] = carry[name].item()
+        return whole, real
+
+    def _histories(self, n: int) -> dict[str, np.ndarray]:
+        lead = (n,) if self.members is None else (n, self.members)
+        return {
+            name: np.empty((*lead, *shape), dtype)
+            for name, (shape, dtype) in self.text.metrics.items()
+        }
+
+    def _call(
+        self,
+        function: Callable[..., Any],
+        start: int,
+        stop: int,
+        rows: np.ndarray | None,
+        whole: np.ndarray,
+        real: np.ndarray,
+        histories: dict[str, np.ndarray],
+    ) -> None:
+        lead = 0 if self.members is None else 1
+        carry = [_flat(array, lead) for array in self.carry.values()]
+        shown = [_flat(array, lead + 1) for array in histories.values()]
+        if rows is None:
+            rows = np.zeros((1, 1), np.int64)
+        members, lanes = self.members or 1, self.text.lanes
+        function(start, stop, members, lanes, rows, whole, real, *self.given, *carry, *shown)
+
+    def run(
+        self,
+        carry: Carry,
+        n: int,
+        batch_rows: np.ndarray | None,
+        interrupted: Callable[[], bool],
+    ) -> tuple[Carry, Metrics]:
+        """Run ``n`` steps from ``carry``; what is returned lies in this program's own buffers."""
+        self.compile()
+        assert self.function is not None
+        for name, buffer in self.carry.items():
+            if carry[name] is not buffer:
+                buffer[...] = carry[name]
+        histories = self._histories(n)
+        whole, real = self._counters(carry)
+        if batch_rows is not None:
+            batch_rows = np.ascontiguousarray(batch_rows, np.int64)
+        done = 0
+        while done < n:
+            some = min(n - done, max(1, int(self.pace * TURN)))
+            began = time.perf_counter()
+            self._call(self.function, done, done + some, batch_rows, whole, real, histories)
+            took = time.perf_counter() - began
+            self.pace = some / max(took, 1e-9)
+            done += some
+            if interrupted():
+                break
+        after: Carry = dict(self.carry)
+        for i, (name, dtype) in enumerate(self.text.dtypes.items()):
+            store = whole if np.dtype(dtype).kind in "iub" else real
+            after[name] = np.full((), store[i], dtype)
+        return (
+            {name: after[name] for name in carry},
+            {name: history[:done] for name, history in histories.items()},
+        )
+
+
+def native_of(
+    step: Any,
+    carry: Carry,
+    data: Data,
+    rows: np.ndarray | None,
+    given: dict[str, np.ndarray] | None = None,
+    constant: bool = True,
+) -> NativeProgram:
+    """The program of a step; of an ensemble it is recorded of its first member.
+
+    Args:
+        step, carry, data: what is run.
+        rows: those of a batch, or ``None``.
+        given: buffers of the carry that are somebody else's.
+        constant: whether what follows from the data alone stays what it is.
+
+    Raises:
+        Untraceable: if it cannot be recorded, or is not written as loops.
+    """
+    theta = carry["theta"]
+    if theta.ndim == 1:
+        return NativeProgram(record(step, np, carry, data, rows, constant), given)
+    members = len(theta)
+    if any(array.ndim and len(array) != members for array in carry.values()):
+        raise Untraceable("a carry of which not all is of the members")
+    own = [a for a in data if a is not None and a.ndim == 3]
+    ones = {id(a): a[0] for a in own}
+    first = {name: array[0] if array.ndim else array for name, array in carry.items()}
+    alone = tuple(a if a is None else ones.get(id(a), a) for a in data)
+    recording = record(step, np, first, alone, rows, constant and not own)
+    if any(node.ndim for node in recording.carry.values() if node.host):
+        raise Untraceable("a counter that is an array")
+    return NativeProgram(recording, given, members, {id(ones[id(a)]): a for a in own})
+
+
+def _flat(array: np.ndarray, lead: int) -> np.ndarray:
+    """An array with one axis behind the first ones."""
+    return array.reshape(*array.shape[:lead], math.prod(array.shape[lead:]))

@@ -1,0 +1,451 @@
+"""How operations are written as loops: what is done element by element, and what is not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xpnet.compiler.ir import Node, Untraceable
+from xpnet.compiler.layout import Buffer, Layout, Ref
+from xpnet.compiler.passes.pieces import targets
+from xpnet.compiler.passes.placement import within
+from xpnet.noise import LANE, RATES, WORD, counters
+
+if TYPE_CHECKING:
+    from xpnet.compiler.writers.loops import LoopWriter
+
+TERMS = 24
+"""Up to how many terms of a sum stand in one expression; longer sums are sums of such sums."""
+
+LONG = 1 << 12
+"""Of how many terms a sum is left to NumPy, which adds them up in pairs."""
+
+COLUMNS = 4
+"""How many columns of a product are computed at once in lanes, of what is read of a row."""
+
+
+def kind(dtype: Any) -> str:
+    """The name of a dtype as a function that makes numbers of it."""
+    name = np.dtype(dtype).name
+    return "np.bool_" if name == "bool" else f"np.{name}"
+
+
+# ---- the table: what is done element by element
+
+
+EXPRESSIONS: Mapping[str, str] = {
+    "add": "{0} + {1}",
+    "subtract": "{0} - {1}",
+    "multiply": "{0} * {1}",
+    "divide": "{0} / {1}",
+    "negative": "-{0}",
+    "pow": "{0} ** {1}",
+    "remainder": "{0} % {1}",
+    "floor_divide": "{0} // {1}",
+    "greater": "{0} > {1}",
+    "greater_equal": "{0} >= {1}",
+    "less": "{0} < {1}",
+    "less_equal": "{0} <= {1}",
+    "equal": "{0} == {1}",
+    "not_equal": "{0} != {1}",
+    "logical_and": "{0} & {1}",
+    "logical_or": "{0} | {1}",
+    "logical_xor": "{0} ^ {1}",
+    "logical_not": "not {0}",
+    "bitwise_and": "{0} & {1}",
+    "bitwise_or": "{0} | {1}",
+    "bitwise_xor": "{0} ^ {1}",
+    "bitwise_left_shift": "{0} << {1}",
+    "bitwise_right_shift": "{0} >> {1}",
+    "bitwise_invert": "~{0}",
+    "astype": "{0}",
+    "copy": "{0}",
+    "where": "({1} if {0} else {2})",
+    "abs": "abs({0})",
+    "maximum": "maximum({0}, {1})",
+    "minimum": "minimum({0}, {1})",
+    "reciprocal": "1 / {0}",
+    **{name: f"{name}_{{bits}}({{0}})" for name in ("exp", "expm1", "log", "log1p", "tanh")},
+    **{
+        name: f"math.{name}({{0}})"
+        for name in (
+            *("sqrt", "sin", "cos", "tan", "log10"),
+            *("asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh"),
+        )
+    },
+    **{name: f"math.{name}({{0}}, {{1}})" for name in ("atan2", "hypot", "copysign")},
+    **{f"is{of}": f"np.is{of}({{0}})" for of in ("finite", "inf", "nan")},
+    "log2": "np.log2({0})",
+    "logaddexp": "logaddexp_{bits}({0}, {1})",
+    **{name: f"np.{name}({{0}})" for name in ("floor", "ceil", "trunc", "sign", "signbit")},
+    "round": "np.rint({0})",
+}
+"""What each elementwise operation computes of numbers; functions are those of ``elementary``."""
+
+
+# ---- and what is not
+
+
+def _matmul(w: LoopWriter, node: Node) -> None:
+    a, b = node.args
+    each = bool(w.lanes) and node in w.each
+    out = w.ref(node)
+    *lead, n, m = node.shape
+    inner = int(a.shape[-1])
+    if inner > LONG:
+        raise Untraceable(f"a sum of {inner} products is not written as a loop")
+    left = w.ref(a, (*lead, n, inner))
+    right = w.ref(b, (*lead, inner, m))
+    depth = w.depth
+    # Without lanes, vectors are of columns.
+    if not each and m > 1 and right.layout.strides[-1] != 1 and n >= 4 and not lead:
+        right = _packed(w, right, b in w.each)
+    outer = [w.axis(size) for size in lead]
+
+    def terms(first: int | str, count: int, column: str) -> str:
+        found = []
+        for t in range(count):
+            k = str(t) if first == 0 else f"({first} + {t})"
+            x = w.element(left, [*outer, i, k])
+            y = w.element(right, [*outer, k, column])
+            found.append(f"{x} * {y}")
+        return " + ".join(found)
+
+    def place(column: str) -> str:
+        return w.element(out, [*outer, i, column])
+
+    zero = w.constant(0.0 if np.dtype(node.dtype).kind == "f" else 0, node.dtype)
+    i = w.axis(n)
+    if inner <= TERMS and each and m <= COLUMNS and inner * m <= 2 * TERMS:
+        w.over_lanes()
+        for column in range(m):
+            w.line(f"{place(str(column))} = {terms(0, inner, str(column)) or zero}")
+    elif inner <= TERMS:
+        j = w.axis(m)
+        if each:
+            w.over_lanes()
+        w.line(f"{place(j)} = {terms(0, inner, j) or zero}")
+    else:
+
+        def columns(text: Callable[[str], str], sign: str) -> None:
+            here = w.depth
+            j = w.axis(m)
+            if each:
+                w.over_lanes()
+            w.line(f"{place(j)} {sign} {text(j)}")
+            w.depth = here
+
+        whole = inner - inner % TERMS
+        first = w.new("k")
+        rest = inner - whole
+        if rest:
+            columns(lambda j: terms(whole, rest, j), "=")
+        else:
+            columns(lambda j: zero, "=")
+        w.loop(first, 0, whole, TERMS)
+        columns(lambda j: terms(first, TERMS, j), "+=")
+    w.depth = depth
+
+
+def _packed(w: LoopWriter, right: Ref, each: bool) -> Ref:
+    """A copy with its rows in order, of which vectors are read."""
+    buffer = Buffer(right.layout.size, right.dtype, "packed")
+    place = Ref(buffer, Layout.in_order(right.shape))
+    w.copy(place, right, each)
+    return place
+
+
+_START = {"sum": 0, "count_nonzero": 0, "prod": 1, "any": False, "all": True}
+_JOIN = {
+    "sum": "{0} + {1}",
+    "count_nonzero": "{0} + {1}",
+    "prod": "{0} * {1}",
+    "max": "maximum({0}, {1})",
+    "min": "minimum({0}, {1})",
+    "any": "{0} | {1}",
+    "all": "{0} & {1}",
+}
+
+
+def _reduction(w: LoopWriter, node: Node) -> None:
+    (array,), axis = node.args, node.static["axis"]
+    named = range(array.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    gone = sorted(range(array.ndim)[a] for a in named)
+    source, out = w.ref(array), w.ref(node)
+    if not node.static.get("keepdims") and gone:  # as if the axes had been kept
+        strides = list(out.layout.strides)
+        shape = list(out.layout.shape)
+        for a in gone:
+            shape.insert(a, 1)
+            strides.insert(a, 0)
+        out = Ref(out.buffer, Layout(tuple(shape), tuple(strides), out.layout.offset))
+    each, depth = bool(w.lanes) and node in w.each, w.depth
+    kept = [a for a in range(array.ndim) if a not in gone]
+    counted = math.prod(array.shape[a] for a in gone)
+    if counted > LONG and node.op == "sum":
+        raise Untraceable(f"a sum of {counted} terms is not written as a loop")
+    if not counted and node.op not in _START:
+        raise Untraceable(f"the {node.op} of nothing")
+    variables = [""] * array.ndim
+    truth = node.op in ("any", "all")
+
+    def value(places: list[str]) -> str:
+        text = w.element(source, places)
+        if node.op == "count_nonzero" or truth:
+            text = text if np.dtype(array.dtype).kind == "b" else f"({text} != 0)"
+        return (
+            text
+            if truth
+            else w.cast(text, array if node.op != "count_nonzero" else node, node.dtype)
+        )
+
+    def join(texts: list[str]) -> str:
+        if node.op == "count_nonzero":
+            texts = [f"{kind(node.dtype)}({text})" for text in texts]
+        if node.op in ("max", "min"):
+            while len(texts) > 1:
+                pairs = [texts[i : i + 2] for i in range(0, len(texts), 2)]
+                texts = [_JOIN[node.op].format(*p) if len(p) == 2 else p[0] for p in pairs]
+            return texts[0]
+        sign = {"prod": " * ", "any": " | ", "all": " & "}.get(node.op, " + ")
+        return sign.join(texts)
+
+    if counted <= TERMS:
+        for a in kept:
+            variables[a] = w.axis(array.shape[a])
+        if each:
+            w.over_lanes()
+        texts = []
+        for place in product(*(range(array.shape[a]) for a in gone)):
+            for a, i in zip(gone, place, strict=True):
+                variables[a] = str(i)
+            texts.append(value(variables))
+        here = w.element(out, ["0" if a in gone else variables[a] for a in range(array.ndim)])
+        whole = np.dtype(node.dtype).kind in "iu"
+        text = join(texts) if texts else w.constant(_START[node.op], node.dtype)
+        w.line(f"{here} = {kind(node.dtype)}({text})" if whole else f"{here} = {text}")
+        w.depth = depth
+        return
+    # Longer ones: partial results of TERMS at a time along the last axis that goes.
+    last, others = gone[-1], gone[:-1]
+    start = _START.get(node.op)
+
+    def over_kept(text: Callable[[str], str]) -> None:
+        here = w.depth
+        for a in kept:
+            variables[a] = w.axis(array.shape[a])
+        if each:
+            w.over_lanes()
+        place = w.element(out, ["0" if a in gone else variables[a] for a in range(array.ndim)])
+        w.line(f"{place} = {text(place)}")
+        w.depth = here
+
+    def first(place: str) -> str:
+        if start is not None:
+            return w.constant(start, node.dtype)
+        return value(["0" if a in gone else variables[a] for a in range(array.ndim)])
+
+    over_kept(first)
+    for a in others:
+        variables[a] = w.axis(array.shape[a])
+    n = array.shape[last]
+    whole, step = n - n % TERMS, w.new("r")
+
+    def some(at: str | int, count: int) -> Callable[[str], str]:
+        def text(place: str) -> str:
+            texts = []
+            for t in range(count):
+                variables[last] = f"({at} + {t})" if isinstance(at, str) else str(at + t)
+                texts.append(value(variables))
+            joined = _JOIN[node.op].format(place, f"({join(texts)})")
+            return f"{kind(node.dtype)}({joined})" if np.dtype(node.dtype).kind in "iu" else joined
+
+        return text
+
+    if n % TERMS:
+        over_kept(some(whole, n % TERMS))
+    if whole:
+        w.loop(step, 0, whole, TERMS)
+        over_kept(some(step, TERMS))
+    w.depth = depth
+
+
+def _arg(w: LoopWriter, node: Node) -> None:
+    """The place of the greatest or least: the first of them, or of the first NaN."""
+    (array,), axis = node.args, node.static["axis"]
+    source, out, depth = w.ref(array), w.ref(node), w.depth
+    each = bool(w.lanes) and node in w.each
+    if axis is None:
+        if array.ndim != 1:
+            raise Untraceable(f"{node.op} over all axes is not written as a loop")
+        axis = 0
+    gone = range(array.ndim)[axis]
+    variables = [w.new("i") for _ in array.shape]
+    kept = [v for a, v in enumerate(variables) if a != gone]
+    for a, variable in enumerate(variables):
+        if a != gone:
+            w.loop(variable, array.shape[a])
+    if each:
+        w.over_lanes()
+    places = variables if node.static.get("keepdims") else kept
+    if node.static.get("keepdims"):
+        places = ["0" if a == gone else v for a, v in enumerate(variables)]
+    best, found = w.new("t"), w.new("t")
+    at = [v if a != gone else "0" for a, v in enumerate(variables)]
+    w.line(f"{best} = {w.element(source, at)}")
+    w.line(f"{found} = 0")
+    w.loop(variables[gone], 1, array.shape[gone])
+    value, sign = w.new("t"), ">" if node.op == "argmax" else "<"
+    w.line(f"{value} = {w.element(source, variables)}")
+    w.line(f"if {value} {sign} {best} or ({value} != {value} and {best} == {best}):")
+    w.line(f"    {best} = {value}")
+    w.line(f"    {found} = {variables[gone]}")
+    w.depth -= 1
+    w.line(f"{w.element(out, places)} = {found}")
+    w.depth = depth
+
+
+def _concat(w: LoopWriter, node: Node) -> None:
+    whole = w.plan.ref(node)
+    for arg, layout in zip(node.nodes, targets(node), strict=True):
+        if not w.plan.is_piece_of(arg, node):
+            w.copy(within(whole, layout), w.ref(arg), node in w.each)
+
+
+def _stack(w: LoopWriter, node: Node) -> None:
+    whole, axis = w.ref(node), range(node.ndim)[node.static["axis"]]
+    for i, arg in enumerate(node.nodes):
+        key = (*(slice(None),) * axis, i)
+        w.copy(Ref(whole.buffer, whole.layout.index(key)), w.ref(arg), node in w.each)
+
+
+def _flip(w: LoopWriter, node: Node) -> None:
+    ref, axes = w.ref(node.args[0]), node.static["axis"]
+    turned = [slice(None, None, -1 if i - node.ndim in axes else 1) for i in range(node.ndim)]
+    w.copy(w.ref(node), Ref(ref.buffer, ref.layout.index(tuple(turned))), node in w.each)
+
+
+def _roll(w: LoopWriter, node: Node) -> None:
+    shift, axis = node.static["shift"], node.static["axis"]
+    if not isinstance(shift, int) or not isinstance(axis, int):
+        raise Untraceable("a roll over several axes is not written as a loop")
+    source, out, axis = w.ref(node.args[0]), w.ref(node), range(node.ndim)[axis]
+    n = node.shape[axis]
+    shift = shift % n if n else 0
+    for here, there in (
+        (slice(shift, n), slice(0, n - shift)),
+        (slice(0, shift), slice(n - shift, n)),
+    ):
+        key_here, key_there = ((*(slice(None),) * axis, part) for part in (here, there))
+        if here.start < here.stop:
+            place = Ref(out.buffer, out.layout.index(key_here))
+            w.copy(place, Ref(source.buffer, source.layout.index(key_there)), node in w.each)
+
+
+def _cumulative_sum(w: LoopWriter, node: Node) -> None:
+    (array,), axis = node.args, range(node.ndim)[node.static["axis"]]
+    source, out, depth = w.ref(array), w.ref(node), w.depth
+    first = (*(slice(None),) * axis, slice(0, 1))
+    w.copy(
+        Ref(out.buffer, out.layout.index(first)),
+        Ref(source.buffer, source.layout.index(first)),
+        node in w.each,
+    )
+    variables = [w.new("i") for _ in node.shape]
+    w.loop(variables[axis], 1, node.shape[axis])
+    for a, variable in enumerate(variables):
+        if a != axis:
+            w.loop(variable, node.shape[a])
+    if w.lanes and node in w.each:
+        w.over_lanes()
+    before = [f"({v} + -1)" if a == axis else v for a, v in enumerate(variables)]
+    w.line(
+        f"{w.element(out, variables)} = {w.element(out, before)} + {w.element(source, variables)}"
+    )
+    w.depth = depth
+
+
+def _take(w: LoopWriter, node: Node) -> None:
+    array, rows = node.args
+    axis = range(array.ndim)[node.static["axis"]]
+    source, out, depth = w.ref(array), w.ref(node), w.depth
+    variables = [w.new("i") for _ in node.shape]
+    for variable, n in zip(variables, node.shape, strict=True):
+        w.loop(variable, n)
+        if variable is variables[axis]:
+            at = w.new("row")
+            place = w.element(w.ref(rows), [variable]) if rows is not w.recording.rows else ""
+            if rows in w.each and w.lanes:
+                raise Untraceable("rows of each member's own are not written as a loop")
+            w.line(f"{at} = {place or f'batch_rows[k, {variable}]'}")
+            if place:
+                w.line(f"if {at} < 0:")
+                w.line(f"    {at} += {array.shape[axis]}")
+    if w.lanes and node in w.each:
+        w.over_lanes()
+    places = [at if a == axis else v for a, v in enumerate(variables)]
+    w.line(f"{w.element(out, variables)} = {w.element(source, places)}")
+    w.depth = depth
+
+
+def _random_bits(w: LoopWriter, node: Node) -> None:
+    """Threefry, as in ``noise.py``, a counter a turn of the loop."""
+    key, step = node.args
+    static, out, depth = node.static, w.ref(node), w.depth
+    if np.dtype(key.dtype) != np.uint32 or not out.layout.is_in_order:
+        raise Untraceable("random bits as these are not written as a loop")
+    (rows, features), bits, below = static["shape"], static["bits"], static["below"]
+    start, stop, skip = counters(static["first"], (rows, features), bits)
+    if w.lanes and node in w.each:
+        w.over_lanes()
+    ref = w.ref(key)
+    flat = Ref(ref.buffer, ref.layout.reshape((2,)) or ref.layout)
+    a, b = w.new("t"), w.new("t")
+    w.line(f"{a}, {b} = {w.element(flat, ['0'])}, {w.element(flat, ['1'])}")
+    for i in range(0, len(static["path"]), 2):
+        x, y = (*static["path"], 0)[i : i + 2]
+        w.line(f"{a}, {b} = threefry({a}, {b}, np.uint32({x}), np.uint32({y}))")
+    if step.host:
+        count = w.number(step)
+    else:
+        one = w.ref(step)
+        count = w.element(Ref(one.buffer, one.layout.reshape(()) or one.layout), [])
+    c, x, y, at = w.new("i"), w.new("t"), w.new("t"), w.new("at")
+    now = w.new("t")
+    w.line(f"{now} = np.uint32({count} & {WORD})")
+    w.loop(c, start, stop)
+    w.line(f"{x}, {y} = threefry({a}, {b}, np.uint32({c}), {now})")
+    if bits == LANE:
+        numbers = [f"{x} & {RATES - 1}", f"{x} >> {LANE}", f"{y} & {RATES - 1}", f"{y} >> {LANE}"]
+    else:
+        numbers = [f"{x} >> {32 - bits}", f"{y} >> {32 - bits}"]
+    size, place = (
+        rows * features,
+        Ref(out.buffer, Layout((rows * features,), (1,), out.layout.offset)),
+    )
+    w.line(f"{at} = ({c} - {start}) * {len(numbers)} - {skip}")
+    for i, number in enumerate(numbers):
+        value = f"np.uint32({number})"
+        value = value if below is None else f"{value} < np.uint32({min(below, WORD)})"
+        w.line(f"if {at} + {i} >= 0 and {at} + {i} < {size}:")
+        w.line(f"    {w.element(place, [f'({at} + {i})'])} = {value}")
+    w.depth = depth
+
+
+CALLS: Mapping[str, Callable[[LoopWriter, Node], None]] = {
+    "matmul": _matmul,
+    "concat": _concat,
+    "stack": _stack,
+    "flip": _flip,
+    "roll": _roll,
+    "cumulative_sum": _cumulative_sum,
+    "take": _take,
+    "random_bits": _random_bits,
+    **dict.fromkeys(("argmax", "argmin"), _arg),
+    **dict.fromkeys(_JOIN, _reduction),
+}
+"""How each operation is written that is not elementwise."""
