@@ -34,6 +34,8 @@ from xpnet import backends
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 BACKENDS = ("numpy", "strict", "strict:device1", "torch", "jax", "cupy")
+LOOPS = "numpy:loops"
+"""NumPy, each step as the loops that machine code is made of."""
 ONCE = os.environ.get("XPNET_ONCE", "")
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 """Which of several processes this is; empty for the one that hands the tests out."""
@@ -95,7 +97,7 @@ def pytest_configure(config):
 def _chosen(config):
     given = config.getoption("--backend") or [os.environ.get("XPNET_BACKENDS", "")]
     names = [name.strip() for part in given for name in part.split(",") if name.strip()]
-    known = (*BACKENDS, "torch:cuda", "jax:cuda")
+    known = (*BACKENDS, LOOPS, "torch:cuda", "jax:cuda")
     for name in names:
         if name not in known:
             raise pytest.UsageError(f"--backend must be of {', '.join(known)}, not {name!r}")
@@ -183,7 +185,7 @@ def pytest_runtest_logreport(report):
 
 @cache
 def _backend(name):
-    library, _, device = name.partition(":")
+    library, _, device = name.removesuffix(":loops").partition(":")
     if library == "jax" and not device:
         device = "cpu"  # where there is a GPU, it would be JAX's own choice
     if device == "cuda":
@@ -197,6 +199,16 @@ def _backend(name):
 @pytest.fixture
 def backend(request):
     """A `Backend`, on NumPy, array-api-strict (two devices), PyTorch, JAX and CuPy."""
+    if request.param == LOOPS:
+        from tests.loops import LoopReplay
+        from xpnet.backends.numpy import NumPyBackend
+
+        patched = request.getfixturevalue("monkeypatch")
+        patched.setattr(
+            NumPyBackend,
+            "runner",
+            lambda _, step, threads=None, native=None: LoopReplay(step, threads),
+        )
     try:
         return _backend(request.param)
     except backends.BackendUnavailable as error:

@@ -45,6 +45,8 @@ NUMPY_ALLOWED = {
     "compiler/host.py": "Python's numbers answer as NumPy's would",
     "compiler/ir.py": "a shape is that of a NumPy array of nothing",
     "compiler/pure.py": "arrays of the host and generators are compared with what they were",
+    "compiler/native/elementary.py": "the numbers of machine code are NumPy's",
+    "compiler/native/program.py": "machine code reads and writes NumPy's memory",
     "compiler/passes/two_values.py": "the two values are reckoned on the host, in their dtype",
     "compiler/record.py": "a step may hold numbers of NumPy",
     "compiler/step_key.py": "a step may hold numbers of NumPy",

@@ -18,6 +18,7 @@ class StrictBackend(NumPyBackend):
     module = "array_api_strict"
     install = "array-api-strict"
     usual_way = "plain"
+    native = False
 
     @classmethod
     def _namespace(cls) -> Any:

@@ -84,8 +84,8 @@ class Blocks:
     def go_on(self, native: bool) -> None:
         """Run steps as they were run in another training, to the last digit."""
         for runner in self.runners:
-            if hasattr(runner, "native"):
-                runner.native = Native(always=True) if native else None
+            if hasattr(runner, "go_on"):
+                runner.go_on(native)
 
     @property
     def carries(self) -> list[Carry]:

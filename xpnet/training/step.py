@@ -105,6 +105,10 @@ class TrainingStep:
     part: int | None = None
     """How many samples are computed at once, where a step may have more; ``None`` for all."""
 
+    members_first = True
+    """Of an ensemble every entry of the carry, and every metric, has the members first, or no axes:
+    a step on one member says what it does with each."""
+
     @property
     def is_samplewise(self) -> bool:
         """Whether the step on a batch is the mean of the steps on its parts."""

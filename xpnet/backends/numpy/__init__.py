@@ -185,12 +185,19 @@ class NumPyReplay(Replay):
     def __init__(self, step: Step, threads: int | None, native: Native | None = None) -> None:
         super().__init__(np, step, NumPyProgram)
         self.threads, self.native, self.recorded = threads, native, ""
+        self.decided: bool | None = None  # once for all blocks, or the last digits would tell
         self.alone = False  # whether there are threads that BLAS's own would be in the way of
 
     @property
     def is_native(self) -> bool:
         """Whether its programs are machine code."""
+        if self.decided is not None:
+            return self.decided
         return any(isinstance(program, NativeProgram) for _, program in self.programs.values())
+
+    def go_on(self, native: bool) -> None:
+        """Make machine code where another runner did, whose steps these go on from."""
+        self.native, self.decided = Native() if native else None, native
 
     def make(self, carry: Carry, data: Data, batch_rows: Array | None, given: Buffers) -> Any:
         batch = data[0].shape[-2] if batch_rows is None else batch_rows.shape[1]
@@ -215,6 +222,9 @@ class NumPyReplay(Replay):
     ) -> Any:
         """Machine code of a step, where that is asked for and can be had; else the program."""
         assert self.native is not None
+        always = self.native.always or self.decided
+        if self.decided is False:
+            return program
         try:
             if self.varies == 2:
                 raise Untraceable("its samples are read step by step")
@@ -222,15 +232,17 @@ class NumPyReplay(Replay):
                 raise Untraceable("numba is not installed, which pip install 'xpnet[native]' does")
             rows = None if batch_rows is None else batch_rows[0, ...]
             native = native_of(self.step, carry, data, rows, program.carry, not self.varies)
-            if not self.native.always:
+            if not always:
                 self.recorded = self.native.refuses(program, native)
             if not self.recorded:
                 native.compile()
+                self.decided = True
                 return native
         except Untraceable as error:
             self.recorded = str(error)
-        if self.native.always:
-            tell(self.step, f"A step is recorded, not made machine code of, since {self.recorded}.")
+        self.decided = False
+        if always:
+            tell(self.step, f"A step is recorded, and not machine code, since {self.recorded}.")
         return program
 
 

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from xpnet.compiler.native.compiled import is_loaded
 from xpnet.compiler.native.program import NativeProgram
 
 CALL, NUMBER = 0.7e-6, 1.0e-9
@@ -52,8 +53,11 @@ class Native:
         members = native.members or 1
         machine = text.work * members * NUMBER
         saved = self.steps * (recorded.calls * CALL + machine - machine * 2)
-        lines = len(text.lines)
-        cost = LOADING if native.is_kept else COMPILING + PER_LINE * lines
+        cost = COMPILING + PER_LINE * len(text.lines)
+        if native.is_kept:
+            cost = LOADING
+        if is_loaded(native.key):
+            cost = 0.0
         if saved < 2 * cost:
             return (
                 f"{self.steps:.0f} steps would save {max(saved, 0):.1f} s or more, and "

@@ -76,6 +76,12 @@ def compiled(text: str, key: str) -> Callable[..., Any]:
     return run
 
 
+def is_loaded(key: str) -> bool:
+    """Whether this process has the machine code of a program."""
+    module = sys.modules.get(f"xpnet_step_{key}")
+    return module is not None and bool(module.run.signatures)
+
+
 def _written(text: str, key: str) -> Path:
     """The file of a program; in a folder for this process where none can be kept."""
     place = folder()

@@ -248,8 +248,8 @@ def native_of(
     Raises:
         Untraceable: if it cannot be recorded, or is not written as loops.
     """
-    theta = carry["theta"]
-    if theta.ndim == 1:
+    theta = carry.get("theta")
+    if theta is None or theta.ndim != 2 or not getattr(step, "members_first", False):
         return NativeProgram(record(step, np, carry, data, rows, constant), given)
     members = len(theta)
     if any(array.ndim and len(array) != members for array in carry.values()):

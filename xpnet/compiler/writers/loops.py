@@ -107,6 +107,7 @@ class LoopWriter:
         self._readers = readers(self.recording)
         self._outputs = set(self.recording.outputs)
         self._group: _Group | None = None
+        self._put: set[Node] = set()
         self.each = set(each)
         self.in_lanes: set[Buffer] = set()
         self._spread()
@@ -218,8 +219,11 @@ class LoopWriter:
         return self.found[buffer]
 
     def ref(self, node: Node, shape: Shape | None = None) -> Ref:
-        """Where a node lies, as seen in another shape."""
-        ref = self.plan.ref(node)
+        """Where a node lies, as seen in another shape; a number is put there first."""
+        ref, root = self.plan.ref(node), node.root
+        if root.host and root not in self._put:
+            self._put.add(root)
+            self.line(f"{self.buffer(ref.buffer)}[0] = {kind(root.dtype)}({self.number(root)})")
         if shape is None or ref.shape == shape:
             return ref
         return Ref(ref.buffer, ref.layout.broadcast_to(shape))
@@ -531,15 +535,15 @@ class LoopWriter:
 
     def _host(self, node: Node) -> None:
         args = [self.number(arg) for arg in node.args]
-        if node.op not in EXPRESSIONS and node.op != "astype":
+        kinds = {"f": "float({})", "b": "({} != 0)"}
+        made = kinds.get(np.dtype(node.dtype).kind, "int({})")
+        if node.op == "astype":
+            text = made.format(*args)
+        elif node.op not in EXPRESSIONS:
             raise Untraceable(f"{node.op} of counters is not written as a loop")
-        text = (
-            f"float({args[0]})"
-            if node.op == "astype"
-            else EXPRESSIONS[node.op].format(*args, bits=64)
-        )
-        if np.dtype(node.dtype).kind == "f" and node.op not in ("astype", "where"):
-            text = f"float({text})"
+        else:
+            text = EXPRESSIONS[node.op].format(*args, bits=64)
+            text = made.format(text) if made.startswith("float") else text
         self.numbers[node] = self.new("s")
         self.line(f"{self.numbers[node]} = {text}")
 

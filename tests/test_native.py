@@ -1,0 +1,244 @@
+"""Machine code of steps: its functions, its digits, when it is made, and what is told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import mpmath
+import numpy as np
+import pytest
+
+import xpnet as xn
+from xpnet.compiler.native import compiled
+
+pytest.importorskip("numba", reason="numba is not installed")
+
+SAMPLES, FEATURES = 21, 2
+
+
+def problem(dtype: str = "float64", members: int | None = None) -> tuple[Any, ...]:
+    """The report's network and data, and how it is trained."""
+    net = xn.Sequential(
+        xn.Linear(2, 4), xn.LeakyReLU(), xn.Linear(4, 4), xn.LeakyReLU(), xn.Linear(4, 1),
+        xn.Sigmoid(),
+    )  # fmt: skip
+    x, y = xn.datasets.xor()
+    how = {"loss": xn.BCE(eps=1e-3), "optimizer": xn.Adam(lr=1e-2), "seed": 3, "members": members}
+    return net, x.astype(dtype), y.astype(dtype), how
+
+
+# ---- the functions
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+@pytest.mark.parametrize("name", ["exp", "expm1", "log", "log1p", "tanh"])
+def test_each_function_is_within_two_units_of_the_last_place(name: str, bits: int) -> None:
+    from xpnet.compiler.native import elementary
+
+    dtype = np.dtype(f"float{bits}")
+    rng = np.random.default_rng(1)
+    wide = {"exp": 700.0, "expm1": 700.0, "tanh": 20.0}.get(name, 700.0) / (8 if bits == 32 else 1)
+    x = np.concatenate(
+        [rng.uniform(-wide, wide, 150), rng.normal(size=150), rng.normal(size=150) / 512]
+    )
+    if name == "log":
+        x = np.concatenate([np.exp(rng.uniform(-wide, wide, 300)), 1 + rng.normal(size=150) / 512])
+    if name == "log1p":
+        x = np.concatenate([np.expm1(rng.uniform(-9, 9, 300)), rng.normal(size=150) / 512])
+    x = x.astype(dtype)
+    function = getattr(elementary, f"{name}_{bits}")
+    found = np.array([function(value) for value in x], dtype)
+    with mpmath.workprec(120):
+        true = [getattr(mpmath, name)(mpmath.mpf(float(value))) for value in x]
+        units = [
+            float(abs(mpmath.mpf(float(f)) - t) / mpmath.mpf(float(np.spacing(abs(dtype.type(t))))))
+            for f, t in zip(found, true, strict=True)
+        ]
+    assert max(units) < 2
+
+
+@pytest.mark.parametrize("name", ["exp", "expm1", "log", "log1p", "tanh"])
+def test_each_function_knows_what_is_no_number_and_what_is_beyond_all(name: str) -> None:
+    from xpnet.compiler.native import elementary
+
+    ends = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e3, -1e3, -1.0, 5e-324])
+    with np.errstate(all="ignore"):
+        true = getattr(np, name)(ends)
+    found = np.array([getattr(elementary, f"{name}_64")(value) for value in ends])
+    np.testing.assert_allclose(found, true, rtol=1e-15, atol=1e-300)
+    np.testing.assert_array_equal(
+        np.signbit(found[~np.isnan(true)]), np.signbit(true[~np.isnan(true)])
+    )
+
+
+# ---- what comes of a training
+
+
+@pytest.mark.parametrize(
+    ("dtype", "members", "bound"),
+    [("float64", None, 1e-13), ("float64", 19, 1e-13), ("float32", None, 1e-4)],
+)
+def test_a_training_gives_the_digits_of_numpy(
+    dtype: str, members: int | None, bound: float
+) -> None:
+    net, x, y, how = problem(dtype, members)
+    native, recorded = (
+        xn.fit(net, x, y, epochs=60, check_every=20, native=native, **how)
+        for native in (True, False)
+    )
+    assert native.history.loss.shape == recorded.history.loss.shape
+    np.testing.assert_allclose(native.theta, recorded.theta, rtol=0, atol=bound)
+    np.testing.assert_allclose(native.history.loss, recorded.history.loss, rtol=0, atol=bound)
+    np.testing.assert_array_equal(native.history.accuracy, recorded.history.accuracy)
+
+
+def test_members_are_the_same_whoever_is_beside_them() -> None:
+    net, x, y, how = problem(members=19)
+    theta = net.init(3, like=x, members=19)
+    how |= {"epochs": 40, "native": True, "seed": None}
+    together = xn.fit(net, x, y, theta=theta, **{**how, "members": None})
+    few = xn.fit(net, x, y, theta=theta[5:8], **{**how, "members": None})
+    np.testing.assert_array_equal(together.theta[5:8], few.theta)
+
+
+def test_the_same_training_again_is_the_same_to_the_last_bit() -> None:
+    net, x, y, how = problem()
+    one, other = (
+        xn.fit(net, x, y, epochs=30, check_every=every, native=True, **how) for every in (30, 7)
+    )
+    np.testing.assert_array_equal(one.theta, other.theta)
+    np.testing.assert_array_equal(one.history.loss, other.history.loss)
+
+
+def test_a_loss_that_is_not_finite_ends_it_where_it_ends_numpys() -> None:
+    net, x, y, how = problem()
+    how |= {"optimizer": xn.SGD(lr=1e200), "epochs": 12}
+    found = []
+    for native in (True, False):
+        with pytest.warns(RuntimeWarning, match="NaN or infinite"):
+            found.append(xn.fit(net, x, y, native=native, **how))
+    assert found[0].history.diverged == found[1].history.diverged
+    np.testing.assert_allclose(found[0].theta, found[1].theta, rtol=1e-12)
+
+
+def test_it_ends_between_two_turns_when_it_is_interrupted() -> None:
+    net, x, y, how = problem()
+
+    class Ending(xn.Callback):
+        def check(self, run: Any) -> None:
+            run.stop()
+
+    model = xn.fit(net, x, y, epochs=500, check_every=50, native=True, callbacks=[Ending()], **how)
+    assert len(model.history.loss) == 50
+
+
+def test_a_checkpoint_is_gone_on_from_as_it_was_begun(tmp_path: Path) -> None:
+    net, x, y, how = problem()
+    whole = xn.fit(net, x, y, epochs=40, check_every=10, native=True, **how)
+    keep = [xn.callbacks.Checkpoint(tmp_path, every=10)]
+    xn.fit(net, x, y, epochs=20, check_every=10, native=True, callbacks=keep, **how)
+    more = xn.fit(net, x, y, epochs=40, check_every=10, native=True, resume=tmp_path, **how)
+    np.testing.assert_array_equal(more.theta, whole.theta)
+
+
+# ---- when it is made
+
+
+def _way(native: bool | str, epochs: int, **more: Any) -> Any:
+    net, x, y, how = problem()
+    net = xn.Sequential(xn.Linear(2, 1), xn.Sigmoid())
+    kept = {k: v for k, v in how.items() if k != "seed"}
+    return xn.explain(net, x, y, native=native, epochs=epochs, **kept, **more)
+
+
+def test_it_is_made_where_so_many_steps_pay_for_it(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("XPNET_CACHE_DIR", str(tmp_path))
+    few, some = _way("auto", 100), _way("auto", 30_000)
+    assert (few.way, few.why) == ("recorded", "")
+    assert some.way == "recorded"
+    assert "30000 steps would save" in some.why
+    assert some.why in str(some)
+    asked = _way(True, 1)
+    assert asked.way == "native"
+    assert "machine code" in str(asked)
+    assert "def run(" in asked.program
+    # Now it is on disk, where it costs less.
+    assert _way("auto", 60_000).way == "native"
+    assert list((tmp_path / "native").glob("step_*.py"))
+
+
+def test_a_large_product_is_left_to_blas() -> None:
+    net = xn.Sequential(xn.Linear(64, 128), xn.ReLU(), xn.Linear(128, 1))
+    x, y = np.ones((256, 64)), np.ones((256, 1))
+    found = xn.explain(
+        net, x, y, loss=xn.MSE(), optimizer=xn.SGD(lr=1e-2), native="auto", epochs=10**6
+    )
+    assert found.way == "recorded"
+    assert "BLAS" in found.why
+
+
+def test_what_cannot_be_made_is_told_and_recorded() -> None:
+    net, x, y, how = problem()
+    how |= {"batch_size": 7, "epochs": 1}
+
+    class Rows:
+        shape, dtype = x.shape, x.dtype
+
+        def __getitem__(self, rows: Any) -> np.ndarray:
+            return x[rows]
+
+    with pytest.warns(RuntimeWarning, match="not machine code, since its samples are read"):
+        xn.fit(net, Rows(), y, native=True, **how)
+
+
+@pytest.mark.parametrize("native", [1, "yes", None, "True"])
+def test_native_is_true_false_or_auto(native: Any) -> None:
+    net, x, y, how = problem()
+    with pytest.raises(ValueError, match="native must be True, False or 'auto'"):
+        xn.fit(net, x, y, epochs=1, native=native, **how)
+
+
+@pytest.mark.way("plain", "compiled")
+def test_other_libraries_have_none(backend: Any) -> None:
+    net, x, y, how = problem()
+    x, y = (backend.asarray(one, "float64") for one in (x, y))
+    with pytest.raises(ValueError, match=f"'auto' or False for arrays of {backend.name}"):
+        xn.fit(net, x, y, epochs=1, native=True, **how)
+
+
+def test_a_folder_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypatch: Any) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    monkeypatch.setenv("XPNET_CACHE_DIR", str(file))
+    compiled.compiled.cache_clear()
+    _, x, y, how = problem()
+    net = xn.Sequential(xn.Linear(2, 1), xn.Sigmoid())
+    model = xn.fit(net, x, y, epochs=3, native=True, **how)
+    assert np.isfinite(model.theta).all()
+
+
+@pytest.mark.program
+def test_nothing_is_compiled_or_imported_before_it_is_asked_for() -> None:
+    said = "import sys, xpnet; print('numba' in sys.modules, 'llvmlite' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.program
+def test_without_numba_it_is_told_what_brings_it() -> None:
+    said = (
+        "import sys; sys.modules['numba'] = None\n"
+        "import numpy as np, xpnet as xn\n"
+        "net = xn.Sequential(xn.Linear(2, 1))\n"
+        "how = dict(loss=xn.MSE(), optimizer=xn.SGD(lr=0.1), epochs=1, seed=0)\n"
+        "x, y = np.ones((3, 2)), np.ones((3, 1))\n"
+        "xn.fit(net, x, y, **how)\n"
+        "try: xn.fit(net, x, y, native=True, **how)\n"
+        "except ImportError as error: print(error)\n"
+    )
+    found = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
+    assert "native=True needs the package numba" in found.stdout
+    assert "pip install numba" in found.stdout
