@@ -76,6 +76,7 @@ def command(printed: PrintedRun, target: Target) -> tuple[str, ...]:
         "--is_image_saving": "False",
         "--backend": target.backend,
         "--dtype": target.dtype,
+        "--native": target.native,
     }
     if target.device is not None:
         arguments["--device"] = target.device

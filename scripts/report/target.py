@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from xpnet import backends
+from xpnet.cli.flags import NATIVE, refused_native
 from xpnet.cli.program import Mistake
 
 
@@ -18,11 +19,12 @@ class Target:
     backend: str = "numpy"
     device: str | None = None
     dtype: str = "float64"
+    native: str = "auto"
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Target:
         """What the options of `add_options` say."""
-        return cls(options.backend, options.device, options.dtype)
+        return cls(options.backend, options.device, options.dtype, options.native)
 
     def prepare(self) -> backends.Backend:
         """The backend, tried out; raises ``ValueError`` for a mistake of the user's."""
@@ -32,6 +34,8 @@ class Target:
             backend = backends.get(self.backend, self.device)
             backend.prepare(self.dtype)
             backend.probe()
+            if refused := refused_native(self.native, backend):
+                raise ValueError(f"native{refused}")  # the user typed --native
         except (
             ValueError
         ) as error:  # the library says "backend must be …"; the user typed --backend
@@ -44,6 +48,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", default="numpy", help=", ".join(backends.NAMES))
     parser.add_argument("--device", help="the library's name of a device, such as cuda:1")
     parser.add_argument("--dtype", default="float64", help="float64 (as the report) or float32")
+    parser.add_argument(
+        "--native",
+        default="auto",
+        choices=list(NATIVE),
+        help="whether NumPy's steps become machine code, which needs numba (auto)",
+    )
 
 
 @contextmanager

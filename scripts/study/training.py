@@ -12,6 +12,7 @@ from report.facts import Facts
 from report.target import Target
 from study.plan import SEED, Cell, Piece
 from xpnet import backends, cli
+from xpnet.cli.flags import NATIVE
 
 DRAW = 0
 """The draw of the linear points where only the weights differ: that of ``--data_seed 0``."""
@@ -101,6 +102,7 @@ def train(
         check_every=common["epoch_checking"],
         every_epoch=False,
         callbacks=[watch],
+        native=NATIVE[target.native],
     )
     history = model.history
     assert history is not None  # a model that was trained has one

@@ -10,6 +10,7 @@ from typing import Any
 from xpnet import backends, checks
 from xpnet.cli.parts import OPTIMIZERS, SCHEDULES, SEEDS
 from xpnet.cli.program import Mistake, Parser, no_flag
+from xpnet.compiler.native.choice import is_installed
 from xpnet.datasets import DATASETS, PIXELS, TABLES
 from xpnet.layers import ACTIVATIONS
 
@@ -107,6 +108,19 @@ class Flag:
 
 _rate = _number(least=0, below=1)
 
+NATIVE: dict[str, bool | str] = {"auto": "auto", "yes": True, "no": False}
+"""What ``--native`` may say, as `xpnet.fit` has it."""
+
+
+def refused_native(native: str, backend: Any) -> str:
+    """Why ``--native`` cannot be what it is, after its name; empty where it can."""
+    if native != "yes":
+        return ""
+    if not backend.native:
+        return f" must be auto or no with --backend {backend.name}, not yes."
+    return "" if is_installed() else " yes needs the package numba: pip install numba"
+
+
 FLAGS = (
     Flag(
         "dataset",
@@ -134,6 +148,12 @@ FLAGS = (
     Flag("device", None, _text, "the library's name of a device, such as cpu or cuda:1"),
     Flag(
         "dtype", "float64", _one_of(lambda: ("float64", "float32"), alike=False), "float64|float32"
+    ),
+    Flag(
+        "native",
+        "auto",
+        _one_of(lambda: list(NATIVE), alike=False),
+        "auto|yes|no: whether NumPy's steps become machine code (needs numba)",
     ),
     Flag("num_hidden", "2", _whole(0, 1000), "hidden layers, 0 for none"),
     Flag("dim_hidden", "4", _whole(1, WIDEST), "units of each hidden layer", "64"),

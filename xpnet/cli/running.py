@@ -83,6 +83,8 @@ def train(
     try:
         options, spelled = flags.options_of(argv, prog)
         backend = backend_of(options, spelled)
+        if refused := flags.refused_native(options.native, backend):
+            raise Mistake(f"{spelled['native']}{refused}")
         samples = samples_of(options, spelled)
         size = len(samples.x)
         optimizer = optimizer_of(options, spelled, -(-size // (options.batch_size or size)))
@@ -123,6 +125,7 @@ def train(
             check_every=options.check_every,
             callbacks=[clock, *watchers, *extra_callbacks],
             resume=options.resume,
+            native=flags.NATIVE[options.native],
         )
     except ValueError as error:  # a checkpoint is of another run, say
         if options.checkpoint is None and options.resume is None:
