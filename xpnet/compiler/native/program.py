@@ -78,6 +78,7 @@ class NativeProgram(Runs):
             lanes = LANE_BYTES // widest
         self.text, self.file, self.key = self._written(recording, sources, arrays, each, lanes)
         self.function: Callable[..., Any] | None = None
+        self.numbers = np.array([*self.text.numbers, 0.0])
         self.given = []
         for number, layout in self.text.sources.values():
             whole = own.get(id(list(sources)[number].value))
@@ -190,7 +191,8 @@ class NativeProgram(Runs):
         if rows is None:
             rows = np.zeros((1, 1), np.int64)
         members, lanes = self.members or 1, self.text.lanes
-        function(start, stop, members, lanes, rows, whole, real, *self.given, *carry, *shown)
+        own = rows, whole, real, self.numbers, *self.given
+        function(start, stop, members, lanes, *own, *carry, *shown)
 
     def run(
         self,

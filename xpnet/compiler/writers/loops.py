@@ -26,6 +26,10 @@ STACK_BYTES = 1 << 18
 """How much of its arrays a step has on the stack, where a compiler knows that none is another."""
 
 
+PLAIN = frozenset((0.0, 1.0, -1.0, 0.5, 2.0))
+"""The numbers that a text has in itself, as they are of what is done and not of how much."""
+
+
 @dataclass
 class Loops:
     """A program of loops, and what is to be given to it.
@@ -44,6 +48,7 @@ class Loops:
         product: how many multiplications the largest matrix product takes.
         work: how many elements are computed in a step, and multiplications of products.
         nbytes: how much memory its arrays take.
+        numbers: what it reckons with and is given.
     """
 
     lines: list[str]
@@ -59,12 +64,23 @@ class Loops:
     product: int
     work: int
     nbytes: int
+    numbers: list[float]
 
     @property
     def arguments(self) -> list[str]:
         """What ``run`` is given: from which step to which, the members, counters, arrays."""
         arrays = [*self.sources, *self.carry.values(), *self.histories.values()]
-        return ["start", "stop", "members", "width", "batch_rows", "whole", "real", *arrays]
+        return [
+            "start",
+            "stop",
+            "members",
+            "width",
+            "batch_rows",
+            "whole",
+            "real",
+            "numbers",
+            *arrays,
+        ]
 
     @property
     def source(self) -> str:
@@ -108,6 +124,7 @@ class LoopWriter:
         self._outputs = set(self.recording.outputs)
         self._group: _Group | None = None
         self._put: set[Node] = set()
+        self.given: dict[tuple[float, str], str] = {}
         self.each = set(each)
         self.in_lanes: set[Buffer] = set()
         self._spread()
@@ -168,12 +185,20 @@ class LoopWriter:
         """A number of a dtype."""
         if np.dtype(dtype).kind == "b":
             return repr(bool(value))
+        if isinstance(value, float) and value not in PLAIN and math.isfinite(value):
+            return self.given_number(value, kind(dtype))
         text = repr(value) if not isinstance(value, float) or math.isfinite(value) else ""
         text = text or {"inf": "np.inf", "-inf": "-np.inf", "nan": "np.nan"}[str(value)]
         key = text, kind(dtype)
         if key not in self.constants:
             self.constants[key] = self.new("c")
         return self.constants[key]
+
+    def given_number(self, value: float, kind: str) -> str:
+        """A number that is no part of the text: of another value it is the same program."""
+        if (value, kind) not in self.given:
+            self.given[value, kind] = self.new("n")
+        return self.given[value, kind]
 
     # ---- places
 
@@ -271,6 +296,7 @@ class LoopWriter:
             max(products, default=0),
             computed + sum(products),
             self._nbytes,
+            [value for value, _ in self.given],
         )
 
     def _around(self, body: list[str], counters: dict[str, str]) -> dict[str, str]:
@@ -280,6 +306,8 @@ class LoopWriter:
         for ref in self.plan.carry.values():
             self.buffer(ref.buffer)
         lanes = self.lanes
+        for i, ((_, of), name) in enumerate(self.given.items()):
+            self.line(f"{name} = {of}(numbers[{i}])")
         for buffer, name in self.buffers.items():
             if buffer.source is None:
                 size = buffer.size * (lanes if buffer in self.in_lanes else 1)
@@ -526,6 +554,8 @@ class LoopWriter:
 
     def number(self, arg: Any) -> str:
         """A number that follows from counters."""
+        if isinstance(arg, float) and arg not in PLAIN and math.isfinite(arg):
+            return self.given_number(arg, "float")
         if not isinstance(arg, Node):
             return f"({arg!r})" if math.isfinite(arg) else f"np.{arg}".replace("np.-", "-np.")
         if arg in self.numbers:
