@@ -29,6 +29,7 @@ OTHERS = {
         *("scipy>=1.13", "optuna>=4"),  # which minimise, and search
         *("onnx>=1.18", "ndonnx>=0.11", "onnxruntime>=1.20"),  # to which models go
         *("scikit-learn>=1.7", "pandas>=2.2", "polars>=1"),  # what the pages use
+        "numba>=0.61",  # which makes machine code
     ),
     "torch": ("scikit-learn>=1.7", "polars>=1"),  # whose networks come over, and frames
     "strict": ("scikit-learn>=1.7",),  # whose estimators ours are
@@ -36,7 +37,17 @@ OTHERS = {
 }
 """What else the tests of a library need, to be run on it once."""
 PEERS = (
-    *("torch", "jax", "optax", "scikit-learn", "skorch", "thinc", "threadpoolctl", "matplotlib"),
+    *(
+        "numba",
+        "torch",
+        "jax",
+        "optax",
+        "scikit-learn",
+        "skorch",
+        "thinc",
+        "threadpoolctl",
+        "matplotlib",
+    ),
     *("mlxtend", "pytabkit"),
 )
 
@@ -152,6 +163,20 @@ def matrix(session: nox.Session, backend: str) -> None:
     # array-api-strict has a device that refuses to be read by the host: nothing may need to.
     names = "strict,strict:device1" if backend == "strict" else backend
     pytest(session, *session.posargs, XPNET_BACKENDS=names)
+
+
+LOOPED = ("operations", "programs", "recorded_as_plain", "sums", "noise", "optimizers", "fuzz")
+"""The tests of what a step may do."""
+
+
+@nox.session
+def loops(session: nox.Session) -> None:
+    """What a step may do, as the loops that machine code is made of, by Python's interpreter."""
+    install(session, "test")
+    files = [f"tests/test_{name}.py" for name in LOOPED]
+    pytest(
+        session, *(session.posargs or ["-m", "not program", *files]), XPNET_BACKENDS="numpy:loops"
+    )
 
 
 @nox.session
