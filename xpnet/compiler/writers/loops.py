@@ -19,7 +19,7 @@ from xpnet.compiler.ir import Node, Untraceable
 from xpnet.compiler.layout import Buffer, Layout, Ref, Shape
 from xpnet.compiler.passes.placement import Placement
 from xpnet.compiler.passes.rewriting import readers
-from xpnet.compiler.writers.loop_calls import CALLS, EXPRESSIONS, kind
+from xpnet.compiler.writers.loop_calls import CALLS, EXPRESSIONS, FUNCTIONS, kind
 from xpnet.compiler.writers.names import Names
 
 STACK_BYTES = 1 << 18
@@ -28,6 +28,14 @@ STACK_BYTES = 1 << 18
 
 PLAIN = frozenset((0.0, 1.0, -1.0, 0.5, 2.0))
 """The numbers that a text has in itself, as they are of what is done and not of how much."""
+
+
+RESERVED = (
+    *("start", "stop", "members", "width", "whole", "real", "numbers", "block", "lane", "at", "e"),
+    *("np", "math", "local", "maximum", "minimum", "threefry"),
+    *(f"{of}_{bits}" for of in FUNCTIONS for bits in (32, 64)),
+)
+"""The names that a program has for itself, besides those of every program."""
 
 
 @dataclass
@@ -113,13 +121,14 @@ class LoopWriter:
     def __init__(self, plan: Placement, lanes: int = 0, each: Iterable[Node] = ()) -> None:
         self.plan, self.recording, self.lanes = plan, plan.recording, lanes
         self.names = Names(plan.carry)
+        for name in RESERVED:
+            self.names.variable(name)
         self.lines: list[str] = []
         self.depth = 1
         self.numbers: dict[Node, str] = {}
         self.constants: dict[tuple[str, str], str] = {}
         self.buffers: dict[Buffer, str] = {}
         self.found: dict[Buffer, tuple[int, Layout]] = {}
-        self._count = 0
         self._readers = readers(self.recording)
         self._outputs = set(self.recording.outputs)
         self._group: _Group | None = None
@@ -178,8 +187,7 @@ class LoopWriter:
 
     def new(self, stem: str) -> str:
         """A name that no other has."""
-        self._count += 1
-        return f"{stem}_{self._count}"
+        return self.names.next(f"{stem}_")
 
     def constant(self, value: Any, dtype: Any) -> str:
         """A number of a dtype."""
