@@ -200,6 +200,13 @@ class Backend(ABC):
         """
         return nullcontext()
 
+    def alone(self) -> AbstractContextManager[Any]:
+        """What holds the library to the calling thread, however large what it computes is.
+
+        For one of several processes, which have the cores between them.
+        """
+        return nullcontext()
+
     def elsewhere(self) -> Callable[[], AbstractContextManager[Any]]:
         """What another thread must enter to compute as this one would: its `context`, and more."""
         return self.context
@@ -329,6 +336,10 @@ class Backend(ABC):
             native: whether machine code may be made of it, where that can be; ``None`` for never.
         """
         return Plain(self.xp, step)
+
+    def writer(self) -> Callable[[Any, Any], Any] | None:
+        """What makes a `Program` of a recording and buffers; ``None`` where none are recorded."""
+        return None
 
     def runners(
         self, step: Step, threads: int | None = None, native: Native | None = None

@@ -55,6 +55,7 @@ class Run:
         epochs: int,
         check_every: int,
         resumed: Path | None = None,
+        told: Told | None = None,
     ) -> None:
         self._loop, self._asked, self.check_every = loop, asked, check_every
         self.network, self.loss = loop.step.network, loop.step.loss
@@ -64,6 +65,8 @@ class Run:
         self.epochs, self.resumed = epochs, resumed
         self.epoch = self.seen = loop.epochs
         self.stopping = False
+        if told is not None:  # of the samples of all ranks, which this one does not know
+            self.__dict__["_told"] = told
 
     def stop(self) -> None:
         """End the run after this check."""

@@ -16,6 +16,9 @@ from typing import Any
 import numpy as np
 
 from xpnet import checks
+from xpnet.distributed.agreement import agree, same_still
+from xpnet.distributed.comm import communicator
+from xpnet.distributed.ranks import Ranks
 from xpnet.initializers import RNG
 from xpnet.losses import Loss
 from xpnet.model import Model
@@ -65,6 +68,7 @@ def fit(
     native: bool | str = "auto",
     callbacks: Iterable[Callback] = (),
     resume: str | Path | None = None,
+    comm: Any = None,
     epoch_checking: int | None = None,
 ) -> Model:
     """Train a network, or an ensemble of networks, where the data lies.
@@ -143,6 +147,12 @@ def fit(
             what a run that was never stopped gives, on NumPy, PyTorch, and JAX on a CPU to the last
             bit. So every argument must be what it was; but callbacks, ``epochs``, which may be
             more, and ``seed`` and ``shuffle_seed``, of which nothing is drawn any more.
+        comm: with whom it is trained: a communicator of mpi4py, such as ``MPI.COMM_WORLD``, or
+            ``torch.distributed``, of whose processes each calls this with samples of its own, in
+            ``x``, ``y``, ``sample_weight`` and ``validation``, and all else the same; ``None`` for
+            nobody. What comes out, on each of them, is what one process gives, to rounding, of the
+            samples of all, one rank's behind the other's: ``batch_size`` is that of a batch of them
+            all. Callbacks are told on rank 0 alone. See docs/distributed.md.
         epoch_checking: ``check_every`` by the name that it had, and has in the report.
 
     Returns:
@@ -159,6 +169,12 @@ def fit(
             for values of ``x`` that is read, which are looked at with their batch.
         OSError: if ``resume``, or samples, cannot be read.
     """
+    given = {**locals()}
+    if comm is not None and not isinstance(comm, Ranks):
+        with (together := Ranks(communicator(comm))).telling():
+            return fit(**{**given, "comm": together})
+    ranks: Ranks | None = comm
+    here = 2 if ranks is None else 3  # where this was called, for warnings
     epochs = checks.whole("epochs", epochs)
     if epoch_checking is not None:
         if check_every is not None:
@@ -187,34 +203,43 @@ def fit(
         monitor=monitor, patience=patience, min_delta=min_delta, restore_best=restore_best,
         block=block, threads=threads, native=native, epochs=epochs,
     )  # fmt: skip
-    path, progress = (None, None) if resume is None else newest(resume)
+    if ranks is not None:
+        listeners = listeners if ranks.rank == 0 else []
+        also = {"epochs": epochs, "check_every": check_every, "resume": resume is not None}
+        agree(ranks, asked, **also)
+    path, progress = None, None
+    if resume is not None:
+        path, progress = newest(resume) if ranks is None else _newest_of(ranks, resume)
     if progress is not None and epochs < progress.epoch:
         raise ValueError(
             f"epochs must be at least the {progress.epoch} that the checkpoint {str(path)!r} has "
             f"done, not {epochs}."
         )
-    with prepared(asked) as loop:
+    told = None
+    if ranks is not None and ranks.exchange(len(listeners) > 0 or progress is not None).any():
+        told = fingerprints(asked, check_every, ranks)
+    with prepared(asked, ranks) as loop:
         if loss.without_probabilities and network.gives_probabilities:
-            warnings.warn(_ends_in_probabilities(network, loss), RuntimeWarning, stacklevel=2)
+            warnings.warn(_ends_in_probabilities(network, loss), RuntimeWarning, stacklevel=here)
         if slow := _read_slowly(loop):
-            warnings.warn(slow, RuntimeWarning, stacklevel=2)
+            warnings.warn(slow, RuntimeWarning, stacklevel=here)
         if loop.backend.way == "compiled" and accumulate > UNROLLED:
-            warnings.warn(_is_unrolled(accumulate, batch_size), RuntimeWarning, stacklevel=2)
+            warnings.warn(_is_unrolled(accumulate, batch_size), RuntimeWarning, stacklevel=here)
         if progress is not None:
-            require_same(fingerprints(asked, check_every), progress.asked, str(path))
+            require_same(told or fingerprints(asked, check_every), progress.asked, str(path))
             with loop.computing():
                 loop.resume(progress.part)
-        run = Run(loop, asked, epochs, check_every, path)
+        run = Run(loop, asked, epochs, check_every, path, told)
         _train(loop, run, check_every, listeners)
     if loop.diverged.any():
-        warnings.warn(_what_diverged(loop), RuntimeWarning, stacklevel=2)
+        warnings.warn(_what_diverged(loop), RuntimeWarning, stacklevel=here)
     watched = loop.validation
     if watched is not None and (loop.exhausted[watched.best_epoch == 0] > 0).any():
         warnings.warn(
             f"patience ended the training though {watched.monitor} was never a number that could "
             "become better; see history, and what validation holds.",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=here,
         )
     return run.model
 
@@ -278,9 +303,17 @@ def _what_diverged(loop: TrainingLoop) -> str:
     )
 
 
+def _newest_of(ranks: Ranks, resume: Any) -> Any:
+    """The checkpoint that rank 0 finds, for all."""
+    return ranks.from_first(lambda: newest(resume))
+
+
 def _train(loop: TrainingLoop, run: Run, check_every: int, callbacks: list[Callback]) -> None:
     """Run interval after interval, and tell the callbacks."""
-    with interrupts() as interrupted:
+    with interrupts() as pressed:
+        interrupted, ranks = pressed, loop.ranks
+        if ranks is not None:
+            ranks.pressed, interrupted = pressed, ranks.is_interrupted
         with ExitStack() as finishing:
             # A generator of somebody's own goes on behind what was used.
             finishing.callback(loop.batches.forget)
@@ -302,6 +335,11 @@ def _train(loop: TrainingLoop, run: Run, check_every: int, callbacks: list[Callb
                     for callback in callbacks:
                         callback.check(run)
                 loop.stopped = run.stopping
+                if ranks is not None:
+                    carries = loop.population.blocks.carries
+                    with loop.computing():
+                        loop.stopped = same_still(ranks, loop.backend, carries, run.stopping)
+                    loop.interrupted = interrupted()
             with loop.computing():
                 loop.finish()
         loop.interrupted = interrupted()  # by then; callbacks may take long to finish
