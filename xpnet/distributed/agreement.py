@@ -49,7 +49,10 @@ def agree(ranks: Ranks, asked: Asked, **also: Any) -> None:
     )
     ranks.counts, ranks.held = counts[:, 0], counts[:, 1]
     if (counts[:, 2] != counts[0, 2]).any():
-        ranks.exchange(error=_difference(ranks, told, ranks.comm.from_rank(told, 0)))
+        difference = _difference(ranks, told, ranks.comm.from_rank(told, 0))
+        ranks.exchange(error=difference)
+        if difference is not None:
+            raise difference
 
 
 def _check_mean(asked: Asked) -> None:
@@ -84,7 +87,7 @@ def _told(asked: Asked, backend: backends.Backend, like: Array, also: dict[str, 
     values = {name: getattr(asked, name) for name in names} | also
     told = {name: argument(name, value) for name, value in values.items()}
     form = f"samples of {like.shape[-1]} features, {backend.dtype_name(like)} of {backend.name}"
-    told["x"] = [form, form]
+    told["the form of x"] = [form, form]
     for name in ("sample_weight", "validation"):
         given = "None" if getattr(asked, name) is None else "given"
         told[name] = [given, given]
@@ -102,10 +105,11 @@ def _difference(ranks: Ranks, told: Told, first: Told) -> ValueError | None:
     for name, (shown, found) in told.items():
         there, wanted = first.get(name, ["nothing", ""])
         if found != wanted:
-            one = f"{shown} on rank {ranks.rank} and {there} on rank 0"
+            here = f"on rank {ranks.rank}"
+            one = f"is {shown} {here} and {there} on rank 0"
             if shown == there:
-                one = f"another {shown} on rank {ranks.rank} than on rank 0"
-            return ValueError(f"{name} must be the same on all ranks, but is {one}.")
+                one = f"{shown} {here} is another than that on rank 0"
+            return ValueError(f"{name} must be the same on all ranks, but {one}.")
     return None
 
 

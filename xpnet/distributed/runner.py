@@ -177,7 +177,7 @@ class RankRunner:
         here, index = len(places), np.zeros(room, np.int64)
         index[:here] = rows[places] - ranks.first
         index[here:] = index[0]  # of the batch, if any is
-        filled = {REAL: (np.arange(room) < here)[:, None]}
+        filled = {REAL: np.arange(room) < here}
         if noise:
             filled[PLACES] = np.pad(places, (0, room - here))
         return index[None], filled

@@ -280,6 +280,7 @@ class GradientStep(TrainingStep):
         real = carry.get(REAL)
         if real is None:
             return super()._share(carry, samples, weight)
+        real = real[:, None]  # without the axis, so that nobody takes the first for the members
         weight = real if weight is None else weight * real
         return Share(samples, weight, samples if self.leads else 0)
 

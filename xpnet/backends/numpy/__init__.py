@@ -102,7 +102,7 @@ class NumPyBackend(Backend):
     def alone(self) -> AbstractContextManager[Any]:
         return ONE_BLAS_THREAD()
 
-    def writer(self) -> Callable[[Any, Any], Any]:
+    def writer(self) -> Callable[[Any, Any], Any] | None:
         return NumPyProgram
 
     def workers(self, threads: int | None = None) -> int:
