@@ -92,6 +92,8 @@ class Flag:
     parse: Parse
     help: str
     of_tables: str | None = None
+    bare: bool = False
+    """Whether it may stand alone, for True."""
 
     def default_for(self, dataset: str) -> str | None:
         """The default for a data set."""
@@ -222,6 +224,13 @@ FLAGS = (
     Flag("checkpoint", None, _text, "folder of checkpoints, from which --resume goes on"),
     Flag("checkpoint_every", "10", _whole(1), "how many epochs lie between two checkpoints"),
     Flag("resume", None, _text, "checkpoint to go on from, or their folder; anew if it has none"),
+    Flag(
+        "mpi",
+        "False",
+        _switch,
+        "train with the other processes of mpiexec, each on a part of the samples",
+        bare=True,
+    ),
 )
 
 
@@ -278,7 +287,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
     )
     for flag in FLAGS:
-        parser.add_argument(f"--{flag.name}", metavar="…", help=flag.told)
+        alone: dict[str, Any] = {"nargs": "?", "const": "True"} if flag.bare else {}
+        parser.add_argument(f"--{flag.name}", metavar="…", help=flag.told, **alone)
     return parser
 
 
@@ -356,6 +366,11 @@ def _follow(options: argparse.Namespace, spelled: dict[str, str]) -> None:
         raise Mistake(
             f"{spelled['data_seed']} must be a number with {kept}, not none: what is drawn anew "
             "each time is not what a run could go on with."
+        )
+    if options.mpi and options.data_seed is None:
+        raise Mistake(
+            f"{spelled['data_seed']} must be a number with {spelled['mpi']}, so that all processes "
+            "have the same samples, not none."
         )
     if options.hidden is None:
         options.hidden = [options.dim_hidden] * options.num_hidden

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import fields
 from typing import Any
 
@@ -31,10 +32,12 @@ def agree(ranks: Ranks, asked: Asked, **also: Any) -> None:
             the same on all.
     """
     for name in ("x", "y"):
-        if is_source(getattr(asked, name)):
+        if is_source(value := getattr(asked, name)):
+            path = isinstance(value, (str, os.PathLike))
+            rows = f"np.load({name}, mmap_mode='r')" if path else name
             raise TypeError(
                 f"{name} must be in memory with comm, not read by rows; read those of this rank: "
-                f"np.asarray({name}[first:last])."
+                f"np.array({rows}[first:last])."
             )
     own, backend, like = asked.opened().checked()
     _check_mean(own)
