@@ -133,6 +133,11 @@ class Backend(ABC):
         Such as a sparse one; the sentence names it ``name`` and says what makes a plain one.
         """
 
+    @classmethod
+    def as_taken(cls, array: Array, name: str) -> Array:
+        """An array as it is computed with, where that may lie otherwise than it was given."""
+        return array
+
     def traced(self, array: Array) -> bool:
         """Whether this stands for an array in a function that is traced, and has no values yet."""
         return False
