@@ -130,7 +130,8 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def programs(session: nox.Session) -> None:
     """The programs, the benchmark, the report, the study, and the code of README and pages."""
-    install(session, "test", "datasets")
+    # mpich brings `mpiexec` along, which starts those of several processes.
+    install(session, "test", "datasets", "mpi", packages=("mpich",))
     pytest(
         session,
         *("-m", "program", *session.posargs),

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 import xpnet as xn
-from tests.helpers import report_network
 from xpnet import backends
 from xpnet.callbacks import Checkpoint
 
@@ -98,19 +97,6 @@ def claims(backend: Any, ranks: Ranks) -> None:
             assert np.abs(values - many.val_metrics[kind]).max() <= 2e-15, (name, kind)
 
 
-def report(backend: Any, ranks: Ranks) -> None:
-    """The first run of the report, digit for digit."""
-    x, y = xn.datasets.xor()
-    rows = slice(len(x) * ranks.rank // ranks.size, len(x) * (ranks.rank + 1) // ranks.size)
-    arrays = (backend.asarray(part[rows], "float64") for part in (x, y))
-    seed, adam = np.random.RandomState(42), xn.Adam(lr=1e-2)
-    history = xn.fit(
-        report_network(), *arrays, loss=xn.BCE(), optimizer=adam, epochs=30_000, seed=seed,
-        acc_goal=1.0, check_every=100, comm=ranks.comm,
-    ).history  # fmt: skip
-    print(history.stop, f"{history.loss[-1]:.6f}", flush=True)
-
-
 class Failing(xn.Callback):
     """Fails, or stops the run, or ends the process, at a check."""
 
@@ -183,5 +169,5 @@ if __name__ == "__main__":
         if name == "resumed":
             resumed(backend, ranks, rest[0], rest[1])
         else:
-            {"claims": claims, "report": report, "mistakes": mistakes}[name](backend, ranks)
+            {"claims": claims, "mistakes": mistakes}[name](backend, ranks)
     print("done", flush=True)
