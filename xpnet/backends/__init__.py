@@ -150,6 +150,14 @@ def name_of(array: Any) -> str:
     return ""
 
 
+def communicator(comm: Any) -> Any:
+    """How processes of a library talk, where ``comm`` is of it; else ``None``."""
+    module = getattr(comm, "__name__", type(comm).__module__)
+    if isinstance(module, str) and _ROOTS.get(module.partition(".")[0]) == "torch":
+        return importlib.import_module("xpnet.backends.torch_ranks").TorchCommunicator(comm)
+    return None
+
+
 HOST, CUDA = (1, 3, 11), 2
 """The kinds of devices, as DLPack counts them: memory of the host, and NVIDIA's GPUs."""
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet import checks
+from xpnet import backends, checks
 
 
 class Communicator(ABC):
@@ -68,11 +68,9 @@ def communicator(comm: Any) -> Communicator:
     Raises:
         TypeError, ValueError: if it is none, or not ready.
     """
-    kind: Any = type(comm)
-    if getattr(comm, "__name__", kind.__module__).partition(".")[0] == "torch":
-        from xpnet.backends.torch_ranks import TorchCommunicator
-
-        return TorchCommunicator(comm)
+    if (found := backends.communicator(comm)) is not None:
+        ours: Communicator = found
+        return ours
     if all(callable(getattr(comm, name, None)) for name in _ASKED) and not isinstance(comm, type):
         return MPICommunicator(comm)
     hint = ""

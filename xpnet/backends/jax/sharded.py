@@ -12,9 +12,11 @@ from xpnet.types import Array, Data
 
 
 def is_spread(array: Any) -> bool:
-    """Whether this is an array on several devices, with values."""
-    concrete = isinstance(array, jax.Array) and not isinstance(array, jax.core.Tracer)
-    return concrete and len(array.sharding.device_set) > 1
+    """Whether this is an array on several devices, or a mesh of one, with values."""
+    if not isinstance(array, jax.Array) or isinstance(array, jax.core.Tracer):
+        return False
+    sharding = array.sharding
+    return isinstance(sharding, NamedSharding) or len(sharding.device_set) > 1
 
 
 def check(array: Array, name: str) -> None:
@@ -52,8 +54,10 @@ def _automatic(mesh: Any) -> Any:
     return Mesh(mesh.devices, mesh.axis_names, axis_types=(kinds.Auto,) * len(mesh.axis_names))
 
 
-def place(array: Array) -> NamedSharding:
+def place(array: Array) -> Any:
     """Where arrays of the same mesh lie, as a device has it: on each of its devices whole."""
+    if len(array.sharding.device_set) == 1:
+        return next(iter(array.sharding.device_set))
     return NamedSharding(_automatic(array.sharding.mesh), PartitionSpec())
 
 
