@@ -146,7 +146,7 @@ class Ranks:
         except Exception as error:
             self._over = True  # nobody is there to be told
             raise RuntimeError(
-                f"Another rank has ended, which rank {self.rank} found when it waited for it: "
+                f"Another rank has ended, as rank {self.rank} found while it waited for it: "
                 f"{checks.cut(str(error))}"
             ) from error
 
