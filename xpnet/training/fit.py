@@ -205,8 +205,7 @@ def fit(
     )  # fmt: skip
     if ranks is not None:
         listeners = listeners if ranks.rank == 0 else []
-        also = {"epochs": epochs, "check_every": check_every, "resume": resume is not None}
-        agree(ranks, asked, **also)
+        agree(ranks, asked, check_every=check_every, resume=resume is not None)
     path, progress = None, None
     if resume is not None:
         path, progress = newest(resume) if ranks is None else _newest_of(ranks, resume)
