@@ -27,7 +27,7 @@ LOSS, ADAM = xn.BCEWithLogits(), xn.Adam(lr=1e-2)
 def digits(x: np.ndarray, y: np.ndarray) -> None:
     """The same theta to rounding, which each device has whole."""
     one, two = ([jax.device_put(part, how) for part in (x, y)] for how in (None, OVER))
-    for asked in ({}, {"batch_size": 16}, {"validation": True, "metrics": ["auc"]}):
+    for asked in ({}, {"batch_size": 16, "validation": True}):
         found = []
         for given in (one, two):
             own = {**asked, "validation": tuple(given)} if "validation" in asked else asked
