@@ -45,7 +45,7 @@ class RankRunner:
         self._parts = {one.name: getattr(step, one.name) for one in fields(TrainingStep)}
         self._update = self._runner(UpdateStep(**self._parts))
         self._gradients: dict[int, Runner] = {}
-        self._rooms: dict[int, int] = {}
+        self._room = _Room(ranks)
         self._sums: dict[tuple[int, ...], Array] = {}
         self._varies = 0
 
@@ -71,7 +71,7 @@ class RankRunner:
     ) -> tuple[Carry, Metrics]:
         self.ranks.exchange()  # from here on each next thing is the sum of a step
         if batch_rows is not None:
-            self._make_room(batch_rows)
+            self._room.make_room(batch_rows)
         found: list[np.ndarray] = []
         for k in range(n):
             rows = None if batch_rows is None else batch_rows[k]
@@ -119,7 +119,7 @@ class RankRunner:
         own = {SUMS: self._sums[shape], **{name: carry[name] for name in kept}}
         index = None
         if rows is not None:
-            index, filled = self._rows(rows, noise=KEY in carry)
+            index, filled = self._room.rows(rows, noise=KEY in carry)
             own |= {
                 name: asarray(values, dtype if name == REAL else "int64")
                 for name, values in filled.items()
@@ -152,36 +152,6 @@ class RankRunner:
             metrics["accuracy"] = accuracy if weighted else counted(accuracy, samples * outputs)
         return {name: self.backend.asarray(v, dtype) for name, v in metrics.items()}
 
-    # ---- which samples
-
-    def _make_room(self, batch_rows: np.ndarray) -> None:
-        """See to it that the programs take as many samples as this rank has in any of these steps.
-
-        All batches are filled up to one size, which all but a few need not grow.
-        """
-        ranks, size = self.ranks, batch_rows.shape[1]
-        part = ranks.count / ranks.samples
-        spread = math.sqrt(size * part * (1 - part))
-        least = self._rooms.get(size, round(size * part + 3 * spread))
-        first = ranks.first
-        own = (batch_rows >= first) & (batch_rows < first + ranks.count)
-        most = max(least, int(np.count_nonzero(own, axis=1).max()))
-        self._rooms[size] = min(-(-most // 8) * 8, size, ranks.count)
-
-    def _rows(self, rows: np.ndarray, noise: bool) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """The numbers of this rank's samples in a batch, ``(1, room)``, and what fills them up."""
-        ranks, room = self.ranks, self._rooms[len(rows)]
-        if ranks.size == 1:
-            return rows[None], {}
-        places = np.flatnonzero((rows >= ranks.first) & (rows < ranks.first + ranks.count))
-        here, index = len(places), np.zeros(room, np.int64)
-        index[:here] = rows[places] - ranks.first
-        index[here:] = index[0]  # of the batch, if any is
-        filled = {REAL: np.arange(room) < here}
-        if noise:
-            filled[PLACES] = np.pad(places, (0, room - here))
-        return index[None], filled
-
     # ---- programs
 
     def _gradient(self, samples: int, whole: bool) -> Runner:
@@ -198,6 +168,46 @@ class RankRunner:
         if self._write is None:
             return self.backend.runner(half, 1)
         return _Sharing(self.backend.xp, half, self._write, self._buffers)
+
+
+class _Room:
+    """Which samples of a batch are a rank's, and how many its programs have room for.
+
+    Args:
+        ranks: the ranks, of which this is one.
+    """
+
+    def __init__(self, ranks: Ranks) -> None:
+        self.ranks = ranks
+        self._sizes: dict[int, int] = {}
+
+    def make_room(self, batch_rows: np.ndarray) -> None:
+        """See to it that programs take as many samples as this rank has in any of these steps.
+
+        All batches are filled up to one size, which all but a few need not grow.
+        """
+        ranks, size = self.ranks, batch_rows.shape[1]
+        part = ranks.count / ranks.samples
+        spread = math.sqrt(size * part * (1 - part))
+        least = self._sizes.get(size, round(size * part + 3 * spread))
+        first = ranks.first
+        own = (batch_rows >= first) & (batch_rows < first + ranks.count)
+        most = max(least, int(np.count_nonzero(own, axis=1).max()))
+        self._sizes[size] = min(-(-most // 8) * 8, size, ranks.count)
+
+    def rows(self, rows: np.ndarray, noise: bool) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """The numbers of this rank's samples in a batch, ``(1, room)``, and what fills them up."""
+        ranks, room = self.ranks, self._sizes[len(rows)]
+        if ranks.size == 1:
+            return rows[None], {}
+        places = np.flatnonzero((rows >= ranks.first) & (rows < ranks.first + ranks.count))
+        here, index = len(places), np.zeros(room, np.int64)
+        index[:here] = rows[places] - ranks.first
+        index[here:] = index[0]  # of the batch, if any is
+        filled = {REAL: np.arange(room) < here}
+        if noise:
+            filled[PLACES] = np.pad(places, (0, room - here))
+        return index[None], filled
 
 
 class _Sharing(Replay):
