@@ -49,30 +49,27 @@ def check_layers(
         )
         for link in network.links
     ]
-    try_out(layers, backend.xp, x, backend.copy, backend.to_host)
+    try_out(layers, backend, x)
 
 
 def try_out(
     layers: list[tuple[Checked | Layer, Params, State, Stream | None]],
-    xp: Any,
+    backend: Backend,
     x: Array,
-    copy: Any,
-    host: Any,
 ) -> None:
     """Run layers on a few samples as training will, and compare what they do with what they say.
 
     Args:
         layers: with their parameters, state and noise.
-        xp: the namespace.
+        backend: of the samples.
         x: the samples.
-        copy: copies an array.
-        host: brings one to the host.
 
     Raises:
         TypeError, ValueError: naming the layer, if its answers are not as `Layer` says, ``apply``
             gives another output than ``forward`` with neither state nor noise, or something is
             written into that is not its own.
     """
+    xp, copy, host = backend.xp, backend.copy, backend.to_host
     backprops: list[tuple[Checked | Layer, list[Any], Backprop]] = []
     for layer, params, state, noise in layers:
         if not isinstance(layer, Checked):
@@ -94,7 +91,7 @@ def try_out(
         if not layer.has_long_form:
             _alike(layer, "apply must return what forward does", short, host(y))
         if layer.layer.is_samplewise:
-            _check_samples(layer, xp, (params, x, state, again), host)
+            _check_samples(layer, backend, (params, x, state, again))
         kept.append(("its output", y, copy(y)))
         backprops.append((layer, kept, backprop))
         x = y
@@ -120,19 +117,19 @@ Given = tuple[Params, Array, State, "Stream | None"]
 """What `forward` is given."""
 
 
-def _answers(layer: Checked, xp: Any, given: Given, host: Any) -> dict[str, np.ndarray]:
-    """What a layer gives, forward and back, on the host."""
+def _answers(layer: Checked, xp: Any, given: Given) -> dict[str, Array]:
+    """What a layer gives, forward and back."""
     params, x, state, noise = given
     y, backprop, _ = base.forward(layer, xp, params, x, state, copy_of(noise))
-    answers = {"forward": host(y).copy()}
     dx, grads = backprop(xp.ones_like(y), True)
     names = [f"d{name}" for name in layer.layer.parameters()]
-    given_back = zip(["dx", *names], [dx, *grads], strict=True)
-    return answers | {name: host(array) for name, array in given_back}
+    return {"forward": y, "dx": dx, **dict(zip(names, grads, strict=True))}
 
 
 def _same_twice(layer: Checked, xp: Any, given: Given, host: Any) -> None:
-    first, again = (_answers(layer, xp, given, host) for _ in range(2))
+    first, again = (
+        {name: host(array) for name, array in _answers(layer, xp, given).items()} for _ in range(2)
+    )
     for name, array in first.items():
         if not np.array_equal(array, again[name], equal_nan=True):
             raise TypeError(
@@ -143,16 +140,23 @@ def _same_twice(layer: Checked, xp: Any, given: Given, host: Any) -> None:
             )
 
 
-def _check_samples(layer: Checked, xp: Any, given: Given, host: Any) -> None:
+def _check_samples(layer: Checked, backend: Backend, given: Given) -> None:
     """Raise unless a layer that is ``samplewise`` gives of two parts what it gives of the whole."""
     params, x, state, noise = given
     half = int(x.shape[-2]) // 2
     if not half:
         return
 
+    def answers(xp: Any, params: Params, x: Array, state: State, *, first: int) -> Any:
+        return _answers(layer, xp, (params, x, state, noise and noise.part(first)))
+
+    # Of other shapes than before, for which JAX would compile each operation.
+    compiled = backend.as_one(answers)
+
     def of(rows: slice, first: int) -> dict[str, np.ndarray]:
-        stream = noise and noise.part(first)
-        return _answers(layer, xp, (params, x[..., rows, :], state, stream), host)
+        first = first if noise else 0
+        found = compiled(backend.xp, params, x[..., rows, :], state, first=first)
+        return {name: backend.to_host(array).copy() for name, array in found.items()}
 
     whole, parts = of(slice(None), 0), (of(slice(0, half), 0), of(slice(half, None), half))
     for name in ("forward", "dx"):

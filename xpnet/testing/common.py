@@ -137,6 +137,22 @@ def is_slope(
         )
 
 
+def one_by_one(backend: Backend, dtype: str, alone: bool) -> bool:
+    """Whether operations are run one by one: JAX compiles each, for its shapes and dtype."""
+    return alone and dtype == dtypes(backend)[0]
+
+
+def networks(backend: Backend, dtype: str) -> tuple[int | None, ...]:
+    """Of which steps are compared: one network and members, in each dtype.
+
+    Where each is compiled, which takes seconds, one of the two in each.
+    """
+    known = dtypes(backend)
+    if backend.way != "compiled" or len(known) == 1:
+        return None, MEMBERS
+    return (None,) if dtype == known[0] else (MEMBERS,)
+
+
 def whole(backend: Backend, step: TrainingStep) -> Any:
     """A step that the library runs as one, as a function of the same arguments."""
     function = backend.as_one(lambda xp, carry, batch: step(carry, batch))
@@ -147,11 +163,8 @@ def runs_as_written(
     name: str, backend: Backend, step: TrainingStep, carry: Any, data: Any, recorded: bool
 ) -> None:
     """Raise unless steps that are recorded or compiled do what the step says, call by call."""
-    dtype = backend.dtype_name(carry["theta"])
-    results = []
-    # Operation by operation once, and then by whole steps: JAX compiles each for its shapes.
-    first = dtype == dtypes(backend)[0] and carry["theta"].ndim == 1
-    written = step if first else whole(backend, step)
+    dtype, results = backend.dtype_name(carry["theta"]), []
+    written = whole(backend, step)  # JAX would compile each operation, for its shapes
     plainly: Any = partial(run_plainly, backend.xp, written)
     runner = backend.runner(step)
     # Where the runner is the plain loop, it is run once, for what it refuses.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -91,7 +91,7 @@ class _Answers:
             alike(name, f"{words} {key}", self.arrays[key], array, dtype)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Question:
     """A layer, and host arrays to ask it with, the members first: ``x``, parameters, state."""
 
@@ -100,6 +100,7 @@ class _Question:
     x: np.ndarray
     params: list[np.ndarray]
     state: list[np.ndarray]
+    compiled: dict[Backend, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, layer: xn.Layer, name: str, x: np.ndarray | None) -> _Question:
@@ -129,24 +130,38 @@ class _Question:
     ) -> _Answers:  # fmt: skip
         """A forward and a backward pass; of an ensemble, if ``params`` and ``dy`` are."""
         members = len(dy) if dy.ndim == 3 else None
-        checked = Checked(self.layer, self.name)
         on = [backend.asarray(values, dtype) for values in (x, dy, *params, *state)]
-        given, own = on[2 : 2 + len(params)], on[2 + len(params) :]
-        noise = Noise(seed, step=0).stream(backend, members) if self.layer.is_random else None
-        y, backprop, after = base.forward(
-            checked, backend.xp, tuple(given), on[0], tuple(own), noise
-        )
-        dx, grads = backprop(on[1], need_dx)
-        arrays = {"its output": y, "dx": dx}
-        arrays |= {f"d{k}": g for k, g in zip(self.layer.parameters(), grads, strict=True)}
-        states = zip(self.layer.state(), after, strict=True)
-        arrays |= {f"the new state {key!r}": array for key, array in states}
+        given, own = tuple(on[2 : 2 + len(params)]), tuple(on[2 + len(params) :])
+        one_by_one = common.one_by_one(backend, dtype, members is None)
+        passes: Any = self._passes if one_by_one else self._as_one(backend)
+        how: dict[str, Any] = {"backend": backend, "members": members, "need_dx": need_dx}
+        seed = seed if self.layer.is_random else 0
+        arrays = dict(passes(backend.xp, *on[:2], given, own, seed=seed, **how))
         if not need_dx:
             del arrays["dx"]
         for key, array in arrays.items():
             found = backend.dtype_name(array)
             require(self.name, found == dtype, f"{key} must be {dtype} for x of it, not {found}")
         return _Answers({key: np.array(backend.to_host(a)) for key, a in arrays.items()})
+
+    def _passes(
+        self, xp: Any, x: Any, dy: Any, params: Any, state: Any, *, backend: Backend,
+        members: int | None, seed: int, need_dx: bool,
+    ) -> dict[str, Any]:  # fmt: skip
+        checked = Checked(self.layer, self.name)
+        noise = Noise(seed, step=0).stream(backend, members) if self.layer.is_random else None
+        y, backprop, after = base.forward(checked, xp, params, x, state, noise)
+        dx, grads = backprop(dy, need_dx)
+        arrays = {"its output": y, "dx": dx}
+        arrays |= {f"d{k}": g for k, g in zip(self.layer.parameters(), grads, strict=True)}
+        states = zip(self.layer.state(), after, strict=True)
+        return arrays | {f"the new state {key!r}": array for key, array in states}
+
+    def _as_one(self, backend: Backend) -> Any:
+        """The same, compiled for each way of asking, where JAX would compile each operation."""
+        if backend not in self.compiled:
+            self.compiled[backend] = backend.as_one(self._passes)
+        return self.compiled[backend]
 
     def _of(self, i: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
         return [p[i] for p in self.params], [s[i] for s in self.state]
@@ -164,15 +179,26 @@ class _Question:
         for key, array in short.arrays.items():
             words = f"without need_dx, {key}"
             alike(self.name, words, array, found.arrays[key], dtype)
-        on = [backend.asarray(values, dtype) for values in (x, *params, *state)]
-        given, own = tuple(on[1 : 1 + len(params)]), tuple(on[1 + len(params) :])
-        noise = Noise(SEED, step=0).stream(backend, None) if self.layer.is_random else None
-        asked: list[Any] = [(Checked(self.layer, self.name), given, own, noise)]
-        try_out(asked, backend.xp, on[0], backend.copy, backend.to_host)
+        self._try_out(backend, dtype, found)
         if slopes:
             require(self.name, dtype == "float64", NO_SLOPES)
             self._check_slopes(backend, found)
         return found
+
+    def _try_out(self, backend: Backend, dtype: str, found: _Answers) -> None:
+        """What training asks of a layer before it begins; or, compiled, of ``apply`` alone."""
+        params, state = self._of(0)
+        x, *on = [backend.asarray(values, dtype) for values in (self.x[0], *params, *state)]
+        given, own = tuple(on[: len(params)]), tuple(on[len(params) :])
+        layer = Checked(self.layer, self.name)
+        if common.one_by_one(backend, dtype, True):
+            noise = Noise(SEED, step=0).stream(backend, None) if layer.is_random else None
+            asked: list[Any] = [(layer, given, own, noise)]
+            try_out(asked, backend, x)
+        elif not layer.has_long_form:
+            short = backend.as_one(partial(base.apply, layer))(backend.xp, given, x, own)
+            words = f"in {dtype} apply gives, as forward does, its output"
+            alike(self.name, words, backend.to_host(short), found.arrays["its output"], dtype)
 
     def _check_slopes(self, backend: Backend, found: _Answers) -> None:
         dy, (params, state) = self.dy()[0], self._of(0)
@@ -216,7 +242,7 @@ class _Question:
         net = xn.Sequential(*before, layer, xn.Linear(layer.out_features or features, 1))
         loss, optimizer = xn.MSE(), xn.Momentum(lr=1e-3)
         step = TrainingStep(backend.xp, net, loss, optimizer)
-        for members in (None, MEMBERS):
+        for members in common.networks(backend, dtype):
             with backend.context():
                 x = backend.asarray(self.x[0], dtype)
                 y = backend.asarray(np.sin(np.arange(len(self.x[0])))[:, None], dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -81,7 +81,7 @@ def _compare(name: str, words: str, found: Pair, expected: Pair, dtype: str) -> 
         alike(name, f"{words} {what}", one, other, dtype)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Question:
     """A loss, and host arrays to ask it with."""
 
@@ -89,6 +89,7 @@ class _Question:
     name: str
     output: np.ndarray
     y: np.ndarray
+    compiled: dict[Backend, Any] = field(default_factory=dict)
 
     def _on(self, backend: Backend, dtype: str, output: Any, y: Any) -> tuple[Any, Any]:
         """Output and prepared targets."""
@@ -106,8 +107,10 @@ class _Question:
         if weight is not None:
             weight = backend.asarray(weight[rows, None], dtype)
         before = backend.copy((on, target))
-        value, backprop = self.loss.forward(backend.xp, on, target, Share(len(self.output), weight))
-        grad = backprop()
+        whole = tuple(on.shape) == self.output.shape and weight is None
+        one_by_one = common.one_by_one(backend, dtype, whole)
+        passes: Any = self._passes if one_by_one else self._as_one(backend)
+        value, grad = passes(backend.xp, on, target, weight)
         for what, array, was in zip(("output", "target"), (on, target), before, strict=True):
             same = np.array_equal(backend.to_host(array), backend.to_host(was), equal_nan=True)
             require(self.name, same, f"forward must not write into {what}, which is not its own")
@@ -118,6 +121,16 @@ class _Question:
             words = f"the {what} must have the shape and dtype {wanted}, not {found}"
             require(self.name, found == wanted, words)
         return np.array(backend.to_host(value)), np.array(backend.to_host(grad))
+
+    def _passes(self, xp: Any, output: Any, target: Any, weight: Any) -> tuple[Any, Any]:
+        value, backprop = self.loss.forward(xp, output, target, Share(len(self.output), weight))
+        return value, backprop()
+
+    def _as_one(self, backend: Backend) -> Any:
+        """The same, compiled for each way of asking, where JAX would compile each operation."""
+        if backend not in self.compiled:
+            self.compiled[backend] = backend.as_one(self._passes)
+        return self.compiled[backend]
 
     def check_alone(self, backend: Backend, dtype: str, slopes: bool) -> Pair:
         found = self.ask(backend, dtype, self.output, self.y)
@@ -183,7 +196,8 @@ class _Question:
         net, optimizer = xn.Sequential(xn.Linear(samples, outputs)), xn.Momentum(lr=1e-3)
         step = TrainingStep(backend.xp, net, self.loss, optimizer)
         host = np.concatenate([self.output.T.ravel(), np.zeros(outputs)])
-        for theta in (host, np.stack([host] * MEMBERS)):
+        for members in common.networks(backend, dtype):
+            theta = host if members is None else np.stack([host] * members)
             with backend.context():
                 on = backend.asarray(theta, dtype)
                 _, target = self._on(backend, dtype, self.output, self.y)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,7 @@ def _compare(
         alike(name, f"{words} {key} after {STEPS} steps", found[key], array, dtype)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Question:
     """An optimizer, with ``theta`` and gradients on the host, the members first."""
 
@@ -75,15 +76,19 @@ class _Question:
     name: str
     theta: np.ndarray
     grads: np.ndarray
+    compiled: dict[Backend, Any] = field(default_factory=dict)
 
     def ask(self, backend: Backend, dtype: str, theta: Any, grads: Any) -> dict[str, np.ndarray]:
         """``theta`` and the state after the steps, on the host."""
         on = backend.asarray(theta, dtype)
         state = self.optimizer.init(on, NET)
+        update: Any = self.optimizer.update
+        if not common.one_by_one(backend, dtype, on.ndim == 1):
+            update = partial(self._as_one(backend), backend.xp)
         for k, values in enumerate(grads, 1):
             grad = backend.asarray(values, dtype)
             before = backend.copy({"theta": on, "grad": grad})
-            after, state = self.optimizer.update(on, grad, state)
+            after, state = update(on, grad, state)
             for what, array in (("theta", on), ("grad", grad)):
                 same = np.array_equal(backend.to_host(array), backend.to_host(before[what]))
                 words = f"step must not write into {what}, which is not its own"
@@ -97,6 +102,13 @@ class _Question:
             "theta": np.array(backend.to_host(on)),
             **{f"state[{key!r}]": np.array(backend.to_host(v)) for key, v in state.items()},
         }
+
+    def _as_one(self, backend: Backend) -> Any:
+        """A step, compiled for each way of asking, where JAX would compile each operation."""
+        if backend not in self.compiled:
+            update = self.optimizer.update
+            self.compiled[backend] = backend.as_one(lambda xp, *given: update(*given))
+        return self.compiled[backend]
 
     def check_updates(self, backend: Backend, dtype: str) -> dict[str, np.ndarray]:
         together = self.ask(backend, dtype, self.theta, self.grads)
@@ -119,7 +131,7 @@ class _Question:
         """Steps of a small network."""
         net, loss = xn.Sequential(xn.Linear(4, 3), xn.Tanh(), xn.Linear(3, 1)), xn.MSE()
         step, rng = TrainingStep(backend.xp, net, loss, self.optimizer), np.random.default_rng(SEED)
-        for members in (None, MEMBERS):
+        for members in common.networks(backend, dtype):
             with backend.context():
                 x, y = (backend.asarray(rng.normal(size=(6, n)), dtype) for n in (4, 1))
                 theta = net.init(SEED, like=x, members=members)
