@@ -8,19 +8,10 @@ import numpy as np
 
 from xpnet.backends import Backend
 from xpnet.estimators.samples import is_sparse
+from xpnet.in_parts import in_parts, rows_at_once
 from xpnet.layers.base import apply
 from xpnet.training.step import layer_state_in
 from xpnet.types import Array, Carry
-
-TOGETHER, IN_CACHE = 1 << 22, 1 << 16
-"""How many numbers the widest outputs of samples may be that are computed at once: as memory bears,
-or, where operations run one by one on the host, as a cache has room for."""
-
-
-def rows_at_once(backend: Backend, widest: int) -> int:
-    """How many samples are computed at once, of so many outputs each in the widest layer."""
-    most = IN_CACHE if backend.eager and backend.on_host else TOGETHER
-    return max(1, most // widest)
 
 
 def outputs_of(
@@ -31,23 +22,20 @@ def outputs_of(
     many = len(theta.shape) == 2
     views = network.layout.views(xp, theta)
     state = tuple(layer_state_in(network, carry).values())
-    count = int(x.shape[0])
-    widest = max(shape[-1] for shape in network.parameters().values())
-    size = rows_at_once(backend, widest * (int(theta.shape[0]) if many else 1))
-    parts = []
+    members = int(theta.shape[0]) if many else None
+    count, size = int(x.shape[0]), rows_at_once(backend, network, members)
+
+    def of(rows: slice) -> tuple[Array, ...]:
+        if is_sparse(x):
+            some = backend.asarray(x[rows].toarray(), backend.dtype_name(theta))
+        else:
+            some = x[rows, ...]
+        found = estimator._meaning(xp, apply(network, xp, views, some, state))
+        mean = xp.mean(found, axis=0) if many else found
+        return (mean, xp.std(found, axis=0)) if spread else (mean,)
+
     with backend.context(network.layout.extent(None, min(size, count))):
-        for start in range(0, count, size):
-            rows = slice(start, min(start + size, count))
-            if is_sparse(x):
-                some = backend.asarray(x[rows].toarray(), backend.dtype_name(theta))
-            else:
-                some = x[rows, ...]
-            found = estimator._meaning(xp, apply(network, xp, views, some, state))
-            mean = xp.mean(found, axis=0) if many else found
-            parts.append((mean, xp.std(found, axis=0)) if spread else (mean,))
-        return tuple(
-            p[0] if len(p) == 1 else xp.concat(p, axis=0) for p in zip(*parts, strict=True)
-        )
+        return in_parts(backend, count, size, of)
 
 
 def accuracy(

@@ -16,7 +16,6 @@ import xpnet as xn
 from xpnet import backends
 from xpnet.backends import Backend
 from xpnet.estimators.building import hidden_sizes
-from xpnet.estimators.outputs import rows_at_once
 from xpnet.estimators.samples import (
     library_of,
     on_host,
@@ -31,6 +30,7 @@ from xpnet.estimators.tabular_samples import (
     table_of,
     unknown_is_nothing,
 )
+from xpnet.in_parts import in_parts, rows_at_once
 from xpnet.layers import Layer
 from xpnet.losses import EnsembleLoss, Loss
 from xpnet.model import Model
@@ -189,13 +189,13 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         backend = backends.of(model.theta)
         require_same_place(self, X, backend, method)
         x = self._matrix(backend, table_of(self, X, reset=False))
-        widest = max(leaf.out_features or 1 for leaf in model.network.leaves)
-        size = rows_at_once(backend, widest * (model.members or 1))
-        count, found = int(x.shape[0]), []
-        for start in range(0, count, size):
-            some = self._meaning(model, x[start : min(start + size, count), :])
-            found.append(some if model.members is None else backend.xp.mean(some, axis=0))
-        whole = found[0] if len(found) == 1 else backend.xp.concat(found, axis=0)
+
+        def of(rows: slice) -> tuple[Array]:
+            some = self._meaning(model, x[rows, :])
+            return (some if model.members is None else backend.xp.mean(some, axis=0),)
+
+        size = rows_at_once(backend, model.network, model.members)
+        (whole,) = in_parts(backend, int(x.shape[0]), size, of)
         return whole if library_of(X) else backend.to_host(whole)
 
     def __sklearn_tags__(self) -> Any:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpnet import backends
+from xpnet.in_parts import in_parts, rows_at_once
 from xpnet.losses import MSE, CrossEntropy
 from xpnet.metrics import AUC, MAE, R2, LogLoss, scores
 from xpnet.tables.preparation import Preparation
@@ -15,9 +16,6 @@ from xpnet.tables.target import Target
 
 if TYPE_CHECKING:  # which knows preparations itself
     from xpnet.model import Model
-
-ROWS = 512
-"""How many rows are computed at once: few enough for a cache, and for BLAS to need one thread."""
 
 
 def predict(model: Model, data: Any) -> np.ndarray:
@@ -91,12 +89,13 @@ def estimates(model: Model, data: Any) -> np.ndarray:
     dtype = backend.dtype_name(model.theta)
     of = model.predict_proba if target.classes else model.predict
     x = preparation.transform(data)
-    parts = []
-    for start in range(0, len(x), ROWS):
-        part = backend.to_host(of(backend.asarray(x[start : start + ROWS], dtype)))
-        part = np.asarray(part, dtype=np.float64)
-        parts.append(part if model.members is None else part.mean(axis=0))
-    found = np.concatenate(parts)
+
+    def said(rows: slice) -> tuple[np.ndarray]:
+        part = np.asarray(backend.to_host(of(backend.asarray(x[rows], dtype))), dtype=np.float64)
+        return (part if model.members is None else part.mean(axis=0),)
+
+    size = rows_at_once(backend, model.network, model.members)
+    found: np.ndarray = in_parts(backends.get("numpy"), len(x), size, said)[0]
     if not target.classes:
         return found[:, 0]
     return found if found.shape[1] > 1 else np.concatenate([1 - found, found], axis=1)
