@@ -17,7 +17,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import estimators, growth, machine, memory, peers_validating, plot, table, timing
+from benchmarks import (
+    estimators,
+    growth,
+    machine,
+    memory,
+    peers_validating,
+    plot,
+    table,
+    tabular,
+    timing,
+)
 from benchmarks.problems import Contestant, Problem, Unavailable
 from benchmarks.works import CONTESTANTS, WORKS, Pair, Work
 from tests.helpers import library
@@ -222,8 +232,23 @@ def test_houses_are_numbers_that_trees_and_networks_can_learn():
     task = estimators.houses(3000)
     assert task.x.shape == (3000, 20) and task.kind == "Regressor"
     assert (task.y.mean(), task.y.std()) == pytest.approx((0, 1))
-    score, _ = estimators._train(task, "scikit-learn, boosting", 0, False)
-    assert 0.5 < score < 0.95
+    (found,) = tabular.judge(tabular.table("houses", 3000), 0, ["HistGradientBoosting"]).values()
+    assert 0.5 < found.score < 0.95
+
+
+def test_what_is_lost_against_the_best_of_the_others_is_told():
+    def of(score, seconds):
+        return [tabular.Judged(score + i / 100, 1.0, seconds) for i in range(2)]
+
+    found = {"xpnet, Tabular": of(0.8, 6.0), "trees": of(0.9, 2.0), "a plain network": of(0.7, 1.0)}
+    said = tabular.lost("made", found)
+    assert said == (
+        "- made: xpnet, Tabular scores 0.1000 ± 0.0000 less than the best of the others, trees, "
+        "in 3 times its seconds."
+    )
+    found["xpnet, Tabular"] = of(0.95, 1.0)
+    assert "scores 0.0500 ± 0.0000 more than the best" in tabular.lost("made", found)
+    assert tabular.lost("made", {"xpnet, Tabular": of(0.8, 6.0)}) == ""
 
 
 def script(*args):

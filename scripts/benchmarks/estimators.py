@@ -1,5 +1,6 @@
-"""Tables: our `MLPClassifier` and `MLPRegressor` beside scikit-learn's with equal options, and the
-strong defaults beside what else is taken for a table; score and time of each, split by split.
+"""Our `MLPClassifier` and `MLPRegressor` beside scikit-learn's with equal options: score and time.
+
+What else is taken for a table is set beside the strong defaults in `tabular.py`.
 """
 
 from __future__ import annotations
@@ -21,17 +22,6 @@ from benchmarks.timing import Result, Row
 SPLITS, TEST = 10, 0.25
 OURS, THEIRS = "xpnet, MLP", "scikit-learn, MLP"
 
-STRONG = {
-    "xpnet, Tabular": ("xpnet.estimators", "Tabular{}", {}),
-    "xpnet, Tabular, MLPs": ("xpnet.estimators", "Tabular{}", {"architecture": "mlp"}),
-    "scikit-learn, boosting": ("sklearn.ensemble", "HistGradientBoosting{}", {}),
-    "pytabkit, TabM": ("pytabkit", "TabM_D_{}", {"device": "cpu"}),
-}
-"""By name: the module, the class with ``{}`` for ``Classifier`` or ``Regressor``, its options."""
-
-FEW, SMALL = 2, 2000
-"""On how many splits, of up to how many samples, pytabkit takes part: a `fit` takes minutes."""
-
 
 @dataclass(frozen=True)
 class Task:
@@ -41,7 +31,6 @@ class Task:
         y: classes as integers, or numbers, standardized.
         target: how many times as fast as scikit-learn's ours is to be.
         options: for both MLPs, where they are not the defaults.
-        strong: on how many of the splits the strong defaults are trained.
     """
 
     name: str
@@ -49,7 +38,6 @@ class Task:
     y: np.ndarray
     target: float = 1.8
     options: dict[str, Any] = field(default_factory=dict)
-    strong: int = SPLITS
 
     @property
     def classes(self) -> bool:
@@ -76,14 +64,19 @@ def tasks(quick: bool) -> Iterator[Task]:
     """The tables, one after another; quickly two small ones."""
     names = ("wine", "diabetes") if quick else ("digits", "breast_cancer", "wine", "diabetes")
     for name in names:
-        yield _known(name, strong=3 if name == "digits" else SPLITS)
+        yield known(name)
     if not quick:
         # Pictures: matrix products bound it.
-        yield _known("mnist5k", target=1.5, strong=1)
-        yield houses(100_000, options={"max_iter": 10}, strong=1)
+        yield known("mnist5k", target=1.5)
+        yield houses(100_000, options={"max_iter": 10})
 
 
-def _known(name: str, **more: Any) -> Task:
+def known(name: str, **more: Any) -> Task:
+    """One of the data sets that `xpnet.datasets.load` knows.
+
+    Raises:
+        Unavailable: if what it is of is not installed.
+    """
     try:
         x, y, *_ = xn.datasets.load(name)
     except ImportError as error:
@@ -138,10 +131,9 @@ TITLE = "estimators of scikit-learn, equal options, standardized columns, second
 
 
 def _of(task: Task, quick: bool, result: Result, say: Callable[[str], None]) -> dict[str, Found]:
-    found = {name: Found() for name in (OURS, THEIRS, *STRONG)}
+    found = {name: Found() for name in (OURS, THEIRS)}
     for seed in range(-1, 1 if quick else SPLITS):  # the first does not count
-        names = [OURS, THEIRS, *(who for who in STRONG if 0 <= seed < _splits(task, who, quick))]
-        for name in random.Random(seed).sample(names, len(names)):
+        for name in random.Random(seed).sample([OURS, THEIRS], 2):
             if name in result.skipped:
                 continue
             try:
@@ -159,13 +151,6 @@ def _of(task: Task, quick: bool, result: Result, say: Callable[[str], None]) -> 
     return {name: one for name, one in found.items() if one.scores}
 
 
-def _splits(task: Task, name: str, quick: bool) -> int:
-    """On how many splits a contestant with strong defaults is trained."""
-    if not name.startswith("pytabkit"):
-        return task.strong
-    return FEW if len(task.x) < SMALL and not quick else 0
-
-
 def _train(task: Task, name: str, seed: int, brief: bool) -> tuple[float, float]:
     """The score on the samples left out, and the seconds of `fit`."""
     from sklearn.model_selection import train_test_split
@@ -175,20 +160,10 @@ def _train(task: Task, name: str, seed: int, brief: bool) -> tuple[float, float]
     x, x_test, y, y_test = train_test_split(
         task.x, task.y, test_size=TEST, random_state=seed, stratify=task.y if task.classes else None
     )
-    if name in (OURS, THEIRS):
-        module = "xpnet.estimators" if name == OURS else "sklearn.neural_network"
-        options = {**task.options, **({"max_iter": 2} if brief else {})}
-        model = getattr(importlib.import_module(module), f"MLP{task.kind}")
-        model = make_pipeline(StandardScaler(), model(random_state=seed, **options))
-    else:
-        module, kind, options = STRONG[name]
-        try:
-            model = getattr(importlib.import_module(module), kind.format(task.kind))
-        except AttributeError as error:
-            raise ImportError(str(error), name=f"{module}'s {kind.format(task.kind)}") from None
-        model = model(random_state=seed, **options)
-        if brief and name.startswith("xpnet"):
-            model.set_params(max_iter=2)
+    module = "xpnet.estimators" if name == OURS else "sklearn.neural_network"
+    options = {**task.options, **({"max_iter": 2} if brief else {})}
+    kind = getattr(importlib.import_module(module), f"MLP{task.kind}")
+    model = make_pipeline(StandardScaler(), kind(random_state=seed, **options))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it has not converged: none of them is asked to
         begin = time.perf_counter()

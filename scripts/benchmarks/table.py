@@ -248,8 +248,8 @@ def markdown(
             "## What is learned of tables",
             "",
             f"Accuracy, or R² of diabetes and houses: mean and spread over up to {splits} splits, "
-            "the same for all, and the median time of `fit`. Both MLPs have equal options, the "
-            "others their own defaults.",
+            "the same for all, and the median time of `fit`, with equal options. Strong defaults "
+            "are set beside what else is taken for tables by `scripts/benchmarks/tabular.py`.",
             "",
         ]
         out += _markdown_table(header, rows)

@@ -21,8 +21,8 @@ WIDTH, DIM, MOST_BINS, PATIENCE, EPOCHS = 128, 8, 48, 16, 200
 class TabM:
     """An estimator: sizes, batches and stopping as of `xpnet.estimators.TabularClassifier`."""
 
-    def __init__(self, classes: bool, seed: int, k: int = 16) -> None:
-        self.classes, self.seed, self.k = classes, seed, k
+    def __init__(self, classes: bool, seed: int, k: int = 16, epochs: int = EPOCHS) -> None:
+        self.classes, self.seed, self.k, self.epochs = classes, seed, k, epochs
 
     def fit(self, frame: Any, y: np.ndarray) -> TabM:
         """Fit it."""
@@ -69,7 +69,7 @@ class TabM:
         model, best, left = self.model, math.inf, PATIENCE
         optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=3e-4)
         size = batch_of("auto", len(train))
-        for _ in range(EPOCHS):
+        for _ in range(self.epochs):
             model.train()
             for rows in train[torch.randperm(len(train))].split(size):
                 optimizer.zero_grad()
