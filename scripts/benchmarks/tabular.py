@@ -4,10 +4,10 @@
     python scripts/benchmarks/tabular.py --only wine --only houses --quick
 
 Each split holds a quarter of the samples out; all are judged on the same ones, in an order of their
-own. Who is not installed is left out. TabM's own package is trained as the estimators train: the
-same preparation, sizes, batches and stopping. digits and mnist5k are pictures as columns, houses is
-made up like California's, 100,000 rows of 20 numbers; each has one thread; of the large ones there are fewer splits, and
-all networks have fewer epochs (`MOST`).
+own, with one thread. Who is not installed is left out. TabM's own package is trained as the
+estimators train: the same preparation, sizes, batches and stopping. digits and mnist5k are pictures
+as columns, houses is made up like California's, 100,000 rows of 20 numbers; of the large ones there
+are fewer splits, and all networks have fewer epochs (`MOST`).
 """
 
 from __future__ import annotations
