@@ -405,3 +405,69 @@ def test_a_number_that_is_a_category_has_one_code_in_float32_and_float64():
 def test_a_delimiter_within_a_name_is_none(tmp_path):
     (tmp_path / "a.csv").write_text('"size, in cm, at noon"\tage\n1.5\t2\n3\t4\n')
     assert read(tmp_path / "a.csv").names == ["size, in cm, at noon", "age"]
+
+
+# ---- what is lost on the way
+
+
+BIG = [9007199254740993, None, 9007199254740992, 9007199254740993]
+"""Whole numbers that are one as floats."""
+
+
+@FRAMES
+def test_ids_that_floats_do_not_tell_apart_stay_apart_beside_a_gap(make):
+    if make is as_pandas:
+        data = library("pandas").DataFrame({"id": library("pandas").array(BIG, dtype="Int64")})
+    else:
+        data = make({"id": BIG})
+    assert read(data)["id"].texts() == [None if one is None else str(one) for one in BIG]
+
+
+def test_ids_of_a_csv_stay_apart_and_are_told_where_they_are_no_categories(tmp_path):
+    rows = [f"{one},{y}" for one, y in zip(BIG * 2, [0, 1] * 4, strict=True) if one]
+    whole = read(written(tmp_path, "\n".join(["id,y", *rows])))
+    assert whole["id"].texts()[:2] == ["9007199254740993", "9007199254740992"]
+    assert whole["id"].kind == "number"
+    holed = read(written(tmp_path, "\n".join(["id,y", *rows, ",1"])))
+    made = Preparation.fit(holed, "y", categories=["id"])
+    assert made.categories[0].values == ("9007199254740992", "9007199254740993")
+    with pytest.raises(ValueError, match=r"column 'id' .* of more digits than a float tells apart"):
+        Preparation.fit(holed, "y")
+    small = read(written(tmp_path, "n\n1e300\n\n9007199254740992\n"))["n"]
+    assert small.kind == "number" and small.values.dtype == float
+
+
+def test_a_csv_that_is_compressed_is_read(tmp_path):
+    import gzip
+
+    path = written(tmp_path, gzip.compress(CSV.encode("utf-8")), "a.csv.gz")
+    assert read(path)["city"].texts() == ["Rome", "Oslo", None, "Rome"]
+    with pytest.raises(ValueError, match=r"must be a file of gzip, but '.*b.csv.gz' is none"):
+        read(written(tmp_path, CSV, "b.csv.gz"))
+    with pytest.raises(ValueError, match=r"a file of gzip, but .* is none, or is damaged"):
+        read(written(tmp_path, path.read_bytes()[:-9], "c.csv.gz"))
+
+
+def test_a_name_in_quotes_may_go_on_in_the_next_line(tmp_path):
+    table = read(written(tmp_path, '"weight\nin kg";"a, b"\n1;2\n3;4\n'))
+    assert table.names == ["weight\nin kg", "a, b"] and len(table) == 2
+    assert read(written(tmp_path, 'size 5",b\n1,2\n')).names == ['size 5"', "b"]
+
+
+def test_names_of_columns_with_commas_between_them_are_told_apart():
+    with pytest.raises(ValueError, match="drop must be names of columns one by one, 'age', 'city'"):
+        Preparation.fit(frame(), "grade", drop=["age,city"])
+
+
+def test_a_column_of_very_many_texts_is_warned_of():
+    texts = [f"zip {i // 2}" for i in range(2400)]
+    with pytest.warns(RuntimeWarning, match="column 'zip' has 1,200 texts in 2.0 rows each"):
+        Preparation.fit({"zip": texts, "y": [0.0, 1] * 1200}, "y")
+
+
+def test_a_pipe_is_told_from_a_file_that_is_not_there(tmp_path):
+    import os
+
+    os.mkfifo(tmp_path / "p")
+    with pytest.raises(OSError, match=r"data must be a file, not the pipe .*; write a file of it"):
+        read(tmp_path / "p")

@@ -143,6 +143,10 @@ def _plain(text: str) -> str:
     return str(int(number)) if number.is_integer() else repr(number)
 
 
+MANY = 1000
+"""From how many texts on there is a warning: the network learns a vector of each."""
+
+
 def warn(sentence: str) -> None:
     """Warn whoever called the public function."""
     warnings.warn(sentence, RuntimeWarning, stacklevel=4)

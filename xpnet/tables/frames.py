@@ -90,6 +90,9 @@ def _of_pandas(frame: Any) -> list[Column]:
             raise _no_column(name, series.dtype)
         elif is_.is_numeric_dtype(series.dtype):  # of truth values too
             plain = series.to_numpy()
+            if plain.dtype.kind not in "iu" and is_.is_integer_dtype(series.dtype):
+                found.append(_whole(name, series.to_numpy(float, na_value=np.nan), series.tolist))
+                continue
             if plain.dtype.kind not in "biuf":
                 if is_.is_bool_dtype(series.dtype) and not series.isna().any():
                     plain = series.to_numpy(dtype=bool)
@@ -113,7 +116,7 @@ def _of_polars(frame: Any) -> list[Column]:
             if dtype == polars.Boolean and not series.null_count():
                 plain = series
             values = (series.cast(polars.Float64) if plain is None else plain).to_numpy()
-            found.append(Column(name, NUMBER, values))
+            found.append(_whole(name, values, series.to_list))
         elif dtype.is_temporal():
             found.append(table.of_strings(name, _texts(series.to_list()), DATE))
         elif dtype in (polars.String, polars.Categorical, polars.Enum):
@@ -133,10 +136,13 @@ def _of_pyarrow(frame: Any) -> list[Column]:
     for name, column in zip(frame.column_names, frame.columns, strict=True):
         kind = column.type
         if types.is_boolean(kind) or types.is_integer(kind):
-            plain = column if not column.null_count else column.cast("float64")
-            if types.is_boolean(kind) and column.null_count:
-                plain = column.cast("int8").cast("float64")
-            found.append(Column(name, NUMBER, plain.to_numpy()))
+            # Not by a cast of Arrow's, which refuses what a float does not hold.
+            listed = column.to_pylist if column.null_count else None
+            if listed is None:
+                found.append(Column(name, NUMBER, column.to_numpy()))
+            else:
+                floats = [np.nan if value is None else float(value) for value in listed()]
+                found.append(_whole(name, np.array(floats), listed))
         elif types.is_floating(kind) or types.is_decimal(kind) or types.is_null(kind):
             found.append(Column(name, NUMBER, column.cast("float64").to_numpy()))
         elif types.is_temporal(kind):
@@ -148,6 +154,13 @@ def _of_pyarrow(frame: Any) -> list[Column]:
         else:
             raise _no_column(name, kind)
     return found
+
+
+def _whole(name: str, values: np.ndarray, listed: Callable[[], list[Any]]) -> Column:
+    """A column of numbers; whole ones that floats may not tell apart, as they are."""
+    if values.dtype.kind != "f" or not (np.abs(values) >= table.EXACT).any():
+        return Column(name, NUMBER, values)
+    return table.of_objects(name, listed())
 
 
 def _objects(values: Any, series: Any) -> list[Any]:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from xpnet import checks
-from xpnet.tables.columns import Category, Number, warn
+from xpnet.tables.columns import MANY, Category, Number, warn
 from xpnet.tables.reading import read
-from xpnet.tables.table import CATEGORY, DATE, NUMBER, TEXT, Column, Table, as_number
+from xpnet.tables.table import CATEGORY, DATE, EXACT, NUMBER, TEXT, Column, Table, as_number
 from xpnet.tables.target import Target
 
 WAYS = ("standardize", "quantile", "keep")
@@ -258,6 +258,12 @@ def _learnt(column: Column, way: str, coded: bool) -> Number | Category | None:
             f"{column} must hold texts that come again, not {len(known)} that are all others, as "
             f"names and ids are, which say nothing of other rows; {leave}."
         )
+    if len(known) > MANY:
+        rows = (len(missing) - int(missing.sum())) / len(known)
+        warn(
+            f"{column} has {len(known):,} texts in {rows:.1f} rows each, and the network learns a "
+            f"vector of each; {leave}, or write the rare ones as one."
+        )
     return Category(column.name, tuple(known))
 
 
@@ -267,6 +273,8 @@ def _is_of_texts(column: Column, texts: list[str | None], known: int, leave: str
     slips = [(row, text) for row, text in enumerate(texts) if text in none]
     if len(slips) <= known / 10:
         told = "all are numbers in quotes"
+        if any(abs(as_number(text) or 0) >= EXACT for text in texts if text is not None):
+            told = "some are whole numbers of more digits than a float tells apart, as ids are"
         if slips:
             row, text = slips[0]
             told = f"{len(slips)} of {known} are none, first {checks.shown(text)} in row {row}"

@@ -6,6 +6,7 @@ import csv
 import difflib
 import os
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ NAMES = ("breast_cancer", "diabetes", "digits", "iris", "mnist5k", "wine")
 
 TEXTS = (".csv", ".tsv", ".txt")
 
-SUFFIXES = (*TEXTS, *frames.PARQUET, *frames.ARROW, ".npy", ".npz")
+ZIPPED = tuple(f"{suffix}.gz" for suffix in TEXTS)
+
+SUFFIXES = (*TEXTS, *ZIPPED, *frames.PARQUET, *frames.ARROW, ".npy", ".npz")
 """What files can be read, by how their names end."""
 
 
@@ -36,6 +39,7 @@ def read(data: Any) -> Table:
     ``"a.csv"``, tsv, txt   by the names in its first line; between cells the first of ``, ; tab |``
                             that this line has. A column of numbers, of true and false, of dates or
                             of texts, as all its cells are. Needs no package
+    ``"a.csv.gz"``, …       the same, compressed by gzip
     ``"a.parquet"``, arrow, as their types say; read by polars, or by pyarrow
     feather
     ``"a.npy"``             an array ``(rows, columns)`` that stays in the file; names are the
@@ -77,6 +81,8 @@ def _named(data: str | os.PathLike[str]) -> Table:
     """A file, or a data set by its name, if there is no such file."""
     path = Path(data)
     suffix = path.suffix.lower()
+    if suffix == ".gz":
+        suffix = Path(path.stem).suffix.lower() + suffix
     if str(data) in NAMES and not path.is_file():
         return _of_dataset(str(data))
     if not path.is_file():
@@ -86,7 +92,7 @@ def _named(data: str | os.PathLike[str]) -> Table:
             f"data must be a file whose name ends in one of {', '.join(SUFFIXES)}, not "
             f"{str(data)!r}."
         )
-    if suffix in TEXTS:
+    if suffix in (*TEXTS, *ZIPPED):
         return _of_csv(path)
     return _of_numpy(path) if suffix in (".npy", ".npz") else frames.from_file(path)
 
@@ -94,6 +100,8 @@ def _named(data: str | os.PathLike[str]) -> Table:
 def _not_there(data: str, path: Path) -> OSError:
     if path.is_dir():
         return IsADirectoryError(f"data must be a file, not the folder {data!r}.")
+    if path.exists():  # as of <(…) in a shell
+        return OSError(f"data must be a file, not the pipe {data!r}; write a file of it first.")
     names = list(NAMES)
     if path.parent.is_dir():
         names += [str(path.with_name(one)) for one in os.listdir(path.parent)[:1000]]
@@ -108,9 +116,16 @@ def _not_there(data: str, path: Path) -> OSError:
 
 
 def _of_csv(path: Path) -> Table:
+    import gzip  # not with xpnet, which few hand a file
+
+    opened = gzip.open if path.suffix.lower() == ".gz" else open
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
             names, cells = _cells(path, file)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(
+            f"data must be a file of gzip, but {str(path)!r} is none, or is damaged ({error})."
+        ) from None
     except UnicodeDecodeError as error:
         raise ValueError(
             f"data must be a file in UTF-8, but {str(path)!r} has the byte "
@@ -124,8 +139,8 @@ def _cells(path: Path, file: Any) -> tuple[list[str], list[tuple[str, ...]]]:
     first = file.readline()
     while first and not first.strip():
         first = file.readline()
-    delimiter = max(",;\t|", key=re.sub('"[^"]*"', "", first).count)  # not within a name
     try:
+        first, delimiter = _first_row(first, file)
         head = [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter), [])]
         if not head:
             raise ValueError(
@@ -142,6 +157,20 @@ def _cells(path: Path, file: Any) -> tuple[list[str], list[tuple[str, ...]]]:
     if not rows:
         raise ValueError(f"data must have rows, but {str(path)!r} has a line of names alone.")
     return head, list(zip(*rows, strict=True))
+
+
+def _first_row(first: str, file: Any) -> tuple[str, str]:
+    """The line of names, which go on in the next where one in quotes does; what is between them."""
+    given = first
+    for _ in range(100):
+        delimiter = max(",;\t|", key=re.sub('"[^"]*"', "", first).count)  # not within a name
+        try:
+            next(csv.reader([first], delimiter=delimiter, strict=True), None)
+        except csv.Error:
+            first += file.readline()
+        else:
+            return first, delimiter
+    return given, delimiter  # a quote that never ends
 
 
 def _rows(path: Path, reader: Iterator[list[str]], width: int) -> Iterator[list[str]]:

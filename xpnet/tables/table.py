@@ -30,6 +30,9 @@ _DATE = re.compile(
 )
 
 
+EXACT = 1 << 53
+"""From here on a float is not every whole number: two ids may be one."""
+
 _DATES = (date, time, timedelta, np.datetime64, np.timedelta64)
 
 
@@ -154,6 +157,12 @@ class Table:
         """Return ``name`` if a column has it, or raise, naming the nearest."""
         if isinstance(name, str) and name in self:
             return name
+        several = [one.strip() for one in str(name).split(",")]
+        if len(several) > 1 and all(one in self for one in several):
+            raise ValueError(
+                f"{what} must be names of columns one by one, {', '.join(map(repr, several))}, not "
+                f"{checks.shown(name)}."
+            )
         if len(self.columns) <= FEW:
             return checks.one_of(what, name, self.names)
         near = difflib.get_close_matches(str(name), self.names, n=1)
@@ -185,7 +194,7 @@ def of_texts(name: str, texts: Sequence[str]) -> Column:
     try:
         found = np.array([float(text) for text in texts])
         if "_" not in "".join(texts):  # float takes 1_000 for a thousand
-            return Column(name, NUMBER, found)
+            return _exactly(name, found, texts)
     except ValueError:  # of a text, or where one is missing
         pass
     said = {text: text.strip() for text in set(texts)}
@@ -197,12 +206,28 @@ def of_texts(name: str, texts: Sequence[str]) -> Column:
         if value.lower() in ("true", "false")
     }
     if None not in number.values():
-        return Column(name, NUMBER, np.array([number.get(text, np.nan) for text in texts], float))
+        found = np.array([number.get(text, np.nan) for text in texts], float)
+        return _exactly(name, found, [said.get(text) for text in texts])
     if len(truth) == len(said):
         plain = len(said) == len(set(texts))
         made = [truth.get(text, np.nan) for text in texts]
         return Column(name, NUMBER, np.array(made, dtype=bool if plain else float))
     return of_strings(name, [said.get(text) for text in texts])
+
+
+def _exactly(name: str, found: np.ndarray, values: Sequence[Any]) -> Column:
+    """Numbers as floats; whole ones that these may not tell apart as integers, or texts."""
+    if not (np.abs(found) >= EXACT).any():
+        return Column(name, NUMBER, found)
+    texts = [None if value is None else str(value).strip() for value in values]
+    whole = [text for text in texts if text is not None and re.fullmatch(r"[-+]?\d+", text)]
+    if all(int(text) == float(text) for text in whole):
+        return Column(name, NUMBER, found)
+    if len(whole) == len(texts):
+        exact = np.array([int(text) for text in whole])
+        if exact.dtype.kind in "iu":
+            return Column(name, NUMBER, exact)
+    return of_strings(name, texts)
 
 
 def of_strings(name: str, values: Sequence[str | None], kind: str = TEXT) -> Column:
@@ -225,7 +250,8 @@ def of_objects(name: str, values: Sequence[Any], kind: str = TEXT) -> Column:
     if all(isinstance(v, (numbers.Real, Decimal, np.bool_)) for v in known):
         truth = all(isinstance(v, (bool, np.bool_)) for v in there)
         made = [np.nan if v is None else float(v) for v in there]
-        column = Column(name, NUMBER, np.array(made, dtype=bool if truth else float))
+        column = Column(name, NUMBER, np.array(made, dtype=bool)) if truth else None
+        column = column or _exactly(name, np.array(made, dtype=float), there)
         return column if kind == TEXT else of_strings(name, column.texts(), kind)
     if all(isinstance(v, _DATES) or type(v).__name__ == "Period" for v in known):
         return of_strings(name, [None if v is None else str(v) for v in there], DATE)
