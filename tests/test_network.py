@@ -174,6 +174,8 @@ def test_the_summary_prints_layers_shapes_and_the_number_of_parameters():
 
 
 def test_the_summary_says_how_much_state_layers_have_where_one_has():
+    wide = xn.Sequential(xn.LinearBatchEnsemble(4, 3, 2, groups=(2, 2)), xn.LinearEnsemble(3, 1, 2))
+    assert max(map(len, wide.summary().splitlines())) < 110
     assert "state" not in NET.summary()
     lines = xn.Sequential(xn.Linear(2, 3), xn.BatchNorm(3)).summary().splitlines()
     assert lines[0].split() == ["layer", "output", "parameters", "state"]

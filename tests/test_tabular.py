@@ -121,6 +121,51 @@ def test_mistakes_are_told():
         TabularClassifier(architecture="tree").fit(frame, score > 0)
 
 
+def test_rows_that_are_given_decide_when_to_stop_and_all_others_are_trained_on():
+    pandas = library("pandas")
+    table, score = mixed(150)
+    frame, y = pandas.DataFrame(table), np.where(score > 0.5, "yes", "no")
+    small = {**SMALL, "max_iter": 3}
+    x, held = frame[:100], (frame[100:], y[100:])
+    model = TabularClassifier(**small).fit(x, y[:100], eval_set=held)
+    other = TabularClassifier(**small).fit(x, y[:100], eval_set=[held])  # as others take it
+    np.testing.assert_array_equal(model.predict_proba(x), other.predict_proba(x))
+    # 100 rows in 4 batches; where a seventh is held out, in 3.
+    assert int(np.max(model.model_.state["step"])) == 4 * model.model_.history.best_epoch
+    found = model.model_.evaluate(
+        model.preparation_.transform(held[0]).astype("float32"),
+        (held[1] == "yes").astype(int),
+        metrics=["log_loss"],
+    )
+    assert found["log_loss"] == pytest.approx(np.min(model.model_.history.val_log_loss), rel=1e-5)
+    numbers = TabularRegressor(**small).fit(x, score[:100], eval_set=(frame[100:], score[100:]))
+    assert numbers.model_.history.val_loss.shape == (3,)
+    y[120] = "ja"
+    for wrong, said in (
+        ((frame[100:], y[100:]), r"eval_set must have classes of y, not 'ja' in row 20"),
+        ((frame[100:],), r"eval_set must be \(X, y\) or \(X, y, sample_weight\), not a tuple of 1"),
+        ((frame[["heavy"]], y), "feature names should match"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            TabularClassifier(**small).fit(x, y[:100], eval_set=wrong)
+    with pytest.raises(ValueError, match="eval_set must have 1 numbers a row, as y has, not 2"):
+        TabularRegressor(**small).fit(x, score[:100], eval_set=(x, np.ones((100, 2))))
+
+
+def test_classes_weigh_what_they_are_said_to_and_an_activation_has_a_name():
+    table, score = mixed(60)
+    x, y = np.nan_to_num(np.stack([table["number"], table["heavy"]], axis=1)), score > 1
+    small = {**SMALL, "max_iter": 2, "activation": "silu"}
+    weighed = TabularClassifier(**small, class_weight={True: 3.0, False: 1.0}).fit(x, y)
+    by_hand = TabularClassifier(**{**small, "activation": xn.SiLU()})
+    by_hand.fit(x, y, sample_weight=np.where(y, 3.0, 1.0))
+    np.testing.assert_array_equal(weighed.predict_proba(x), by_hand.predict_proba(x))
+    balanced = TabularClassifier(**small, class_weight="balanced").fit(x, y)
+    assert not np.array_equal(weighed.predict_proba(x), balanced.predict_proba(x))
+    with pytest.raises(ValueError, match="'activation' parameter of TabularClassifier"):
+        TabularClassifier(activation="swish").fit(x, y)
+
+
 def test_what_the_cure_of_a_column_says_is_done():
     pandas = library("pandas")
     table, score = mixed(60)

@@ -124,16 +124,17 @@ def statistics(estimator: Any, network: Sequential, theta: Any, samples: Any) ->
 def _activations(given: Any, count: int) -> list[Layer]:
     """The activation of each hidden layer, at least one: also without any it is asked for."""
     if isinstance(given, (str, Layer)):
-        return [_activation("activation", given)] * max(count, 1)
+        return [activation_of("activation", given)] * max(count, 1)
     if not isinstance(given, Sequence) or len(given) != max(count, 1):
         raise ValueError(
             f"activation must be a name, a layer, or hold one for each of the {count} hidden "
             f"layers, not {checks.shown(given)}."
         )
-    return [_activation(f"activation[{i}]", one) for i, one in enumerate(given)]
+    return [activation_of(f"activation[{i}]", one) for i, one in enumerate(given)]
 
 
-def _activation(name: str, given: Any) -> Layer:
+def activation_of(name: str, given: Any) -> Layer:
+    """An activation by its name or as a layer, or raise."""
     if isinstance(given, str):
         return NAMED[checks.one_of(name, given, NAMED)]()
     checks.instance(name, given, Layer, "a name or an activation such as GELU()")

@@ -7,15 +7,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.utils import check_array, column_or_1d
-from sklearn.utils._param_validation import Interval
+from sklearn.utils import check_array, column_or_1d, compute_sample_weight
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 
-from xpnet import backends
+from xpnet import backends, checks
 from xpnet.estimators.samples import (
     library_of,
 )
-from xpnet.estimators.tabular_base import Tabular
+from xpnet.estimators.tabular_base import Part, Tabular
 from xpnet.layers import Layer
 from xpnet.losses import MSE, CrossEntropy, Loss
 from xpnet.model import Model
@@ -38,9 +38,10 @@ class TabularClassifier(ClassifierMixin, Tabular):  # type: ignore[misc]
         hidden_layer_sizes: the widths of the hidden layers.
         numerical_embedding: ``"piecewise"``, ``"periodic"``, or ``None`` for numbers as they are.
         embedding_dim: the length of the vector of a number.
-        activation: a layer such as ``xn.SiLU()``; ``None`` for `ReLU`.
+        activation: a name such as ``"silu"``, or a layer as ``xn.SiLU()``; ``None`` for `ReLU`.
         dropout: how much of the hidden layers' outputs is dropped in training.
         label_smoothing: of the cross entropy.
+        class_weight: ``{class: weight}``, or ``"balanced"``.
         learning_rate_init, weight_decay: numbers of `AdamW`; only weights decay.
         batch_size: how many samples a step has; ``"auto"`` for a twelfth of them, 32 to 256.
         max_iter: how many epochs at most.
@@ -65,6 +66,7 @@ class TabularClassifier(ClassifierMixin, Tabular):  # type: ignore[misc]
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Tabular._parameter_constraints,
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
     }
     _stratifies = True
     _monitored = (["log_loss"], "val_log_loss")
@@ -77,9 +79,10 @@ class TabularClassifier(ClassifierMixin, Tabular):  # type: ignore[misc]
         hidden_layer_sizes: Any = (128, 128),
         numerical_embedding: str | None = "piecewise",
         embedding_dim: int = 8,
-        activation: Layer | None = None,
+        activation: str | Layer | None = None,
         dropout: float = 0.1,
         label_smoothing: float = 0.0,
+        class_weight: Any = None,
         learning_rate_init: float = 2e-3,
         weight_decay: float = 3e-4,
         batch_size: Any = "auto",
@@ -111,6 +114,23 @@ class TabularClassifier(ClassifierMixin, Tabular):  # type: ignore[misc]
         if self.n_outputs_ < 2:
             raise ValueError(f"y must be of at least two classes, not the one class {y[0]!r}.")
         return np.asarray(codes, dtype=np.int64)
+
+    def _encoded(self, y: Any) -> np.ndarray:
+        labels = column_or_1d(y).tolist()
+        known = {label: code for code, label in enumerate(self.classes_.tolist())}
+        for row, label in enumerate(labels):
+            if label not in known:
+                raise ValueError(
+                    f"eval_set must have classes of y, not {checks.shown(label)} in row {row} "
+                    "(from 0)."
+                )
+        return np.array([known[label] for label in labels], dtype=np.int64)
+
+    def _weighted(self, y: Any, weight: np.ndarray | None) -> np.ndarray | None:
+        if self.class_weight is None:
+            return weight
+        own = np.asarray(compute_sample_weight(self.class_weight, column_or_1d(y)))
+        return own.astype(self.dtype) if weight is None else weight * own.astype(self.dtype)
 
     def _loss(self) -> Loss:
         return CrossEntropy(self.label_smoothing)
@@ -153,7 +173,7 @@ class TabularRegressor(RegressorMixin, Tabular):  # type: ignore[misc]
         hidden_layer_sizes: Any = (128, 128),
         numerical_embedding: str | None = "piecewise",
         embedding_dim: int = 8,
-        activation: Layer | None = None,
+        activation: str | Layer | None = None,
         dropout: float = 0.1,
         learning_rate_init: float = 2e-3,
         weight_decay: float = 3e-4,
@@ -180,14 +200,20 @@ class TabularRegressor(RegressorMixin, Tabular):  # type: ignore[misc]
         self.n_outputs_ = int(y.shape[1])
         return np.asarray(y)
 
-    def _standardized(
-        self, target: np.ndarray, train: np.ndarray, weight: np.ndarray | None
-    ) -> tuple[Any, Any, np.ndarray]:
-        known, own = target[train], None if weight is None else weight[train].astype(np.float64)
-        center = np.average(known, axis=0, weights=own)
-        scale = np.sqrt(np.average((known - center) ** 2, axis=0, weights=own))
-        scale = np.where(scale > 0, scale, 1.0)
-        return center, scale, (target - center) / scale
+    def _encoded(self, y: Any) -> np.ndarray:
+        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y of eval_set")
+        y = y.reshape(len(y), -1)
+        if y.shape[1] != self.n_outputs_:
+            raise ValueError(
+                f"eval_set must have {self.n_outputs_} numbers a row, as y has, not {y.shape[1]}."
+            )
+        return np.asarray(y)
+
+    def _scales(self, part: Part) -> tuple[Any, Any]:
+        own = None if part.weight is None else part.weight.astype(np.float64)
+        center = np.average(part.target, axis=0, weights=own)
+        scale = np.sqrt(np.average((part.target - center) ** 2, axis=0, weights=own))
+        return center, np.where(scale > 0, scale, 1.0)
 
     def _loss(self) -> Loss:
         return MSE()

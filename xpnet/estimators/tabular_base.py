@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -13,9 +13,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 import xpnet as xn
-from xpnet import backends
+from xpnet import backends, checks
 from xpnet.backends import Backend
-from xpnet.estimators.building import hidden_sizes
+from xpnet.estimators.building import NAMED, activation_of, hidden_sizes
 from xpnet.estimators.samples import (
     library_of,
     on_host,
@@ -47,6 +47,15 @@ A_BIN = 40
 """How many samples there are for each piece of a number."""
 
 
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Rows of a table, with their targets for the network and their weights."""
+
+    table: Table
+    target: np.ndarray
+    weight: np.ndarray | None
+
+
 class Tabular(BaseEstimator):  # type: ignore[misc]
     """What both share; `TabularClassifier` says what of."""
 
@@ -56,7 +65,7 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "numerical_embedding": [StrOptions(set(EMBEDDINGS)), None],
         "embedding_dim": [Interval(Integral, 2, None, closed="left")],
-        "activation": [Layer, None],
+        "activation": [StrOptions(set(NAMED)), Layer, None],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
@@ -75,7 +84,7 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
     # ---- fitting
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, eval_set: Any = None) -> Any:
         """Fit the model to the rows of a table ``X`` and their targets ``y``.
 
         Args:
@@ -83,6 +92,8 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
                 array ``(samples, features)`` of any library. Something may be missing in any row.
             y: the targets, ``(samples,)``.
             sample_weight: ``(samples,)``.
+            eval_set: ``(X, y)`` or ``(X, y, sample_weight)`` of rows that are not trained on, by
+                which to see when to stop; without, some of the rows are held out for that.
 
         Returns:
             The estimator itself.
@@ -103,53 +114,72 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         weight = None
         if sample_weight is not None:
             weight = weights_in(sample_weight, len(table), self.dtype)
+        weight = self._weighted(y, weight)
         rng = check_random_state(self.random_state)
         seed = int(rng.randint(1 << 31))
-        train, held = dealt(target, weight, self.validation_fraction, rng, self._stratifies)
+        fraction = self.validation_fraction if eval_set is None else 0.0
+        train, held = dealt(target, weight, fraction, rng, self._stratifies)
+        parts = [
+            Part(table.take(rows), target[rows], None if weight is None else weight[rows])
+            for rows in (train, held)
+            if len(rows)
+        ]
+        if eval_set is not None:
+            parts.append(self._held(eval_set))
         prepared = Preparation.fit(
-            table.take(train),
+            parts[0].table,
             numbers="keep",
             categories=[str(name) for name in self.categories],
             drop=[str(name) for name in self.drop],
         )
         self.preparation_ = replace(prepared, target=self._predicted(called, table))
-        self.model_ = self._trained(backend, table, target, weight, train, held, seed)
+        self.model_ = self._trained(backend, parts, seed)
         self.model_.preparation = self.preparation_
         self._library = library_of(X)
         return self
 
-    def _trained(
-        self,
-        backend: Backend,
-        table: Table,
-        target: np.ndarray,
-        weight: np.ndarray | None,
-        train: np.ndarray,
-        held: np.ndarray,
-        seed: int,
-    ) -> Model:
-        center, scale, target = self._standardized(target, train, weight)
+    def _held(self, given: Any) -> Part:
+        """Rows to see by when to stop, as those that are trained on."""
+        several = isinstance(given, list) and len(given) == 1  # as other libraries take them
+        given = given[0] if several else given
+        if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
+            many = f" of {len(given)}" if isinstance(given, (tuple, list)) else ""
+            raise ValueError(
+                "eval_set must be (X, y) or (X, y, sample_weight), not "
+                f"a {type(given).__name__}{many}."
+            )
+        X, y, weight = (*given, None)[:3]
+        table, y = table_of(self, X, reset=False), on_host(y)
+        check_consistent_length(table.columns[0].values, y)
+        if weight is not None:
+            weight = weights_in(weight, len(table), self.dtype)
+        return Part(table, self._encoded(y), weight)
 
-        def data(rows: np.ndarray) -> list[Any]:
-            x = self._matrix(backend, table.take(rows))
+    def _trained(self, backend: Backend, parts: list[Part], seed: int) -> Model:
+        center, scale = self._scales(parts[0])
+
+        def data(part: Part) -> list[Any]:
+            target = part.target if center is None else (part.target - center) / scale
             kind = self.dtype if target.dtype.kind == "f" else "int64"
-            parts = [x, backend.asarray(target[rows], kind)]
-            return [*parts, None if weight is None else backend.asarray(weight[rows], self.dtype)]
+            found = [self._matrix(backend, part.table), backend.asarray(target, kind)]
+            weight = part.weight
+            return [*found, None if weight is None else backend.asarray(weight, self.dtype)]
 
-        x, y, w = data(train)
-        network, loss, members = self._network(len(train))
+        x, y, w = data(parts[0])
+        samples = len(parts[0].target)
+        network, loss, members = self._network(samples)
         theta = network.init(seed, like=x, members=members)
         stopping: dict[str, Any] = {}
-        if len(held):
+        if len(parts) > 1:
             metrics, monitor = self._monitored
-            stopping = {"validation": tuple(one for one in data(held) if one is not None)}
+            stopping = {"validation": tuple(one for one in data(parts[1]) if one is not None)}
             stopping |= {"patience": self.n_iter_no_change, "metrics": metrics, "monitor": monitor}
         model = xn.fit(
             network, x, y, loss=loss,
             optimizer=xn.AdamW(
                 lr=self.learning_rate_init, weight_decay=self.weight_decay, decayed="weights"
             ),
-            epochs=self.max_iter, batch_size=batch_of(self.batch_size, len(train)), sample_weight=w,
+            epochs=self.max_iter, batch_size=batch_of(self.batch_size, samples), sample_weight=w,
             theta=unknown_is_nothing(network, backend, theta), members=members,
             shuffle_seed=seed, noise_seed=seed,
             callbacks=self.callbacks, **stopping,
@@ -160,6 +190,7 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
     def _network(self, samples: int) -> tuple[Sequential, Loss, int | None]:
         """The network, its loss, and how many members there are of it beside one another."""
         prepared, count = self.preparation_, self.members or MEMBERS[self.architecture]
+        chosen = self.activation and activation_of("activation", self.activation)
         network = table_network(
             prepared.numeric,
             prepared.sizes,
@@ -170,7 +201,7 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
             numerical_embedding=self.numerical_embedding,
             embedding_dim=self.embedding_dim,
             bins=max(2, min(48, samples // A_BIN)),
-            activation=self.activation,
+            activation=chosen,
             dropout=self.dropout,
         )
         if self.architecture == "tabm":
@@ -227,11 +258,17 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
             name += "_"
         return Target(name, known)
 
-    def _standardized(
-        self, target: np.ndarray, train: np.ndarray, weight: np.ndarray | None
-    ) -> tuple[Any, Any, np.ndarray]:
-        """A center and a scale of targets, ``None`` for classes, and what they make of them."""
-        return None, None, target
+    def _encoded(self, y: Any) -> np.ndarray:
+        """Targets for the network of rows beside those that are trained on."""
+        raise NotImplementedError
+
+    def _weighted(self, y: Any, weight: np.ndarray | None) -> np.ndarray | None:
+        """The weights of samples, with those that an estimator has for them."""
+        return weight
+
+    def _scales(self, part: Part) -> tuple[Any, Any]:
+        """A center and a scale of targets, ``None`` for classes."""
+        return None, None
 
     def _loss(self) -> Loss:
         raise NotImplementedError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from xpnet import checks
 from xpnet.layers.chain import Chain
 
 
@@ -19,9 +20,8 @@ def table(chain: Chain) -> str:
         layer = link.layer
         features = layer.out_features or features
         counts = [sum(map(math.prod, s.values())) for s in (layer.parameters(), layer.state())]
-        rows.append(
-            [link.path, repr(layer), f"(samples, {features or '…'})", *map(_number, counts)]
-        )
+        said, shape = checks.cut(repr(layer)), f"(samples, {features or '…'})"
+        rows.append([link.path, said, shape, *map(_number, counts)])
         total = [a + b for a, b in zip(total, counts, strict=True)]
     rows.append(["total", "", "", *map(_number, total)])
     columns = 5 if total[1] else 4
