@@ -454,3 +454,14 @@ def test_a_list_of_matrices_that_is_held_can_be_written_into_again_and_again():
             intercepts[i][:] = i
         found.append(one.predict(X))
     np.testing.assert_allclose(*found, atol=digits(found[0]))
+
+
+def test_labels_that_were_sparse_are_answered_sparse_as_by_scikit_learn():
+    sparse = pytest.importorskip("scipy.sparse", reason="scipy is not installed")
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(30, 3)), rng.integers(0, 2, (30, 4))
+    found = MLPClassifier(max_iter=2, random_state=0).fit(x, sparse.csr_matrix(y))
+    plain = MLPClassifier(max_iter=2, random_state=0).fit(x, y)
+    assert sparse.issparse(found.predict(x)) and not sparse.issparse(plain.predict(x))
+    np.testing.assert_array_equal(found.predict(x).toarray(), plain.predict(x))
+    assert found.score(x, sparse.csr_matrix(y)) == found.score(x, y) == plain.score(x, y)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import xpnet as xn
-from tests.helpers import EPS, LAYERS, arr, assert_close, assert_equal, library, rounding
+from tests.helpers import EPS, LAYERS, arr, assert_close, assert_equal, host, library, rounding
 
 POINTS = np.array([[-700.0, -3.0, -0.5, -0.0], [0.0, 0.25, 2.0, 700.0]])
 
@@ -522,3 +522,14 @@ def test_a_layer_that_is_samplewise_as_it_says_is_trained(backend):
     net = xn.Sequential(xn.Linear(2, 4), Apart(), xn.Linear(4, 1))
     model = xn.fit(net, x, y, loss=xn.MSE(), optimizer=xn.SGD(), epochs=2, seed=0)
     assert model.history.loss[1] < model.history.loss[0]
+
+
+@pytest.mark.parametrize("name", ["LayerNorm", "RMSNorm"])
+def test_a_norm_is_0_where_squares_are_beyond_the_dtype_as_it_says(backend, name):
+    x = np.array([[1e30, -2e30, 3e30, 4e30], [1.0, -2.0, 3.0, 4.0]])
+    layer = getattr(xn, name)(4)
+    params = tuple(arr(backend, values, "float32") for values in layer.draw(None))
+    with backend.context():
+        y = layer.apply(backend.xp, params, arr(backend, x, "float32"))
+    found = host(backend, y, dtype="float32")
+    assert not found[0].any() and found[1].all()

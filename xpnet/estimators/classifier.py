@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy.sparse import csr_matrix
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
@@ -250,7 +251,10 @@ class MLPClassifier(ClassifierMixin, MLP):  # type: ignore[misc]
     # ---- what it says of samples
 
     def predict(self, X: Any) -> Array:
-        """The class of each sample, ``(samples,)``; of several labels 0 or 1, as ``y`` has them."""
+        """The class of each sample, ``(samples,)``; of several labels 0 or 1, as ``y`` has them.
+
+        They are sparse where ``y`` was, as of scikit-learn's.
+        """
         return self._labels(self._outputs(X, "predict")[0], bool(library_of(X)))
 
     def _labels(self, found: Array, stays: bool) -> Array:
@@ -259,7 +263,10 @@ class MLPClassifier(ClassifierMixin, MLP):  # type: ignore[misc]
         several = self._label_binarizer.y_type_.startswith("multilabel")
         if not stays:
             if several:
-                return (found > 0.5).astype(int)
+                labels = (found > 0.5).astype(int)
+                if not self._label_binarizer.sparse_input_:
+                    return labels
+                return csr_matrix(labels)
             found = found.argmax(axis=1) if found.shape[1] > 1 else (found[:, 0] > 0.5)
             return classes[np.minimum(found.astype(int), len(classes) - 1)]
         backend = backends.of(found)

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 import xpnet as xn
-from xpnet import backends, checks
+from xpnet import backends
 from xpnet.backends import Backend
 from xpnet.estimators.building import NAMED, activation_of, hidden_sizes
 from xpnet.estimators.samples import (

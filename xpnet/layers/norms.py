@@ -41,6 +41,9 @@ class LayerNorm(Norm):
     · weight``: ``dx = (d − mean d − x̂ mean(d x̂)) / √(var x + ε)``, ``dweight = Σ_samples dy x̂``,
     ``dbias = Σ_samples dy``. Kept are ``x̂`` and a number a sample.
 
+    Where the squares of a sample are beyond the dtype, as above 1.8e19 in float32, ``x̂`` is 0 (in
+    PyTorch 0 or NaN): no pass over ``x`` is spent on what `Standardize` is to have scaled.
+
     Args:
         features: the number of features of ``x``, ``(..., samples, features)``.
         eps: ``ε``, at least 0.
@@ -88,6 +91,7 @@ class RMSNorm(Norm):
 
     (Zhang and Sennrich 2019.) Back-propagated, with ``d = dy · weight``:
     ``dx = (d − x̂ mean(d x̂)) / √(mean x² + ε)``, ``dweight = Σ_samples dy x̂``.
+    Where ``x²`` is beyond the dtype ``x̂`` is 0, as of `LayerNorm`.
 
     Args:
         features: the number of features of ``x``, ``(..., samples, features)``.
