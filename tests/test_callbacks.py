@@ -214,6 +214,21 @@ def test_the_picture_of_an_ensemble_is_drawn_wherever_the_data_lies(tmp_path, ba
     assert "</svg>" in (tmp_path / "picture.svg").read_text()
 
 
+def test_no_line_of_a_calibration_leads_below_0_or_above_1():
+    library("matplotlib")
+    from matplotlib.figure import Figure
+
+    from xpnet import pictures
+
+    axes = Figure().subplots()
+    p = np.repeat([0.05, 0.5, 0.95], 6)
+    pictures.calibration(axes, p, np.repeat([False, True, True], 6))
+    (lines,) = axes.containers[0].lines[2]
+    ends = np.array([segment[:, 1] for segment in lines.get_segments()])
+    assert ends.min() == 0 and ends.max() == 1
+    assert axes.get_title() == "Calibration"
+
+
 def test_the_picture_of_an_ensemble_polls_all_members_in_pieces():
     library("matplotlib")
     from xpnet import pictures

@@ -151,6 +151,7 @@ def test_the_page_needs_no_other_file(run, folder, target):
     assert "http" not in text.replace("http://www.w3.org", "") and "src=" not in text
     assert text.count("<figure>") == (3 if target == "grade" else 2)
     assert ("Who is taken for whom" in text) == (target == "grade")
+    assert "scroll it sideways" not in text  # of two classes
     ids = [part.partition('"')[0] for part in text.split(' id="')[1:]]
     assert len(ids) == len(set(ids))
 

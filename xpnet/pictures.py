@@ -260,7 +260,7 @@ def calibration(axes: Axes, probability: np.ndarray, happened: np.ndarray) -> No
         probability: ``(samples,)``, what was said.
         happened: ``(samples,)``, whether it did. A point is of the samples of a tenth of all
             probabilities, if there are 5 at least; its line is as long as two standard errors to
-            either side.
+            either side, from 0 to 1.
     """
     axes.plot([0, 1], [0, 1], color="#777777", linewidth=1, linestyle="--")
     tenth = np.minimum(np.floor(10 * probability), 9)
@@ -269,9 +269,11 @@ def calibration(axes: Axes, probability: np.ndarray, happened: np.ndarray) -> No
     share = np.array([happened[group].mean() for group in groups])
     # Of what was said, since where none or all happened there seems to be no error at all.
     error = 2 * np.sqrt(said * (1 - said) / [np.count_nonzero(group) for group in groups])
+    error = np.minimum(error, [share, 1 - share])  # no share is below 0, or above 1
     axes.errorbar(said, share, error, fmt="o", color=FIRST, markersize=4.5, linewidth=1.2)
     axes.set(xlabel="probability", xlim=(-0.03, 1.03), ylabel="how often it was so")
     axes.set_ylim(-0.03, 1.03)
+    axes.set_title("Calibration")
     axes.set_box_aspect(1)
     _plain(axes)
 
@@ -281,7 +283,7 @@ def agreement(axes: Axes, y: np.ndarray, predicted: np.ndarray) -> None:
     low, high = (float(pick([pick(y), pick(predicted)])) for pick in (np.min, np.max))
     axes.plot([low, high], [low, high], color="#777777", linewidth=1, linestyle="--")
     axes.scatter(y, predicted, s=22, c=FIRST, edgecolors="white", linewidths=0.5)
-    axes.set(xlabel="true", ylabel="predicted")
+    axes.set(xlabel="true", ylabel="predicted", title="Predicted and true")
     axes.set_box_aspect(1)
     _plain(axes)
 
