@@ -12,6 +12,7 @@ from tests.fuzz.cases import make
 from tests.helpers import library
 from xpnet.losses import without
 from xpnet.noise import Stream
+from xpnet.optimizers import base
 
 SEED = 20260
 REPEAT = {"jax": 50}
@@ -112,6 +113,10 @@ def _zeroed(network: Any) -> Any:
     return lambda self, backend, x, weight: without(backend, x, weight)
 
 
+def _off(function: Any) -> Any:
+    return lambda *args: function(*args) * (1 + 1e-3)
+
+
 def _drawn_with(other: Any) -> Any:
     def spoil(layer: Any) -> Any:
         forward = layer.forward
@@ -126,6 +131,9 @@ def _drawn_with(other: Any) -> Any:
 
 FAULTS = {
     "a gradient that is off by a thousandth": (xn.MSE, "forward", _biased),
+    "a gradient of the hinge that is off by a thousandth": (xn.Hinge, "forward", _biased),
+    "an average that is off by a thousandth": (base, "averaged", _off),
+    "a clipped gradient that is off by a thousandth": (base, "clip_norm", _off),
     "a bias of members that is not trained": (xn.Linear, "forward", _unbiased),
     "betas that are swapped": (xn.Adam, "__post_init__", _swapped),
     "a running variance without Bessel's correction": (xn.BatchNorm, "forward", _without_bessel),

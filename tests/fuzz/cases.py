@@ -36,6 +36,7 @@ MADE: dict[str, Any] = {
     "silu": xn.SiLU,
     "gelu": xn.GELU,
     "softmax": xn.Softmax,
+    "logsoftmax": xn.LogSoftmax,
     "prelu": xn.PReLU,
     "layernorm": xn.LayerNorm,
     "rmsnorm": xn.RMSNorm,
@@ -292,10 +293,30 @@ def make(seed: int, number: int, repeat: int = 1, large: bool = True) -> Case:
         limit = later.scale(-3, 1)
         each = members is not None and later.chance(0.3)
         optimizer[1]["clip_value"] = limit * (1 + later.rng.random((members, 1)) if each else 1)
+    latest = _Dice(seed, number // repeat, 3)
+    if latest.chance(0.35):
+        kept = {name: optimizer[1][name] for name in ("clip_value",) if name in optimizer[1]}
+        name, own = _later_optimizer(latest, members)
+        if "weight_decay" in own and latest.chance(0.5):
+            own["decayed"] = "weights"
+        optimizer = name, {**own, **kept}
+    if "clip_value" not in optimizer[1] and latest.chance(0.15):
+        optimizer[1]["clip_norm"] = latest.scale(-3, 1)
+    if latest.chance(0.15):
+        optimizer[1]["ema_decay"] = latest.one_of(0.9, 0.0, 0.999, float(latest.rng.random()))
     as_large = shape.chance(0.3)
     lead = {name: (members,) * (members is not None and shape.chance(0.3)) for name in "xyw"}
     target = shape.one_of("hard", "hard", "soft", "integers")
     weighted = shape.one_of(None, None, "any", "scaled", "zeros", "wild", "integers")
+
+    other, counts = latest.chance(0.3), latest.chance(0.5)
+    if other and loss == ("BCEWithLogits",) and target != "soft":
+        loss = ("Hinge",)
+    elif counts and loss == ("MSE",):
+        loss = ("Poisson",)
+    elif other and loss == ("CrossEntropy",) and target != "integers":
+        loss, options["acc_goal"] = ("KL",), None
+        layers.append(("logsoftmax",))
 
     scale = 1.0
     if value.chance(0.2):
@@ -307,6 +328,8 @@ def make(seed: int, number: int, repeat: int = 1, large: bool = True) -> Case:
     if things:
         x = value.rng.integers(0, things, x.shape).astype(dtype)
     y, scale_y = _targets(value, kind, target, (*lead["y"], samples, outputs), dtype, scale)
+    if loss == ("Poisson",):
+        y = abs(y)
     weight = _weights(value, weighted, (*lead["w"], samples), dtype)
     if weight is not None and value.chance(0.5):  # what counts for nothing may be anything
         idle = np.all(np.reshape(weight, (-1, samples)) == 0, axis=0)
@@ -452,6 +475,35 @@ def _optimizer(dice: _Dice, members: int | None) -> tuple[str, dict[str, Any]]:
         options["decoupled_weight_decay"] = dice.chance(0.4)
     if name != "SGD" and dice.chance(0.5):
         options["eps"] = number(dice.one_of(1e-8, 1e-3, dice.scale(-10, 0), 0.0))
+    return name, options
+
+
+def _later_optimizer(dice: _Dice, members: int | None) -> tuple[str, dict[str, Any]]:
+    def number(value: float) -> Any:
+        if members is None or dice.chance(0.8):
+            return value
+        return value * (1 - 0.5 * dice.rng.random((members, 1)))
+
+    name = dice.one_of("Adadelta", "Adamax", "NAdam", "RAdam", "Rprop", "Lion")
+    options: dict[str, Any] = {"lr": number(dice.scale(-4, 0)), "maximize": dice.chance(0.1)}
+    if name == "Rprop":
+        options["etas"] = dice.one_of((0.5, 1.2), (0.9, 1.1))
+        options["step_sizes"] = dice.one_of((1e-6, 50.0), (1e-3, 0.1))
+        return name, options
+    if dice.chance(0.3):
+        options["weight_decay"] = number(dice.scale(-4, -1))
+    if name == "Adadelta":
+        options["rho"] = number(dice.one_of(0.9, 0.99, 0.5))
+        options["eps"] = number(dice.one_of(1e-6, 1e-6, 1e-3))
+        return name, options
+    second = dice.one_of(0.999, 0.99, 0.9, 0.5 + 0.49 * float(dice.rng.random()))
+    options["betas"] = number(dice.one_of(0.9, 0.9, 0.0, float(dice.rng.random()))), second
+    if name != "Lion" and dice.chance(0.5):
+        options["eps"] = number(dice.one_of(1e-8, 1e-3, dice.scale(-10, 0)))
+    if name == "NAdam":
+        options["momentum_decay"] = number(dice.one_of(4e-3, 0.0, 0.1))
+    if name in ("NAdam", "RAdam"):
+        options["decoupled_weight_decay"] = dice.chance(0.4)
     return name, options
 
 

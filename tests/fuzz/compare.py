@@ -15,6 +15,7 @@ import xpnet as xn
 from tests.fuzz.cases import Case
 from tests.fuzz.check import Difference, Tally, check, check_trained, within
 from tests.fuzz.truth import Truth, truth
+from tests.fuzz.updates import BY_POWERS
 from xpnet.backends.base import Backend
 
 # ---- the ways to compute
@@ -91,6 +92,8 @@ def train(case: Case, backend: Backend) -> Result:
             model = xn.fit(case.network(), x, y, epochs=epochs, **fitted, **start)
             result.histories.append(model.history)
             arrays = [model.theta, *(model.layer_state or {}).values()]
+            if "ema_decay" in options:
+                arrays.append(model.state["ema"])
             host = [backend.to_host(array) for array in arrays]
             lead = host[0].shape[:-1]
             result.trained.append(np.concatenate([a.reshape(*lead, -1) for a in host], axis=-1))
@@ -121,7 +124,7 @@ def check_peer(case: Case, true: Truth) -> Tally:
         last = next((k for k, values in enumerate(found) if np.isnan(values).any()), len(found))
         true = replace(true, trained=true.trained[:last], loss=true.loss[: last - 1])
         found, losses = found[:last], losses[: last - 1]
-    if case.optimizer[0] == "Adam" and case.dtype == "float64":
+    if case.optimizer[0] in BY_POWERS and case.dtype == "float64":
         true = truth(case, by_powers=True)
     for epoch, (values, ball) in enumerate(zip(found, true.trained, strict=True)):
         check_trained(tally, f"by torch.optim after epoch {epoch}", values, ball, case)

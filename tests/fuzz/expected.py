@@ -120,12 +120,32 @@ def _huber(output: Ball, t: np.ndarray, delta: float) -> tuple[Ball, Ball]:
     return found, r.monotone(lambda v: np.clip(v, -delta, delta), 1.0).within(delta * 1.001)
 
 
+def _hinge(z: Ball, t: np.ndarray) -> tuple[Ball, Ball]:
+    sign = exact(z.format, 2.0 * t - 1)
+    short = 1.0 - z * sign
+    return short.maximum(0.0), short.monotone(lambda v: np.where(v > 0, 1.0, 0.0), 0.0) * -sign
+
+
+def _poisson(z: Ball, t: np.ndarray) -> tuple[Ball, Ball]:
+    rate, y = z.monotone(np.exp), exact(z.format, t)
+    return rate - y * z, rate - y
+
+
+def _kl(output: Ball, t: np.ndarray) -> tuple[Ball, Ball]:
+    t = np.broadcast_to(t, np.broadcast_shapes(t.shape, output.shape))
+    y = exact(output.format, t)
+    logs = exact(output.format, np.log(np.where(t > 0, t, 1.0))).rounded(ULPS)
+    each = (y * (logs - output)).where(t != 0)
+    return each.sum(-1), -y
+
+
 def elementwise(loss: tuple[Any, ...], output: Ball, t: np.ndarray) -> tuple[Ball, Ball]:
     """The loss and gradient of each element, before they are weighed."""
     kind, *numbers = loss
     functions: dict[str, Any] = {
         "BCE": _bce, "BCEWithLogits": _bce_with_logits, "CrossEntropy": _cross_entropy,
         "MSE": _mse, "Huber": _huber, "L1": _l1, "Quantile": _quantile,
+        "Hinge": _hinge, "Poisson": _poisson, "KL": _kl,
     }  # fmt: skip
     found: tuple[Ball, Ball] = functions[kind](output, t, *numbers)
     return found
@@ -166,7 +186,7 @@ def step(
     """The loss ``(members,)``, the accuracy as `accuracy` gives it, the gradient of ``theta``."""
     output, backward = forward(layers, theta, x, kept)
     each, slope = elementwise(loss, output, t)
-    count = output.shape[-2] * (1 if loss[0] == "CrossEntropy" else output.shape[-1])
+    count = output.shape[-2] * (1 if loss[0] in ("CrossEntropy", "KL") else output.shape[-1])
     if weight is None:
         share = constant(theta.format, 1 / count)
     else:
@@ -175,7 +195,7 @@ def step(
         each, slope = each.where(keep), slope.where(keep)
     value = (each.sum((-2, -1)) * 0.0) + (each * share).sum((-2, -1))  # neither sum may overflow
     rate = None
-    if loss[0] in ("BCE", "BCEWithLogits", "CrossEntropy"):
+    if loss[0] in ("BCE", "BCEWithLogits", "Hinge", "CrossEntropy"):
         w = None if weight is None else weight.c
         rate = accuracy(loss[0], output, t, w)
     return value.map(lambda a: a[:, 0, 0]), rate, lambda: backward(slope * share)

@@ -219,6 +219,20 @@ def _softmax(x: Ball, params: Iterator[Ball]) -> tuple[Ball, Back]:
     return y, lambda dy: ((dy - (dy * y).sum(-1)) * y, [])
 
 
+def _logsoftmax(x: Ball, params: Iterator[Ball]) -> tuple[Ball, Back]:
+    """``x − max x − log Σ``: moves by twice what the logits do, as the loss of `expected` does."""
+    u, n = x.format.u, x.shape[-1]
+    shifted = x.c - np.max(x.c, axis=-1, keepdims=True)
+    total = np.sum(np.exp(shifted), axis=-1, keepdims=True)
+    moved, each = np.max(x.r, axis=-1, keepdims=True), abs(shifted) * u
+    error = (2 * ULPS + n + 4) * u * (1 + np.log(total))
+    error = error + np.sum(np.exp(shifted) / total * each, -1, keepdims=True)
+    y = Ball(x.format, shifted - np.log(total), 2 * moved + 2 * each + error).rounded(2.0)
+    p = softmax(x)
+    y = y.unless(~np.isfinite(p.r))
+    return y, lambda dy: (dy - p * dy.sum(-1), [])
+
+
 def _mean(x: Ball, axis: int = -1) -> Ball:
     return x.sum(axis) / x.shape[axis]
 
@@ -350,6 +364,7 @@ def _embedding(x: Ball, params: Iterator[Ball], count: int, length: int, ids: in
 LAYERS: dict[str, Any] = {
     "prelu": _prelu,
     "softmax": _softmax,
+    "logsoftmax": _logsoftmax,
     "layernorm": _layernorm,
     "rmsnorm": _rmsnorm,
     "embedding": _embedding,

@@ -42,6 +42,7 @@ LAYERS: dict[str, Any] = {
     # torch's own, ½ x (1 + tanh u), has lost digits where u is far below 0; this is the same.
     "gelu": lambda x, left: x * torch.sigmoid(GELU * (x + 0.044715 * x**3)),
     "softmax": lambda x, left: functional.softmax(x, -1),
+    "logsoftmax": lambda x, left: functional.log_softmax(x, -1),
     "prelu": lambda x, left, *_: torch.where(x >= 0, x, next(left) * x),
     "layernorm": lambda x, left, n, eps: (
         functional.layer_norm(x, (n,), eps=eps) * next(left) + next(left)
@@ -104,6 +105,12 @@ def _each(loss: tuple[Any, ...], out: Any, t: Any, keep: Any) -> Any:
         return t * torch.logaddexp(-out, zero) + (1 - t) * torch.logaddexp(out, zero)
     if kind == "CrossEntropy":
         return -(t * functional.log_softmax(out, dim=-1)).sum(-1, keepdim=True)
+    if kind == "Hinge":
+        return torch.relu(1 - (2 * t - 1) * out)
+    if kind == "Poisson":
+        return functional.poisson_nll_loss(out, t, reduction="none")
+    if kind == "KL":
+        return functional.kl_div(out, t, reduction="none").sum(-1, keepdim=True)
     if kind in ("L1", "Quantile"):
         r, q = out - t, numbers[0] if numbers else 0.5
         return (0.5 * abs(r) + (0.5 - q) * r) * (1 if numbers else 2)
@@ -123,7 +130,29 @@ def _optimizer(
     if name == "Adam":
         decoupled = options.pop("decoupled_weight_decay", False)
         return (torch.optim.AdamW if decoupled else torch.optim.Adam)(params, **options)
+    if name == "Lion":
+        return _Lion(params, options)
+    if name == "Rprop":
+        return torch.optim.Rprop(
+            [p for group in groups.values() for p in group],
+            **{k: v for k, v in options.items() if k != "weight_decay"},
+        )
     return getattr(torch.optim, {"AdaGrad": "Adagrad"}.get(name, name))(params, **options)
+
+
+class _Lion(torch.optim.Optimizer):
+    """Algorithm 2 of Chen et al. (2023), which torch has not."""
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            b1, b2 = group.get("betas", (0.9, 0.99))
+            for p in group["params"]:
+                grad = -p.grad if group["maximize"] else p.grad
+                m = self.state[p].setdefault("m", torch.zeros_like(p))
+                way = torch.sign(b1 * m + (1 - b1) * grad) + group["weight_decay"] * p
+                p -= group["lr"] * way
+                m.mul_(b2).add_(grad, alpha=1 - b2)
 
 
 def _of_member(value: Any, i: int) -> Any:
@@ -149,6 +178,8 @@ def _train(case: Any, part: slice, options: dict[str, Any]) -> tuple[list[Any], 
         params.append(piece.clone().requires_grad_())
         start += size
     clip, all_are = options.pop("clip_value", None), options.pop("decayed", "all") == "all"
+    norm, ema = options.pop("clip_norm", None), options.pop("ema_decay", None)
+    average = [] if ema is None else [p.detach().clone() for p in params]
     spared = [not (all_are or mine) for mine in weights(case.layers)]
     optimizer = _optimizer(case.optimizer[0], params, options, spared)
     if w is not None:
@@ -157,7 +188,7 @@ def _train(case: Any, part: slice, options: dict[str, Any]) -> tuple[list[Any], 
     state = [torch.from_numpy(values[part]) for values in case.state64()]
     trained, losses, steps = [], [], 0
     for orders in case.orders():
-        trained.append(_flat([*params, *state]))
+        trained.append(_flat([*params, *state, *average]))
         total = torch.zeros(len(theta), dtype=torch.float64)
         for rows in orders:
             kept = _Kept(_masks(case, steps, part), iter(state))
@@ -170,10 +201,14 @@ def _train(case: Any, part: slice, options: dict[str, Any]) -> tuple[list[Any], 
             value.sum().backward()
             if clip is not None:
                 torch.nn.utils.clip_grad_value_(params, clip)
+            if norm is not None:
+                torch.nn.utils.clip_grad_norm_(params, norm)
             optimizer.step()
+            for mean, p in zip(average, params, strict=False):
+                mean += max(steps == 1, 1 - ema) * (p.detach() - mean)
             total = total + value.detach() * (len(rows) / x.shape[-2])
         losses.append(total.numpy())
-    return [*trained, _flat([*params, *state])], losses
+    return [*trained, _flat([*params, *state, *average])], losses
 
 
 def _masks(case: Any, step: int, part: slice) -> Callable[..., np.ndarray]:
@@ -187,7 +222,8 @@ def _flat(params: list[Any]) -> np.ndarray:
 def train(case: Any) -> tuple[np.ndarray, np.ndarray]:
     """``theta`` and state, ``(epochs + 1, members, size)``, and losses ``(epochs, members)``."""
     name, options = case.optimizer
-    alone = any(np.ndim(v) for o in options.values() for v in (o if isinstance(o, tuple) else [o]))
+    flat = [v for o in options.values() for v in (o if isinstance(o, tuple) else [o])]
+    alone = "clip_norm" in options or any(map(np.ndim, flat))
     members = len(case.theta64())
     parts = [slice(i, i + 1) for i in range(members)] if alone else [slice(None)]
     found = [

@@ -13,14 +13,15 @@ from tests.fuzz import expected
 from tests.fuzz.balls import FORMATS, Ball, concat, exact
 from tests.fuzz.cases import Case, normed
 from tests.fuzz.layers import Kept
-from tests.fuzz.updates import UPDATES
+from tests.fuzz.updates import UPDATES, averaged, clip_norm
 
 
 @dataclass
 class Truth:
     """What is trained before each epoch and after the last, the loss and accuracy of each epoch.
 
-    What is trained is ``theta`` and behind it the state of the layers, ``(members, …)``. ``steps``
+    What is trained is ``theta`` and behind it the state of the layers, ``(members, …)``, and the
+    average of ``theta`` if there is one. ``steps``
     has it before each step with the loss of its batch, and that after the last; ``first_loss``
     gives the loss in inference of the first batch of the data.
     """
@@ -48,6 +49,8 @@ def truth(case: Case, **more: Any) -> Truth:
     name, options = case.optimizer[0], {**case.optimizer[1], **more}
     state: dict[str, Any] = {}
     clip, decayed = options.pop("clip_value", None), options.pop("decayed", "all")
+    norm, ema = options.pop("clip_norm", None), options.pop("ema_decay", None)
+    average = None if ema is None else theta
     if decayed != "all":
         options["weight_decay"] = np.asarray(options["weight_decay"]) * case.decayed()
 
@@ -67,18 +70,22 @@ def truth(case: Case, **more: Any) -> Truth:
     found = Truth(first_loss)
     with np.errstate(all="ignore"):
         for orders in case.orders():
-            found.trained.append(_joined(theta, layers))
+            found.trained.append(_joined(theta, layers, average))
             total: Any = None
             rate: Any = None
             for rows in orders:
                 kept = Kept(iter(layers), partial(case.mask, len(found.steps)))
                 value, accuracy, grad = step(theta, rows, kept)
-                found.steps.append((_joined(theta, layers), value))
+                found.steps.append((_joined(theta, layers, average), value))
                 slope = grad()
                 if clip is not None:
                     slope = slope.monotone(lambda v: np.clip(v, -clip, clip), 1.0)
+                if norm is not None:
+                    slope = clip_norm(slope, norm)
                 theta, state = UPDATES[name](theta, slope, state, **options)
                 layers = kept.after
+                if ema is not None:
+                    average = averaged(average if found.steps[1:] else None, theta, ema)
                 share = len(rows) / x.shape[-2]
                 part = value * share if len(orders) > 1 else value
                 total = part if total is None else total + part
@@ -86,10 +93,11 @@ def truth(case: Case, **more: Any) -> Truth:
                     rate = accuracy * share + (0 if rate is None else rate)
             found.loss.append(total)
             found.accuracy.append(rate)
-        found.trained.append(_joined(theta, layers))
+        found.trained.append(_joined(theta, layers, average))
         found.steps.append((found.trained[-1], None))
     return found
 
 
-def _joined(theta: Ball, layers: list[Ball]) -> Ball:
-    return concat([theta, *(state[:, 0] for state in layers)], -1) if layers else theta
+def _joined(theta: Ball, layers: list[Ball], average: Ball | None) -> Ball:
+    own = [] if average is None else [average]
+    return concat([theta, *(state[:, 0] for state in layers), *own], -1)
