@@ -144,6 +144,8 @@ def test_rows_that_are_given_decide_when_to_stop_and_all_others_are_trained_on()
     for wrong, said in (
         ((frame[100:], y[100:]), r"eval_set must have classes of y, not 'ja' in row 20"),
         ((frame[100:],), r"eval_set must be \(X, y\) or \(X, y, sample_weight\), not a tuple of 1"),
+        ([held, held], r"eval_set must be one \(X, y\) by which to stop, not 2 of them"),
+        ((frame[100:], None), "eval_set must have the targets of X, not None"),
         ((frame[["heavy"]], y), "feature names should match"),
     ):
         with pytest.raises(ValueError, match=said):

@@ -140,8 +140,12 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
 
     def _held(self, given: Any) -> Part:
         """Rows to see by when to stop, as those that are trained on."""
-        several = isinstance(given, list) and len(given) == 1  # as other libraries take them
-        given = given[0] if several else given
+        if isinstance(given, list) and all(isinstance(one, tuple) for one in given):
+            if len(given) != 1:  # as other libraries take them
+                raise ValueError(
+                    f"eval_set must be one (X, y) by which to stop, not {len(given)} of them."
+                )
+            given = given[0]
         if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
             many = f" of {len(given)}" if isinstance(given, (tuple, list)) else ""
             raise ValueError(
@@ -149,6 +153,8 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
                 f"a {type(given).__name__}{many}."
             )
         X, y, weight = (*given, None)[:3]
+        if y is None:
+            raise ValueError("eval_set must have the targets of X, not None for y.")
         table, y = table_of(self, X, reset=False), on_host(y)
         check_consistent_length(table.columns[0].values, y)
         if weight is not None:

@@ -48,7 +48,7 @@ def _one_of(choices: tuple[str, ...]) -> Kind:
 _share = _number(least=0, below=1)
 
 DATA = (
-    "a file (csv, tsv, parquet, arrow, feather, npy, npz), or one of "
+    "a file (csv, csv.gz, tsv, parquet, arrow, feather, npy, npz), or one of "
     f"{', '.join(NAMES)}; columns are found by their names"
 )
 
