@@ -113,8 +113,12 @@ def _zeroed(network: Any) -> Any:
     return lambda self, backend, x, weight: without(backend, x, weight)
 
 
-def _off(function: Any) -> Any:
-    return lambda *args: function(*args) * (1 + 1e-3)
+def _off(name: str) -> Any:
+    def spoil(module: Any) -> Any:
+        function = getattr(module, name)
+        return lambda *args: function(*args) * (1 + 1e-3)
+
+    return spoil
 
 
 def _drawn_with(other: Any) -> Any:
@@ -130,10 +134,10 @@ def _drawn_with(other: Any) -> Any:
 
 
 FAULTS = {
-    "a gradient that is off by a thousandth": (xn.MSE, "forward", _biased),
+    "a gradient that is off by a thousandth": (xn.Huber, "forward", _biased),
     "a gradient of the hinge that is off by a thousandth": (xn.Hinge, "forward", _biased),
-    "an average that is off by a thousandth": (base, "averaged", _off),
-    "a clipped gradient that is off by a thousandth": (base, "clip_norm", _off),
+    "an average that is off by a thousandth": (base, "averaged", _off("averaged")),
+    "a clipped gradient that is off by a thousandth": (base, "clip_norm", _off("clip_norm")),
     "a bias of members that is not trained": (xn.Linear, "forward", _unbiased),
     "betas that are swapped": (xn.Adam, "__post_init__", _swapped),
     "a running variance without Bessel's correction": (xn.BatchNorm, "forward", _without_bessel),
