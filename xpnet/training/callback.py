@@ -27,6 +27,13 @@ class Callback:
     def check(self, run: Run) -> None:
         """After each checking interval; ``run.stop()`` ends the run."""
 
+    def dealt(self, run: Dealt) -> None:
+        """With a ``client``, after each block of members that has come back.
+
+        There are no checks then, as members are not trained side by side; `start` and `finish`
+        are given the same `Dealt`.
+        """
+
     def finish(self, run: Run) -> None:
         """After the last epoch, also when the run was interrupted or failed; last started first."""
 
@@ -41,12 +48,16 @@ class Run:
         check_every: how many lie between two checks.
         resumed: the file of the checkpoint that it goes on from, or ``None``.
         seen: how many were done at the check before.
+        dealt: whether it is a `Dealt`, whose members are dealt out to a cluster: false.
+        keep: what is kept in the end: all that there is.
         acc_goal: the goal, or ``None``.
         members: the number of members, or ``None`` for a single network.
         block: how many of them at most are computed together.
         history: the `History` up to now.
         model: the `Model` as it is now.
     """
+
+    dealt, keep = False, "all"
 
     def __init__(
         self,
@@ -133,6 +144,45 @@ class Run:
     def model(self) -> Model:
         with self._loop.backend.context():
             return self._loop.model()
+
+
+class Dealt:
+    """A training whose members are dealt out to a cluster, as its callbacks see it.
+
+    Attributes:
+        network, x, y, loss: what is trained, on what, as it was given.
+        epochs: how many epochs were asked for.
+        epoch: how many are done: 0 until the end.
+        acc_goal: the goal, or ``None``.
+        members: the number of members; at the end ``None`` where the best alone was kept.
+        done: how many of them have come back.
+        keep: what is kept.
+        model: at the end what `fit` returns; before that, and where it failed, ``None``.
+    """
+
+    dealt = True
+
+    def __init__(self, asked: Asked, members: int, epochs: int, keep: str) -> None:
+        self.network, self.loss = asked.network, asked.loss
+        self.x, self.y, self.acc_goal = asked.x, asked.y, asked.acc_goal
+        self.epochs, self.keep = epochs, keep
+        self.members: int | None = members
+        self.epoch = self.done = 0
+        self.model: Model | None = None
+        self.stopping = False
+
+    def stop(self) -> None:
+        """End the training, as Ctrl-C does."""
+        self.stopping = True
+
+    @property
+    def history(self) -> History | None:
+        return None if self.model is None else self.model.history
+
+    def end(self, model: Model) -> None:
+        """Know what comes back."""
+        self.model, self.members = model, model.members
+        self.epoch = 0 if model.history is None else model.history.epochs
 
 
 def _copies(found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -8,14 +8,15 @@ somebody press Ctrl-C?
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from xpnet import checks
+from xpnet.distributed.kept import check_keep, kept_of
 from xpnet.initializers import RNG
 from xpnet.losses import Loss
 from xpnet.model import Model
@@ -30,6 +31,8 @@ from xpnet.training.loop import TrainingLoop
 from xpnet.training.prepare import prepared
 from xpnet.training.sources import Source
 from xpnet.types import Array
+
+Listening = Callable[[], AbstractContextManager[Callable[[], bool]]]
 
 
 def fit(
@@ -66,6 +69,8 @@ def fit(
     callbacks: Iterable[Callback] = (),
     resume: str | Path | None = None,
     epoch_checking: int | None = None,
+    client: Any = None,
+    keep: str = "all",
 ) -> Model:
     """Train a network, or an ensemble of networks, where the data lies.
 
@@ -144,6 +149,14 @@ def fit(
             bit. So every argument must be what it was; but callbacks, ``epochs``, which may be
             more, and ``seed`` and ``shuffle_seed``, of which nothing is drawn any more.
         epoch_checking: ``check_every`` by the name that it had, and has in the report.
+        client: a ``dask.distributed.Client``: blocks of ``members`` are dealt out to the workers of
+            its cluster, each in one thread, unless ``threads`` says more; on NumPy the bits are
+            those of one machine. ``block`` says how many go together; ``None`` for as many as suit
+            the cache, and the number of workers. See docs/many.md.
+        keep: what comes back, and is kept in memory with ``client``: ``"all"``; ``"theta"``,
+            parameters and the state of layers, and in the history one entry, what each member left
+            with; ``"best"``, the best member alone, as `Model.best` has it; ``"history"``, that
+            alone, in a model without parameters.
 
     Returns:
         The `Model`, with its `History`. If the loss became NaN or infinite, training stopped there
@@ -158,6 +171,8 @@ def fit(
         TypeError, ValueError: if an argument is not as described; before anything is trained, but
             for values of ``x`` that is read, which are looked at with their batch.
         OSError: if ``resume``, or samples, cannot be read.
+        ImportError: if ``client`` is given, and dask.distributed is not installed.
+        xpnet.distributed.BlockFailed: if a block of members failed twice on workers.
     """
     epochs = checks.whole("epochs", epochs)
     if epoch_checking is not None:
@@ -187,6 +202,10 @@ def fit(
         monitor=monitor, patience=patience, min_delta=min_delta, restore_best=restore_best,
         block=block, threads=threads, native=native, epochs=epochs,
     )  # fmt: skip
+    if client is not None:
+        from xpnet.distributed.cluster import fit_over  # which needs dask.distributed
+
+        return fit_over(client, asked, epochs, check_every, listeners, keep, resume)
     path, progress = (None, None) if resume is None else newest(resume)
     if progress is not None and epochs < progress.epoch:
         raise ValueError(
@@ -194,18 +213,15 @@ def fit(
             f"done, not {epochs}."
         )
     with prepared(asked) as loop:
-        if loss.without_probabilities and network.gives_probabilities:
-            warnings.warn(_ends_in_probabilities(network, loss), RuntimeWarning, stacklevel=2)
-        if slow := _read_slowly(loop):
-            warnings.warn(slow, RuntimeWarning, stacklevel=2)
-        if loop.backend.way == "compiled" and accumulate > UNROLLED:
-            warnings.warn(_is_unrolled(accumulate, batch_size), RuntimeWarning, stacklevel=2)
+        check_keep(keep, loop.members)
+        for said in doubts(loop, asked):
+            warnings.warn(said, RuntimeWarning, stacklevel=2)
         if progress is not None:
             require_same(fingerprints(asked, check_every), progress.asked, str(path))
             with loop.computing():
                 loop.resume(progress.part)
         run = Run(loop, asked, epochs, check_every, path)
-        _train(loop, run, check_every, listeners)
+        run_intervals(loop, run, listeners)
     if loop.diverged.any():
         warnings.warn(_what_diverged(loop), RuntimeWarning, stacklevel=2)
     watched = loop.validation
@@ -216,7 +232,17 @@ def fit(
             RuntimeWarning,
             stacklevel=2,
         )
-    return run.model
+    return kept_of(run.model, keep)
+
+
+def doubts(loop: TrainingLoop, asked: Asked) -> Iterator[str]:
+    """What is to be warned of before anything is trained."""
+    if asked.loss.without_probabilities and asked.network.gives_probabilities:
+        yield _ends_in_probabilities(asked.network, asked.loss)
+    if slow := _read_slowly(loop):
+        yield slow
+    if loop.backend.way == "compiled" and asked.accumulate > UNROLLED:
+        yield _is_unrolled(asked.accumulate, asked.batch_size)
 
 
 def _no_sequence(callbacks: Any) -> bool:
@@ -272,15 +298,26 @@ def _what_diverged(loop: TrainingLoop) -> str:
         if loop.diverged[0] > loop.epochs:
             when = f"with the last update, that of epoch {loop.epochs}, which ended the training"
         return f"The loss became NaN or infinite {when}; theta is {last}. A smaller lr may help."
+    return members_diverged(int(np.count_nonzero(loop.diverged)), loop.members)
+
+
+def members_diverged(count: int, members: int) -> str:
+    """What is to be warned of where so many of these members diverged."""
     return (
-        f"The loss of {np.count_nonzero(loop.diverged)} of {loop.members} members became NaN or "
+        f"The loss of {count} of {members} members became NaN or "
         "infinite, which ended their training: see history.diverged."
     )
 
 
-def _train(loop: TrainingLoop, run: Run, check_every: int, callbacks: list[Callback]) -> None:
-    """Run interval after interval, and tell the callbacks."""
-    with interrupts() as interrupted:
+def run_intervals(
+    loop: TrainingLoop, run: Run, callbacks: list[Callback], listening: Listening = interrupts
+) -> None:
+    """Run interval after interval, and tell the callbacks.
+
+    ``listening`` gives what is asked between steps: whether to end.
+    """
+    check_every = run.check_every
+    with listening() as interrupted:
         with ExitStack() as finishing:
             # A generator of somebody's own goes on behind what was used.
             finishing.callback(loop.batches.forget)
