@@ -129,12 +129,23 @@ def reading(found: dict[str, Any] | None) -> str:
     )
 
 
+def dask(found: dict[str, Any]) -> str:
+    """What a second worker is worth, in a sentence."""
+    return (
+        f"{found['members']:,} members at report scale for {found['epochs']} epochs, dealt out to "
+        f"a Dask cluster of two workers of one core (float64, Adam, NumPy): {found['ratio']:.2f} "
+        f"times as fast as one process on one core ({found['workers']:.1f} and {found['one']:.1f} "
+        f"s; promised are 1.7), in {found['processor']:.2f} of its processor time."
+    )
+
+
 SENTENCES: dict[str, Callable[[Any], str]] = {
     "masks": masks,
     "validation": validation,
     "members": members,
     "mnist": mnist,
     "reading": reading,
+    "dask": dask,
 }
 """What is told in a sentence each, if it was asked for."""
 
