@@ -177,6 +177,19 @@ def test_keep_says_what_it_may_be():
 # ---- what goes wrong
 
 
+class Held(xn.Layer):
+    """Holds something."""
+
+    def __init__(self, what):
+        self.what = what
+
+    def forward(self, xp, params, x):
+        return x, lambda dy, need_dx=True: (dy, ())
+
+    def apply(self, xp, params, x):
+        return x
+
+
 class Told(xn.Callback):
     """Does something after the first block that comes back."""
 
@@ -280,6 +293,20 @@ def test_what_workers_warn_of_is_heard_here(client):
     assert np.flatnonzero(found.history.diverged).tolist() == [1]
 
 
+@pytest.mark.program
+def test_where_the_scheduler_is_lost_what_was_done_is_kept():
+    asked = {**PLAIN, "members": 30, "seed": 2, "epochs": 500}
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        told = Told(lambda run: cluster.close())
+        with pytest.raises(BlockFailed, match="The connection of client to its scheduler is lost"):
+            xn.fit(NET, *XOR, **asked, client=client, block=1, callbacks=[told])
+
+
 def test_what_cannot_be_dealt_out_is_refused_before_anything_is_sent(client, tmp_path):
     def refused(kind, said, net=NET, **asked):
         with pytest.raises(kind, match=said):
@@ -302,6 +329,16 @@ def test_what_cannot_be_dealt_out_is_refused_before_anything_is_sent(client, tmp
     refused(ValueError, r"state\['m'\] must have the 4 members", seed=None, theta=theta,
             state=state)  # fmt: skip
     refused(ValueError, r"batch_size must be at most the 21 samples", batch_size=22)
+    gone = threading.Lock()
+    refused(TypeError, r"network must be what can be sent to workers with client, not a Seq.*lock",
+            net=xn.Sequential(xn.Linear(2, 1), Held(gone)))  # fmt: skip
+    np.save(tmp_path / "x.npy", XOR[0])
+    held = np.load(tmp_path / "x.npy", mmap_mode="r"), XOR[1]
+    refused(TypeError, r"validation\[0\] must be the path of its file with client",
+            validation=held, batch_size=3)  # fmt: skip
+    array = library("dask.array").from_array(XOR[0])
+    with pytest.raises(TypeError, match=r"not an array of dask, .* use x\.compute"):
+        xn.fit(NET, array, XOR[1], **PLAIN, members=4, batch_size=3, client=client)
     with distributed.Client(client.scheduler.address) as other:
         pass
     refused(ValueError, r"client must be connected to a scheduler, not closed", client=other)

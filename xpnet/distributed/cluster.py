@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import math
 import queue
 import time
 import uuid
 import warnings
 from collections import deque
-from concurrent.futures import CancelledError
 from contextlib import ExitStack
 from typing import Any
 
@@ -18,7 +19,7 @@ import xpnet
 from xpnet import checks
 from xpnet._optional import optional
 from xpnet.distributed.kept import BlockFailed, Kept, check_keep
-from xpnet.distributed.parts import Parts, cut, place
+from xpnet.distributed.parts import Parts, cut, place, samples
 from xpnet.distributed.worker import Work, end, here, train
 from xpnet.model import Model
 from xpnet.training.asked import Asked
@@ -83,6 +84,7 @@ def fit_over(
         name, parts.shared(), backend.name, place(backend), backend.dtype_name(parts.like),
         epochs, check_every, keep,
     )  # fmt: skip
+    _check_sent(work)
     kept = Kept(keep, asked.network, asked.loss, asked.optimizer, backend)
     deal = Deal(client, parts, work, kept)
     model = deal.run(callbacks, Dealt(asked, parts.members, epochs, keep))
@@ -91,6 +93,9 @@ def fit_over(
     if kept.diverged:
         warnings.warn(members_diverged(kept.diverged, parts.members), RuntimeWarning, stacklevel=3)
     return model
+
+
+_CANCELLED = (asyncio.CancelledError, concurrent.futures.CancelledError)
 
 
 class Deal:
@@ -114,7 +119,7 @@ class Deal:
         self._parts: dict[int, Any] = {}
         self._lost: dict[int, int] = {}
         self._shared: Any = None
-        self._room, self._turn, self._told = 1, 0, -math.inf
+        self._room, self._sent, self._told = 1, 0, -math.inf
 
     def run(self, callbacks: list[Callback], run: Dealt) -> Model:
         """Have all blocks trained; the callbacks are told of each."""
@@ -129,11 +134,7 @@ class Deal:
             with interrupts() as interrupted:
                 while self._flying or (self._waiting and not ending):
                     ending = ending or interrupted() or run.stopping
-                    if ending:
-                        self._end()
-                    else:
-                        self._refill()
-                    if count := self._receive():
+                    if count := self._turn(ending):
                         run.done += count
                         for one in callbacks:
                             one.dealt(run)
@@ -189,6 +190,22 @@ class Deal:
 
     # ---- while blocks are under way
 
+    def _turn(self, ending: bool) -> int:
+        """Send what there is room for, or tell that it ends; return how many members came back."""
+        try:
+            if ending:
+                self._end()
+            else:
+                self._refill()
+            return self._receive()
+        except BlockFailed:
+            raise
+        except (Exception, asyncio.CancelledError) as error:
+            if self.client.status == "running" and not isinstance(error, (OSError, *_CANCELLED)):
+                raise
+            said = "The connection of client to its scheduler is lost, which ended the training"
+            raise self._failed(said, 0, self.parts.members) from error
+
     def _refill(self) -> None:
         """Have enough blocks under way for all threads that there are now."""
         if len(self._flying) >= self._room or not self._waiting:
@@ -205,10 +222,10 @@ class Deal:
         with self._dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 PiB"}):
             while self._waiting and len(self._flying) < self._room:
                 start, stop = self._waiting.popleft()
-                self._turn += 1
+                self._sent += 1
                 future = self.client.submit(
                     train, self._shared, start, self._part(start, stop), pure=False, retries=1,
-                    key=(self.work.name, start, self._turn),
+                    key=(self.work.name, start, self._sent),
                 )  # fmt: skip
                 self._flying[future] = start, stop
                 future.add_done_callback(self._done.put)
@@ -224,17 +241,18 @@ class Deal:
             future = self._done.get(timeout=0.2)
         except queue.Empty:
             if self.client.status != "running":
-                said = "The connection of client to its scheduler is lost, which ended the training"
-                raise self._failed(said, 0, self.parts.members) from None
+                raise ConnectionError(self.client.status) from None
             return 0
         start, stop = self._flying.pop(future)
+        self._waiting.appendleft((start, stop))  # unless it is there
         try:
             piece = future.result()
-        except CancelledError as error:  # with the last worker that held what all share
+        except _CANCELLED as error:  # with the last worker that held what all share
             self._lost[start] = self._lost.get(start, 0) + 1
             self._shared = None
-            self._waiting.appendleft((start, stop))
-            if self._lost[start] > LOST or self.client.status != "running":
+            if self.client.status != "running":
+                raise ConnectionError(self.client.status) from error
+            if self._lost[start] > LOST:
                 raise self._failed(
                     f"{_members(start, stop)} were lost: {error}", start, stop
                 ) from error
@@ -246,9 +264,9 @@ class Deal:
             )
             raise self._failed(said, start, stop) from error
         except Exception as error:
-            self._waiting.appendleft((start, stop))
             said = f"{_members(start, stop)} failed twice: {_said(error)}"
             raise self._failed(said, start, stop) from error
+        self._waiting.popleft()
         del self._parts[start]
         self.said |= dict.fromkeys(piece.said)
         self.kept.add(start, piece)
@@ -291,6 +309,19 @@ def _said(error: BaseException) -> str:
     """An error in the sentence of another."""
     text = " ".join(str(error).split()).rstrip(".")
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _check_sent(work: Work) -> None:
+    """Raise, and say for what, unless all that members share can be sent to workers."""
+    pickle = optional("cloudpickle", "client")
+    for name, value in (*vars(work.asked).items(), *samples(work.asked)):
+        try:
+            pickle.dumps(value, protocol=5, buffer_callback=lambda buffer: None)  # no copies
+        except Exception as error:
+            raise TypeError(
+                f"{name} must be what can be sent to workers with client, not "
+                f"{checks.shown(value)} ({_said(error)})."
+            ) from error
 
 
 def _check_client(client: Any) -> None:

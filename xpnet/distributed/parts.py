@@ -53,8 +53,13 @@ class Parts:
                 "None; one network is trained on one machine."
             )
         self.members = int(checked.members)
-        named = ("x", "y", "sample_weight", "theta")
-        self.asked = replace(asked, **{name: _raw(asked, opened, name) for name in named})
+        asked = replace(asked, theta=opened.theta)
+        named = {}
+        for (name, given), (_, found) in zip(samples(asked), samples(opened), strict=True):
+            given = _there(name, given, asked.batch_size is not None)
+            is_array = backends.name_of(found) and not isinstance(given, str)
+            named[name] = found if is_array else given
+        self.asked = with_samples(asked, named)
         count = int(checked.x.shape[-2])
         with self.backend.context():
             self._own = self._find_own(checked)
@@ -66,7 +71,7 @@ class Parts:
 
     def shared(self) -> Asked:
         """What all members share, with arrays of the host; of what they have of their own none."""
-        left = ("seed", "theta", "state", "layer_state", "members", "block", "threads")
+        left = ("seed", "theta", "state", "layer_state", "members", "block")
         asked = replace(self.asked, **{name: getattr(Asked, name) for name in left})
         there = {name: None if name in self._own else value for name, value in samples(asked)}
         return with_samples(asked, {name: moved(value, _host) for name, value in there.items()})
@@ -214,14 +219,20 @@ def _is_own(array: Any) -> bool:
     return array is not None and not isinstance(array, Source) and len(array.shape) == 3
 
 
-def _raw(asked: Asked, opened: Asked, name: str) -> Any:
-    """An argument as a worker can open it: paths whole, and no view of a file in memory."""
-    given, found = getattr(asked, name), getattr(opened, name)
-    if not isinstance(found, Source):
-        return found
+def _there(name: str, given: Any, read: bool) -> Any:
+    """Samples as a worker can open them, where they are ``read`` by rows: paths whole.
+
+    Raises:
+        TypeError: if they are read by what no worker can have.
+    """
     if isinstance(given, (str, os.PathLike)):
         return os.path.abspath(given)
-    if isinstance(given, np.memmap):
+    if hasattr(type(given), "__dask_graph__"):  # a worker would wait for others that wait as well
+        raise TypeError(
+            f"{name} must be in memory, or the path of an .npy file, with client, not an array of "
+            f"dask, which workers that train have no time to compute; use {name}.compute()."
+        )
+    if isinstance(given, np.memmap) and read:
         raise TypeError(
             f"{name} must be the path of its file with client, which each worker opens for itself, "
             f"not a memmap; give {str(given.filename)!r}."
