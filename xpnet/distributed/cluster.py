@@ -183,7 +183,8 @@ class Deal:
         if given is not None:
             return int(given)
         each = -(-parts.members // (TURNS * self._threads()))
-        return min(max(each, FEW), CACHED * int(parts.size))
+        most = min(max(each, FEW), CACHED * int(parts.size))
+        return -(-parts.members // -(-parts.members // most))  # as even as may be
 
     def _threads(self) -> int:
         return max(1, int(sum(self.client.nthreads().values())))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 from collections.abc import Callable
@@ -241,7 +240,5 @@ def _there(name: str, given: Any, read: bool) -> Any:
 
 
 def cut(members: int, size: int) -> list[tuple[int, int]]:
-    """Blocks of members of at most this size, as even as may be."""
-    count = -(-members // size)
-    edges = [members * i // count for i in range(count + 1)]
-    return list(itertools.pairwise(edges))
+    """Blocks of members of this size, and what is left: each size is compiled where steps are."""
+    return [(start, min(start + size, members)) for start in range(0, members, size)]

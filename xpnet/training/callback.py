@@ -31,7 +31,7 @@ class Callback:
         """With a ``client``, after each block of members that has come back.
 
         There are no checks then, as members are not trained side by side; `start` and `finish`
-        are given the same `Dealt`.
+        are given the same `xpnet.distributed.Dealt`.
         """
 
     def finish(self, run: Run) -> None:
@@ -48,7 +48,7 @@ class Run:
         check_every: how many lie between two checks.
         resumed: the file of the checkpoint that it goes on from, or ``None``.
         seen: how many were done at the check before.
-        dealt: whether it is a `Dealt`, whose members are dealt out to a cluster: false.
+        dealt: whether it is a `xpnet.distributed.Dealt`, of members over a cluster: false.
         keep: what is kept in the end: all that there is.
         acc_goal: the goal, or ``None``.
         members: the number of members, or ``None`` for a single network.
