@@ -19,12 +19,12 @@ import xpnet
 from xpnet import checks
 from xpnet._optional import optional
 from xpnet.distributed.kept import BlockFailed, Kept, check_keep
-from xpnet.distributed.parts import Parts, cut, place, samples
+from xpnet.distributed.parts import Parts, cut, place
 from xpnet.distributed.worker import Work, end, here, train
 from xpnet.model import Model
 from xpnet.training.asked import Asked
 from xpnet.training.callback import Callback, Dealt
-from xpnet.training.fit import doubts, members_diverged
+from xpnet.training.fit import doubts, ended_without, members_diverged
 from xpnet.training.interrupts import interrupts
 from xpnet.training.prepare import prepared
 
@@ -81,15 +81,17 @@ def fit_over(
     name = f"xpnet-fit-{uuid.uuid4().hex[:8]}"
     backend = parts.backend
     work = Work(
-        name, parts.shared(), backend.name, place(backend), backend.dtype_name(parts.like),
-        epochs, check_every, keep,
+        name, *_packed(*parts.shared()), backend.name, place(backend),
+        backend.dtype_name(parts.like), epochs, check_every, keep,
     )  # fmt: skip
-    _check_sent(work)
     kept = Kept(keep, asked.network, asked.loss, asked.optimizer, backend)
     deal = Deal(client, parts, work, kept)
     model = deal.run(callbacks, Dealt(asked, parts.members, epochs, keep))
     for said in deal.said:
         warnings.warn(f"On a worker: {said}", RuntimeWarning, stacklevel=3)
+    history = model.history
+    if history is not None and (stuck := ended_without(history)):
+        warnings.warn(stuck, RuntimeWarning, stacklevel=3)
     if kept.diverged:
         warnings.warn(members_diverged(kept.diverged, parts.members), RuntimeWarning, stacklevel=3)
     return model
@@ -312,17 +314,18 @@ def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _check_sent(work: Work) -> None:
-    """Raise, and say for what, unless all that members share can be sent to workers."""
-    pickle = optional("cloudpickle", "client")
-    for name, value in (*vars(work.asked).items(), *samples(work.asked)):
+def _packed(asked: Asked, samples: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
+    """What all share as it is sent; raises, and says for what, where something cannot be."""
+    cloudpickle = optional("cloudpickle", "client")
+    for name, value in (*vars(asked).items(), *samples.items()):
         try:
-            pickle.dumps(value, protocol=5, buffer_callback=lambda buffer: None)  # no copies
+            cloudpickle.dumps(value, protocol=5, buffer_callback=lambda buffer: None)  # no copies
         except Exception as error:
             raise TypeError(
                 f"{name} must be what can be sent to workers with client, not "
                 f"{checks.shown(value)} ({_said(error)})."
             ) from error
+    return cloudpickle.dumps(asked), samples
 
 
 def _check_client(client: Any) -> None:

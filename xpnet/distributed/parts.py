@@ -68,12 +68,16 @@ class Parts:
 
     # ---- parts of it
 
-    def shared(self) -> Asked:
-        """What all members share, with arrays of the host; of what they have of their own none."""
+    def shared(self) -> tuple[Asked, dict[str, Any]]:
+        """What all members share: arguments, without `samples`, and these, on the host."""
         left = ("seed", "theta", "state", "layer_state", "members", "block")
-        asked = replace(self.asked, **{name: getattr(Asked, name) for name in left})
-        there = {name: None if name in self._own else value for name, value in samples(asked)}
-        return with_samples(asked, {name: moved(value, _host) for name, value in there.items()})
+        asked = replace(
+            self.asked,
+            optimizer=self.asked.optimizer.of_members(slice(0, 1)),
+            **{name: getattr(Asked, name) for name in left},
+        )
+        there = {n: moved(one, _host) for n, one in samples(asked) if n not in self._own}
+        return with_samples(asked, {name: None for name, _ in samples(asked)}), there
 
     def part(self, start: int, stop: int) -> tuple[dict[str, Any], dict[str, Any]]:
         """What these members have of their own, on the host: arguments, and `samples`."""

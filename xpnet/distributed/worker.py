@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import numpy as np
 
 from xpnet import backends
 from xpnet.distributed.kept import Piece, piece_of
-from xpnet.distributed.parts import moved, samples, with_samples
+from xpnet.distributed.parts import moved, with_samples
 from xpnet.training.asked import Asked
 from xpnet.training.callback import Run
 from xpnet.training.fit import run_intervals
@@ -40,13 +41,16 @@ class Work:
 
     Attributes:
         name: of the training.
-        asked: what is asked for, with arrays of the host.
+        asked: what is asked for but `samples`, as cloudpickle has it: unpacked by a worker once it
+            is ready for arrays of this dtype, and code of somebody's own along with it.
+        samples: those that members share, with arrays of the host.
         library, device, dtype: where and in what it is computed.
         epochs, check_every, keep: as of `fit`.
     """
 
     name: str
-    asked: Asked
+    asked: bytes
+    samples: dict[str, Any]
     library: str
     device: str | None
     dtype: str
@@ -55,10 +59,10 @@ class Work:
     keep: str
 
     def __post_init__(self) -> None:
-        self._placed: dict[str, Any] = {}
+        self._placed: tuple[Asked, dict[str, Any]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_placed": {}}
+        return {**vars(self), "_placed": None}
 
     def asked_of(self, part: tuple[dict[str, Any], dict[str, Any]]) -> Asked:
         """What the members of a part are asked for, on the device; what they share brought once."""
@@ -71,17 +75,17 @@ class Work:
 
         given, own = part
         with backend.context():
-            if not self._placed:
-                self._placed = {n: moved(one, bring) for n, one in samples(self.asked)}
-            found = {**self._placed, **moved(own, bring)}
+            if self._placed is None:
+                shared = {name: moved(one, bring) for name, one in self.samples.items()}
+                self._placed = pickle.loads(self.asked), shared
+            asked, found = self._placed
+            found = {**found, **moved(own, bring)}
             names = ("theta", "state", "layer_state")
             given = {n: moved(one, bring) if n in names else one for n, one in given.items()}
-        threads = 1 if self.asked.threads is None else self.asked.threads
+        threads = 1 if asked.threads is None else asked.threads
         # A generator is drawn from: each part draws the same.
-        orders = copy.deepcopy(self.asked.shuffle_seed)
-        return with_samples(
-            replace(self.asked, **given, threads=threads, shuffle_seed=orders), found
-        )
+        orders = copy.deepcopy(asked.shuffle_seed)
+        return with_samples(replace(asked, **given, threads=threads, shuffle_seed=orders), found)
 
 
 def train(

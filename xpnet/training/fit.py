@@ -17,6 +17,7 @@ import numpy as np
 
 from xpnet import checks
 from xpnet.distributed.kept import check_keep, kept_of
+from xpnet.history import History
 from xpnet.initializers import RNG
 from xpnet.losses import Loss
 from xpnet.model import Model
@@ -224,15 +225,20 @@ def fit(
         run_intervals(loop, run, listeners)
     if loop.diverged.any():
         warnings.warn(_what_diverged(loop), RuntimeWarning, stacklevel=2)
-    watched = loop.validation
-    if watched is not None and (loop.exhausted[watched.best_epoch == 0] > 0).any():
-        warnings.warn(
-            f"patience ended the training though {watched.monitor} was never a number that could "
-            "become better; see history, and what validation holds.",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-    return kept_of(run.model, keep)
+    model = run.model
+    if model.history is not None and (stuck := ended_without(model.history)):
+        warnings.warn(stuck, RuntimeWarning, stacklevel=2)
+    return kept_of(model, keep)
+
+
+def ended_without(history: History) -> str:
+    """What is to be warned of where patience ended and there was no number to be patient for."""
+    if not np.any((np.asarray(history.exhausted) > 0) & (np.asarray(history.best_epoch) == 0)):
+        return ""
+    return (
+        f"patience ended the training though {history.monitor} was never a number that could "
+        "become better; see history, and what validation holds."
+    )
 
 
 def doubts(loop: TrainingLoop, asked: Asked) -> Iterator[str]:
