@@ -11,6 +11,7 @@ import uuid
 import warnings
 from collections import deque
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from xpnet._optional import optional
 from xpnet.distributed.kept import BlockFailed, Kept, check_keep
 from xpnet.distributed.parts import Parts, cut, place
 from xpnet.distributed.worker import Work, end, here, train
+from xpnet.explanation import explained
 from xpnet.model import Model
 from xpnet.training.asked import Asked
 from xpnet.training.callback import Callback, Dealt
@@ -78,12 +80,14 @@ def fit_over(
             warnings.warn(said, RuntimeWarning, stacklevel=3)
         if loop.validation is not None and keep == "best":
             loop.history().scores()  # by which it would be told
+    native = _native(parts)
     name = f"xpnet-fit-{uuid.uuid4().hex[:8]}"
     backend = parts.backend
     work = Work(
         name, *_packed(*parts.shared()), backend.name, place(backend),
-        backend.dtype_name(parts.like), epochs, check_every, keep,
+        backend.dtype_name(parts.like), epochs, check_every, keep, native,
     )  # fmt: skip
+    greet(client, work, asked.native)
     kept = Kept(keep, asked.network, asked.loss, asked.optimizer, backend)
     deal = Deal(client, parts, work, kept)
     model = deal.run(callbacks, Dealt(asked, parts.members, epochs, keep))
@@ -95,6 +99,56 @@ def fit_over(
     if kept.diverged:
         warnings.warn(members_diverged(kept.diverged, parts.members), RuntimeWarning, stacklevel=3)
     return model
+
+
+def _native(parts: Parts) -> bool:
+    """Whether steps become machine code: as one machine has it, and on all workers the same."""
+    asked = parts.asked
+    if asked.native != "auto" or not parts.backend.native:
+        return asked.native is True
+    first = min(parts.size, parts.members)
+    alone = replace(parts.first(first), epochs=asked.epochs * -(-parts.members // first))
+    with prepared(alone) as loop, loop.computing():
+        return explained(loop).way == "native"
+
+
+def greet(client: Any, work: Work, asked: bool | str) -> None:
+    """Wait for a worker, and have it say whether it can do what is done here.
+
+    Where machine code was not ``asked`` for, but would pay, and it cannot make it, there is none.
+    """
+    if not client.nthreads():
+        warnings.warn(
+            "The cluster of client has no workers yet, and fit waits for the first.",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+    try:
+        answer = client.submit(here, work.library, work.device, work.dtype, pure=False)
+        version, compiles = answer.result()
+    except Exception as error:
+        raise ValueError(
+            f"client must be of workers that have xpnet and compute on {work.library}, as this "
+            f"process, not such as answer: {_said(error)}."
+        ) from error
+    if version != xpnet.__version__:
+        raise ValueError(
+            f"client must be of workers that have xpnet {xpnet.__version__}, as this process, not "
+            f"{version}."
+        )
+    if work.native and not compiles:
+        if asked is True:
+            raise ValueError(
+                "native must be 'auto' or False with client, whose workers have no numba, not "
+                "True; install it there with: pip install 'xpnet[native]'."
+            )
+        warnings.warn(
+            "Steps are not machine code, as they would be here, since the workers of client have "
+            "no numba; pip install 'xpnet[native]' there, or say native=False.",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+        work.native = False
 
 
 _CANCELLED = (asyncio.CancelledError, concurrent.futures.CancelledError)
@@ -130,7 +184,6 @@ class Deal:
                 one.start(run)  # type: ignore[arg-type]
                 finishing.callback(one.finish, run)  # type: ignore[arg-type]
             finishing.callback(self._leave)
-            self._greet()
             self._waiting.extend(cut(self.parts.members, self._size()))
             ending = False
             with interrupts() as interrupted:
@@ -155,29 +208,6 @@ class Deal:
         return self.kept.model(interrupted, stopped)
 
     # ---- before
-
-    def _greet(self) -> None:
-        """Wait for a worker, and have it say whether it can do what is done here."""
-        if not self.client.nthreads():
-            warnings.warn(
-                "The cluster of client has no workers yet, and fit waits for the first.",
-                RuntimeWarning,
-                stacklevel=5,
-            )
-        work = self.work
-        asked = self.client.submit(here, work.library, work.device, work.dtype, pure=False)
-        try:
-            version = asked.result()
-        except Exception as error:
-            raise ValueError(
-                f"client must be of workers that have xpnet and compute on {work.library}, as this "
-                f"process, not such as answer: {_said(error)}."
-            ) from error
-        if version != xpnet.__version__:
-            raise ValueError(
-                f"client must be of workers that have xpnet {xpnet.__version__}, as this process, "
-                f"not {version}."
-            )
 
     def _size(self) -> int:
         """How many members a block has at most."""

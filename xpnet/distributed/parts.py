@@ -92,15 +92,15 @@ class Parts:
         own = {name: _host(a[rows, ...]) for name, a in samples(asked) if name in self._own}
         return {**found, "noise_seed": noise, **self._begin(start, stop)}, own
 
-    def first(self) -> Asked:
-        """What the first member alone is asked for, to be looked at before anything is sent."""
-        asked, rows = self.asked, slice(0, 1)
+    def first(self, count: int = 1) -> Asked:
+        """What the first members are asked for, to be looked at before anything is sent."""
+        asked, rows = self.asked, slice(0, count)
         own = {n: a[rows, ...] if n in self._own else a for n, a in samples(asked)}
         many = checks.several(asked.noise_seed)
         begin = {name: cut_state(getattr(asked, name), rows) for name in ("state", "layer_state")}
         theta = None if asked.theta is None else asked.theta[rows, ...]
         asked = replace(
-            asked, members=1, block=None, optimizer=asked.optimizer.of_members(rows),
+            asked, members=count, block=None, optimizer=asked.optimizer.of_members(rows),
             seed=0 if theta is None else None, theta=theta, **begin, shuffle_seed=0,
             noise_seed=asked.noise_seed if many is None else many[rows],
         )  # fmt: skip

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from xpnet import backends
+from xpnet.compiler.native.choice import is_installed
 from xpnet.distributed.kept import Piece, piece_of
 from xpnet.distributed.parts import moved, with_samples
 from xpnet.training.asked import Asked
@@ -45,7 +46,7 @@ class Work:
             is ready for arrays of this dtype, and code of somebody's own along with it.
         samples: those that members share, with arrays of the host.
         library, device, dtype: where and in what it is computed.
-        epochs, check_every, keep: as of `fit`.
+        epochs, check_every, keep, native: as of `fit`.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Work:
     epochs: int
     check_every: int
     keep: str
+    native: bool
 
     def __post_init__(self) -> None:
         self._placed: tuple[Asked, dict[str, Any]] | None = None
@@ -85,7 +87,9 @@ class Work:
         threads = 1 if asked.threads is None else asked.threads
         # A generator is drawn from: each part draws the same.
         orders = copy.deepcopy(asked.shuffle_seed)
-        return with_samples(replace(asked, **given, threads=threads, shuffle_seed=orders), found)
+        return with_samples(
+            replace(asked, **given, threads=threads, shuffle_seed=orders, native=self.native), found
+        )
 
 
 def train(
@@ -110,8 +114,8 @@ def train(
     return piece
 
 
-def here(library: str, device: str | None, dtype: str) -> str:
-    """The version of xpnet of this process, where it can compute so.
+def here(library: str, device: str | None, dtype: str) -> tuple[str, bool]:
+    """The version of xpnet of this process, where it can compute so; whether it has a compiler.
 
     Raises:
         ValueError: if it cannot.
@@ -121,7 +125,7 @@ def here(library: str, device: str | None, dtype: str) -> str:
     backend = backends.get(library, device)
     backend.prepare(dtype)
     type(backend).probe()
-    return xpnet.__version__
+    return xpnet.__version__, is_installed()
 
 
 # ---- warnings, which nobody would read where a worker writes them
