@@ -75,5 +75,5 @@ def _seconds(members: int, epochs: int, **options: Any) -> tuple[float, Any]:
     net, adam = xn.Sequential(*body, xn.Sigmoid()), xn.Adam(lr=1e-2)
     begin = time.perf_counter()
     model = xn.fit(net, x, y, loss=xn.BCE(), optimizer=adam, epochs=epochs, seed=42,
-                   members=members, every_epoch=False, **options)  # fmt: skip
+                   members=members, every_epoch=False, native=False, **options)  # fmt: skip
     return time.perf_counter() - begin, model

@@ -133,9 +133,9 @@ def dask(found: dict[str, Any]) -> str:
     """What a second worker is worth, in a sentence."""
     return (
         f"{found['members']:,} members at report scale for {found['epochs']} epochs, dealt out to "
-        f"a Dask cluster of two workers of one core (float64, Adam, NumPy): {found['ratio']:.2f} "
-        f"times as fast as one process on one core ({found['workers']:.1f} and {found['one']:.1f} "
-        f"s; promised are 1.7), in {found['processor']:.2f} of its processor time."
+        "a Dask cluster of two workers of one core (float64, Adam, NumPy, no machine code): "
+        f"{found['ratio']:.2f} times as fast as one process on one core ({found['workers']:.1f} "
+        f"and {found['one']:.1f} s; promised are 1.7), in {found['processor']:.2f} of its processor time."
     )
 
 
