@@ -135,7 +135,8 @@ def dask(found: dict[str, Any]) -> str:
         f"{found['members']:,} members at report scale for {found['epochs']} epochs, dealt out to "
         "a Dask cluster of two workers of one core (float64, Adam, NumPy, no machine code): "
         f"{found['ratio']:.2f} times as fast as one process on one core ({found['workers']:.1f} "
-        f"and {found['one']:.1f} s; promised are 1.7), in {found['processor']:.2f} of its processor time."
+        f"and {found['one']:.1f} s; promised are 1.7), in {found['processor']:.2f} of its "
+        "processor time."
     )
 
 
