@@ -30,6 +30,7 @@ OTHERS = {
         *("scipy>=1.13", "optuna>=4"),  # which minimise, and search
         *("onnx>=1.18", "ndonnx>=0.11", "onnxruntime>=1.20"),  # to which models go
         *("scikit-learn>=1.7", "pandas>=2.2", "polars>=1"),  # what the pages use
+        "numba>=0.61",  # which makes machine code
     ),
     "torch": ("scikit-learn>=1.7", "polars>=1"),  # whose networks come over, and frames
     "strict": ("scikit-learn>=1.7",),  # whose estimators ours are
@@ -37,7 +38,17 @@ OTHERS = {
 }
 """What else the tests of a library need, to be run on it once."""
 PEERS = (
-    *("torch", "jax", "optax", "scikit-learn", "skorch", "thinc", "threadpoolctl", "matplotlib"),
+    *(
+        "numba",
+        "torch",
+        "jax",
+        "optax",
+        "scikit-learn",
+        "skorch",
+        "thinc",
+        "threadpoolctl",
+        "matplotlib",
+    ),
     *("mlxtend", "pytabkit"),
 )
 
@@ -120,7 +131,8 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def programs(session: nox.Session) -> None:
     """The programs, the benchmark, the report, the study, and the code of README and pages."""
-    install(session, "test", "datasets")
+    # mpich brings `mpiexec` along, which starts those of several processes.
+    install(session, "test", "datasets", "mpi", packages=("mpich",))
     pytest(
         session,
         *("-m", "program", *session.posargs),
@@ -153,6 +165,20 @@ def matrix(session: nox.Session, backend: str) -> None:
     # array-api-strict has a device that refuses to be read by the host: nothing may need to.
     names = "strict,strict:device1" if backend == "strict" else backend
     pytest(session, *session.posargs, XPNET_BACKENDS=names)
+
+
+LOOPED = ("operations", "programs", "recorded_as_plain", "sums", "noise", "optimizers", "fuzz")
+"""The tests of what a step may do."""
+
+
+@nox.session
+def loops(session: nox.Session) -> None:
+    """What a step may do, as the loops that machine code is made of, by Python's interpreter."""
+    install(session, "test")
+    files = [f"tests/test_{name}.py" for name in LOOPED]
+    pytest(
+        session, *(session.posargs or ["-m", "not program", *files]), XPNET_BACKENDS="numpy:loops"
+    )
 
 
 @nox.session

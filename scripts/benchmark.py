@@ -88,6 +88,7 @@ def _run() -> int:
         growth,
         importing,
         masks,
+        ranks,
         reading,
         table,
         timing,
@@ -119,6 +120,7 @@ def _run() -> int:
         "mnist": lambda: _mnist(chosen),
         "reading": lambda: reading.measure(rounds, chosen.quick),
         "dask": lambda: dealing.measure(rounds, chosen.quick),
+        "mpi": lambda: ranks.measure(rounds, chosen.quick),
     }
     about |= {name: ask() for name, ask in asked.items() if _wanted(name, chosen.only)}
     if chosen.quick:

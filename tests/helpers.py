@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import numpy as np
@@ -175,3 +177,48 @@ def scalars(folder):
             found.setdefault(value.tag, []).append((record.step, value.simple_value))
         data = data[16 + size :]
     return found
+
+
+class ThreadRank:
+    """A communicator as mpi4py has it, of threads: ``Allreduce``, ``bcast``, and who this is."""
+
+    def __init__(self, rank, meeting, there):
+        self.rank, self.meeting, self.there = rank, meeting, there
+
+    def Get_rank(self):
+        return self.rank
+
+    def Get_size(self):
+        return len(self.there)
+
+    def _exchanged(self, value):
+        self.there[self.rank] = value
+        self.meeting.wait()
+        found = list(self.there)
+        self.meeting.wait()
+        return found
+
+    def Allreduce(self, send, receive):
+        parts = self._exchanged(send.copy())
+        assert len({(part.shape, part.dtype) for part in parts}) == 1
+        receive[...] = sum(parts[1:], start=parts[0])
+
+    def bcast(self, value, root):
+        return self._exchanged(value)[root]
+
+
+def by_ranks(size, work):
+    """What ``work(comm)`` returns, or raises, on each of so many ranks, which are threads.
+
+    Who waits for one that never comes is told of it in a minute.
+    """
+    meeting, there = threading.Barrier(size, timeout=60), [None] * size
+
+    def one(rank):
+        try:
+            return work(ThreadRank(rank, meeting, there))
+        except Exception as error:
+            return error
+
+    with ThreadPoolExecutor(size) as pool:
+        return list(pool.map(one, range(size)))

@@ -32,7 +32,9 @@ def test_fit_and_explain_ask_by_the_same_names_and_defaults():
     )
     # When, from where, where else, and who is told; of epochs the number alone.
     del asked["epochs"], explain["epochs"]
-    run = {"epochs", "check_every", "callbacks", "epoch_checking", "resume", "client", "keep"}
+    run = {"epochs", "check_every", "callbacks", "epoch_checking", "resume", "client", "keep"} | {
+        "comm"
+    }
     assert asked == {name: default for name, default in fit.items() if name not in run}
     assert explain == {name: asked[name] for name in explain}
 

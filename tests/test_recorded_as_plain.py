@@ -56,6 +56,13 @@ def _reserved(xp: Any, c: Any) -> Any:
     return {"k": c["k"] + c["n"], "n": c["n"] * 2, "add": c["add"] + c["k"]}, {"o": xp.sum(c["k"])}
 
 
+def _reserved_of_loops(xp: Any, c: Any) -> Any:
+    start = c["start"] + c["members"]
+    return {"start": start, "members": c["members"] * 2, "t_0": c["t_0"] + start}, {
+        "lane": xp.sum(start * 3.0)
+    }
+
+
 def _narrow(xp: Any, c: Any) -> Any:
     r = c["r"]
     flags = xp.stack([r > 0.1, r == 0.1, r <= 0.1])
@@ -105,6 +112,10 @@ STEPS = {
     "names that a program has": (
         _reserved,
         {"k": (T[0], "float64"), "n": (1.0, "float64"), "add": (T[1], "float64")},
+    ),
+    "carries named as loops name what is theirs": (
+        _reserved_of_loops,
+        {name: (np.arange(2.0), "float64") for name in ("start", "members", "t_0")},
     ),
     "comparisons with what float32 does not have": (_narrow, {"r": (0.1, "float32")}),
     "a number of two dtypes": (

@@ -22,11 +22,11 @@ import numpy as np
 
 from xpnet import backends, checks
 from xpnet._optional import optional
+from xpnet.distributed.dealt import Dealt
 from xpnet.files.folders import writable_folder
 from xpnet.history import History
 from xpnet.model import Model
 from xpnet.training import Callback, Run
-from xpnet.training.callback import Dealt
 from xpnet.training.checkpoint import Checkpoint
 
 __all__ = [

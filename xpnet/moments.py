@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from xpnet.types import Array
@@ -26,13 +26,20 @@ def total(xp: Any, values: Array, keepdims: bool = False) -> Array:
     return xp.sum(values, axis=-2, keepdims=keepdims)
 
 
-def mean_and_variance(xp: Any, x: Array, weight: Array | None) -> tuple[Array, Array, Array]:
+Total = Callable[..., Array]
+"""What adds up values over the samples as `total` does, or over those of all ranks."""
+
+
+def mean_and_variance(
+    xp: Any, x: Array, weight: Array | None, total: Total = total
+) -> tuple[Array, Array, Array]:
     """Of each feature ``(..., 1, features)``: mean, mean of squares about it, whether it varies.
 
     Args:
         xp: the namespace.
         x: ``(..., samples, features)``.
         weight: ``(..., samples, 1)``, or ``None``; samples of weight 0 are not looked at.
+        total: what adds up.
 
     Returns:
         The third is false where rounding alone could make the variance of a constant: 4 units in

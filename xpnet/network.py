@@ -139,7 +139,7 @@ class Sequential(Chain):
                     checks.weights(backend, sample_weight)
                 shape = (*lead, int(x.shape[-2]), 1)
                 weight = prepare_weight(backend, sample_weight, shape, x.dtype)
-                self._of_samples(backend, found, self.counted(backend, x, weight), weight)
+                self.take_statistics(backend, found, self.counted(backend, x, weight), weight)
             return dict(zip(self.state_shapes, found, strict=True))
 
     @property
@@ -147,11 +147,23 @@ class Sequential(Chain):
         """Whether state begins with what the samples say, as that of `Standardize`."""
         return any(len(link.layer.state()) for link in self._firsts())
 
-    def _of_samples(
-        self, backend: backends.Backend, found: list[Array], x: Array, weight: Array | None
+    def take_statistics(
+        self,
+        backend: backends.Backend,
+        found: list[Array],
+        x: Array,
+        weight: Array | None,
+        **total: Any,
     ) -> None:
-        """Put what first layers take of the samples in the place of what they begin with."""
-        taken = statistics_of(self, backend.xp, x, weight)
+        """Put what first layers take of the samples in the place of what they begin with.
+
+        Args:
+            backend: where they are.
+            found: the state of the layers, ``initial_state``.
+            x, weight: as a step wants them.
+            total: as for `statistics_of`.
+        """
+        taken = statistics_of(self, backend.xp, x, weight, **total)
         for link in self.links:
             for i in range(link.state.start, link.state.stop):
                 if taken[i] is None:
@@ -159,6 +171,12 @@ class Sequential(Chain):
                 backend.check_finite(f"what {link.name}, takes of x", taken[i])
                 # Of each member, also where they share the samples.
                 found[i] = backend.xp.zeros_like(found[i]) + taken[i]
+
+    @property
+    def unsummed(self) -> list[Layer]:
+        """The layers whose statistics are not those of sums over the samples."""
+        firsts = [link.layer for link in self._firsts()]
+        return [layer for layer in firsts if layer.state() and not layer.summed]
 
     def _firsts(self) -> list[Link]:
         """The layers that read the samples as they are given."""

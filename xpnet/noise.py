@@ -148,6 +148,8 @@ class Stream:
         first: the number of the first row in the batch, of which these may be a part.
         path: the place of the stream among those that are split from the same key.
         bits: what draws: ``random_bits``, or how a library runs it best.
+        among: where the rows are not one behind the other: the places of these in the batch, and
+            how many rows that has, for all of which is drawn.
     """
 
     def __init__(
@@ -157,17 +159,19 @@ class Stream:
         first: int = 0,
         path: tuple[int, ...] = (),
         bits: Callable[..., Array] = random_bits,
+        among: tuple[Array, int] | None = None,
     ) -> None:
         self.key, self.step, self.first, self.path, self.bits = key, step, first, path, bits
+        self.among = among
         self._taken = 0
 
     def split(self) -> Stream:
         """A stream of its own: for a layer within this one."""
-        return Stream(self.key, self.step, self.first, self._next(), self.bits)
+        return Stream(self.key, self.step, self.first, self._next(), self.bits, self.among)
 
     def part(self, first: int) -> Stream:
         """The stream for a part of these samples that begins with the row ``first`` of them."""
-        return Stream(self.key, self.step, self.first + first, self.path, self.bits)
+        return Stream(self.key, self.step, self.first + first, self.path, self.bits, self.among)
 
     def bernoulli(self, xp: Any, p: float, x: Array) -> Array:
         """Truth values of the shape of ``x``, each true with the probability ``rate(p)``.
@@ -195,7 +199,13 @@ class Stream:
     def _draw(self, xp: Any, x: Array, **how: Any) -> Array:
         shape = int(x.shape[-2]), int(x.shape[-1])
         path = self._next()
-        return self.bits(xp, self.key, self.step, path=path, first=self.first, shape=shape, **how)
+        if self.among is None:
+            how["first"] = self.first
+            return self.bits(xp, self.key, self.step, path=path, shape=shape, **how)
+        places, rows = self.among
+        whole = rows, shape[1]
+        drawn = self.bits(xp, self.key, self.step, path=path, first=0, shape=whole, **how)
+        return xp.take(drawn, places[self.first : self.first + shape[0]], axis=-2)
 
     def _next(self) -> tuple[int, ...]:
         self._taken += 1

@@ -9,6 +9,7 @@ import numpy as np
 
 import xpnet as xn
 from benchmarks.problems import Contestant, Factory, Problem, Run, Unavailable
+from xpnet.compiler.native.choice import Native
 from xpnet.losses import prepare
 from xpnet.training.step import TrainingStep, carry_of
 
@@ -32,12 +33,16 @@ def _arrays(backend: xn.backends.Backend, problem: Problem) -> tuple[Any, Any, A
     )
 
 
-def fit(library: str, problem: Problem) -> Contestant:
+NATIVE = "numpy, native"
+"""What NumPy is called where steps are machine code."""
+
+
+def fit(library: str, problem: Problem, native: bool = False) -> Contestant:
     """`xn.fit` as a user calls it: its checks, copies, history and checks every 100 epochs too."""
     backend = _backend(library, problem.dtype)
     network, loss, optimizer = problem.network(), problem.loss_function(), problem.optimizer()
     x, y, theta = _arrays(backend, problem)
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"native": native}
     if problem.held:
         _, _, held_x, held_y = problem.parts()
         held = backend.asarray(held_x, problem.dtype), backend.asarray(held_y, held_y.dtype.name)
@@ -62,7 +67,7 @@ def fit(library: str, problem: Problem) -> Contestant:
     return Contestant(problem, lambda: run)
 
 
-def runner(library: str, problem: Problem) -> Contestant:
+def runner(library: str, problem: Problem, native: bool = False) -> Contestant:
     """The runner alone: the training step, so many times, in one call of a runner kept ready."""
     if problem.held:
         raise Unavailable("trains, and looks at nothing else")
@@ -73,7 +78,8 @@ def runner(library: str, problem: Problem) -> Contestant:
     shape = (*problem.theta().shape[:-1], problem.samples, problem.sizes[-1])
     with backend.context():
         data = (x, *prepare(backend, loss, shape, y, None, theta.dtype, check=True))
-    run_steps, rows = backend.runner(step), problem.rows()
+    run_steps = backend.runner(step, None, Native(always=True) if native else None)
+    rows = problem.rows()
 
     def start() -> Run:
         with backend.context():
@@ -110,6 +116,8 @@ LIBRARIES = ("numpy", "torch", "jax", "cupy")
 PEERS: dict[str, Factory] = {
     **{f"xpnet on {name}: fit": partial(fit, name) for name in LIBRARIES},
     **{f"xpnet on {name}: runner": partial(runner, name) for name in LIBRARIES},
+    f"xpnet on {NATIVE}: fit": partial(fit, "numpy", native=True),
+    f"xpnet on {NATIVE}: runner": partial(runner, "numpy", native=True),
     **{f"one member alone, {name}": partial(alone, name) for name in LIBRARIES},
     **{f"xpnet's own layer, {name}": partial(ours, name) for name in LIBRARIES},
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from benchmarks import (
+    peers_c,
     peers_jax,
     peers_numpy,
     peers_sklearn,
@@ -13,6 +14,7 @@ from benchmarks import (
     peers_validating,
     peers_xpnet,
 )
+from benchmarks.peers_xpnet import NATIVE
 from benchmarks.problems import Factory, Problem
 
 CONTESTANTS: dict[str, Factory] = {
@@ -22,6 +24,7 @@ CONTESTANTS: dict[str, Factory] = {
     **peers_jax.PEERS,
     **peers_sklearn.PEERS,
     **peers_thinc.PEERS,
+    **peers_c.PEERS,
     **peers_validating.PEERS,
 }
 """Everyone who can be measured, by name."""
@@ -33,6 +36,7 @@ NOTES = {
     "scikit-learn, MLPClassifier.fit": "no leaky ReLU, no eps in its loss, no accuracies: less",
     "scikit-learn, early_stopping": "holds others out, and asks for the accuracy alone: less",
     "skorch, NeuralNetClassifier": "PyTorch, its own epochs and data loader",
+    "straight-line C, gcc -O3": "this step and no other, its network's sizes known to the compiler",
     "thinc": "always float32; no leaky ReLU, no eps, no accuracies: less",
     "the matrix products alone, NumPy": "no training at all: the floor that this BLAS sets",
     "one member alone, numpy": "xpnet itself, one network instead of a thousand",
@@ -211,6 +215,28 @@ WORKS = (
             Pair("jax", "one member alone, jax"),
             Pair("torch", "torch.func.vmap, fused Adam"),
             Pair("torch", "one member alone, torch"),
+        ),
+    ),
+    Work(
+        "native-report",
+        "report scale, 30,000 steps, compiled before",
+        REPORT,
+        steps=30_000,
+        quick=200,
+        pairs=(
+            Pair(NATIVE, "xpnet on numpy: fit", 15),
+            Pair(NATIVE, "straight-line C, gcc -O3", 0.4),
+        ),
+    ),
+    Work(
+        "native-members",
+        "1000 members at report scale, a member and step, compiled before",
+        replace(REPORT, members=1000),
+        steps=1000,
+        quick=10,
+        pairs=(
+            Pair(NATIVE, "xpnet on jax: fit", 2),
+            Pair(NATIVE, "xpnet on numpy: fit"),
         ),
     ),
     Work(

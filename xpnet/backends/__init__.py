@@ -121,8 +121,11 @@ def of(*arrays: Any, names: tuple[str, ...] = ()) -> Backend:
                 )
         elsewhere = backend.device_of(array)
         if elsewhere != place and elsewhere is not None and place is not None:
+            one, two = (_class(backend.name).of(a).describe() for a in (array, first))
+            if one == two or " " not in one + two:
+                one, two = str(elsewhere), str(place)
             raise ValueError(
-                f"{name} lies on {elsewhere} but {first_name} on {place}; move them to one device."
+                f"{name} lies on {one} but {first_name} on {two}; move them to one device."
             )
     return backend
 
@@ -147,6 +150,14 @@ def name_of(array: Any) -> str:
     return ""
 
 
+def communicator(comm: Any) -> Any:
+    """How processes of a library talk, where ``comm`` is of it; else ``None``."""
+    module = getattr(comm, "__name__", type(comm).__module__)
+    if isinstance(module, str) and _ROOTS.get(module.partition(".")[0]) == "torch":
+        return importlib.import_module("xpnet.backends.torch_ranks").TorchCommunicator(comm)
+    return None
+
+
 HOST, CUDA = (1, 3, 11), 2
 """The kinds of devices, as DLPack counts them: memory of the host, and NVIDIA's GPUs."""
 
@@ -158,6 +169,12 @@ def _speaks_dlpack(kind: Any) -> bool:
     return (
         hasattr(kind, "__dlpack__") and hasattr(kind, "__dlpack_device__") and not roots & {*_ROOTS}
     )
+
+
+@lru_cache(256)
+def _may_be_spread(kind: Any) -> bool:
+    """Whether arrays of a type may have a part on each of several devices."""
+    return any(one.__module__.partition(".")[0] in ("jax", "jaxlib") for one in kind.__mro__)
 
 
 def _is_foreign(value: Any) -> bool:
@@ -177,7 +194,13 @@ def taken(**given: Any) -> dict[str, Any]:
     Raises:
         TypeError: if the device, or the dtype, of one is none that a library here has.
     """
-    if not any(map(_speaks_dlpack, map(type, given.values()))):  # in a microsecond
+    kinds: list[Any] = [*map(type, given.values())]
+    if any(map(_may_be_spread, kinds)):
+        given = {
+            name: _class("jax").as_taken(value, name) if _may_be_spread(kind) else value
+            for (name, value), kind in zip(given.items(), kinds, strict=True)
+        }
+    if not any(map(_speaks_dlpack, kinds)):  # in a microsecond
         return given
     known = [(name, value) for name, value in given.items() if name_of(value)]
     others = of(known[0][1], names=(known[0][0],)) if known else None

@@ -133,6 +133,11 @@ class Backend(ABC):
         Such as a sparse one; the sentence names it ``name`` and says what makes a plain one.
         """
 
+    @classmethod
+    def as_taken(cls, array: Array, name: str) -> Array:
+        """An array as it is computed with, where that may lie otherwise than it was given."""
+        return array
+
     def traced(self, array: Array) -> bool:
         """Whether this stands for an array in a function that is traced, and has no values yet."""
         return False
@@ -197,6 +202,13 @@ class Backend(ABC):
             size: of what is computed; a library whose threads would wait for one another longer
                 than they compute is held to one, for as long. ``None`` for what has no matrix
                 products.
+        """
+        return nullcontext()
+
+    def alone(self) -> AbstractContextManager[Any]:
+        """What holds the library to the calling thread, however large what it computes is.
+
+        For one of several processes, which have the cores between them.
         """
         return nullcontext()
 
@@ -329,6 +341,10 @@ class Backend(ABC):
             native: whether machine code may be made of it, where that can be; ``None`` for never.
         """
         return Plain(self.xp, step)
+
+    def writer(self) -> Callable[[Any, Any], Any] | None:
+        """What makes a `Program` of a recording and buffers; ``None`` where none are recorded."""
+        return None
 
     def runners(
         self, step: Step, threads: int | None = None, native: Native | None = None

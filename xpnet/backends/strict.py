@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,9 @@ class StrictBackend(NumPyBackend):
 
     def frozen(self, array: Array) -> Array:
         return self.copy(array)
+
+    def writer(self) -> Callable[[Any, Any], Any] | None:
+        return None
 
     def kept(self, step: Step, data: Data, *also: Any) -> Any:
         return None

@@ -182,11 +182,18 @@ class TorchBackend(Backend):
         return kept(self, step, data, *also)
 
     def runner(self, step: Step, threads: int | None = None, native: Any = None) -> Runner:
+        write = self.writer()
+        return super().runner(step, threads) if write is None else Replay(self.xp, step, write)
+
+    def alone(self) -> AbstractContextManager[Any]:
+        return ONE_THREAD() if self.on_host else super().alone()
+
+    def writer(self) -> Callable[[Any, Any], Any] | None:
         if self.way == "plain":
-            return super().runner(step, threads)
+            return None
         from xpnet.compiler.writers.torch import TorchProgram
 
-        return Replay(self.xp, step, partial(TorchProgram, self.device, ONE_THREAD))
+        return partial(TorchProgram, self.device, ONE_THREAD)
 
     def synchronize(self) -> None:
         if self.device.type == "cuda":

@@ -92,6 +92,8 @@ class Flag:
     parse: Parse
     help: str
     of_tables: str | None = None
+    bare: bool = False
+    """Whether it may stand alone, for True."""
 
     def default_for(self, dataset: str) -> str | None:
         """The default for a data set."""
@@ -224,6 +226,13 @@ FLAGS = (
     Flag("resume", None, _text, "checkpoint to go on from, or their folder; anew if it has none"),
     Flag("scheduler", None, _text, "address of a Dask scheduler, to whose workers members go"),
     Flag("workers", None, _whole(1, 10**4), "deal members out to so many Dask workers made here"),
+    Flag(
+        "mpi",
+        "False",
+        _switch,
+        "train with the other processes of mpiexec, each on a part of the samples",
+        bare=True,
+    ),
 )
 
 
@@ -280,7 +289,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
     )
     for flag in FLAGS:
-        parser.add_argument(f"--{flag.name}", metavar="…", help=flag.told)
+        alone: dict[str, Any] = {"nargs": "?", "const": "True"} if flag.bare else {}
+        parser.add_argument(f"--{flag.name}", metavar="…", help=flag.told, **alone)
     return parser
 
 
@@ -360,6 +370,11 @@ def _follow(options: argparse.Namespace, spelled: dict[str, str]) -> None:
             "each time is not what a run could go on with."
         )
     _follow_cluster(options, spelled)
+    if options.mpi and options.data_seed is None:
+        raise Mistake(
+            f"{spelled['data_seed']} must be a number with {spelled['mpi']}, so that all processes "
+            "have the same samples, not none."
+        )
     if options.hidden is None:
         options.hidden = [options.dim_hidden] * options.num_hidden
     else:

@@ -7,6 +7,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -16,7 +17,7 @@ import numpy as np
 import xpnet as xn
 from xpnet import backends
 from xpnet.callbacks import bars_cleared
-from xpnet.cli import files, flags, told
+from xpnet.cli import files, flags, mpi, told
 from xpnet.cli.cluster import cluster
 from xpnet.cli.files import Write
 from xpnet.cli.judging import Judge
@@ -24,6 +25,7 @@ from xpnet.cli.parts import SEEDS, Seeds, backend_of, network_of, optimizer_of
 from xpnet.cli.program import Mistake, ready
 from xpnet.cli.samples import samples_of
 from xpnet.datasets import DATASETS
+from xpnet.distributed.ranks import Ranks
 
 HISTORY = 1 << 24
 """How many epochs × members of an ensemble are remembered; of more, those of the checks."""
@@ -81,25 +83,48 @@ def train(
     Raises:
         Mistake: if what was asked for cannot be done; before anything is trained.
     """
+    ranks = mpi.ranks_of(argv)
+    if ranks is None:
+        return _train(argv, write, extra_callbacks, prog, None)
+    with mpi.heard_once(ranks):
+        if ranks.rank == 0:
+            return _train(argv, write, extra_callbacks, prog, ranks)
+        return _train(argv, lambda line: None, (), prog, ranks)
+
+
+def _train(
+    argv: Sequence[str],
+    write: Write,
+    extra_callbacks: Sequence[xn.Callback],
+    prog: str,
+    ranks: Ranks | None,
+) -> Outcome:
+    """`train`, alone or as one of several ranks, of which rank 0 writes what is written."""
+    leads = ranks is None or ranks.rank == 0
     try:
-        options, spelled = flags.options_of(argv, prog)
-        backend = backend_of(options, spelled)
-        if refused := flags.refused_native(options.native, backend):
-            raise Mistake(f"{spelled['native']}{refused}")
-        samples = samples_of(options, spelled)
-        size = len(samples.x)
-        optimizer = optimizer_of(options, spelled, -(-size // (options.batch_size or size)))
-        if options.members and options.seed + options.members > SEEDS:
-            raise Mistake(
-                f"{spelled['members']} must be at most {SEEDS - options.seed} with the seed "
-                f"{options.seed}, since seeds end at {SEEDS - 1}, not {options.members}."
-            )
-        net = network_of(options, samples)
-        output = files.outputs(options, spelled)
-        judge = Judge(samples, backend, options.dtype)
-        parts = {use: judge.learnt(use) for use in samples.parts}
-        report = options.dataset in DATASETS and len(parts) == 1
-        watchers = files.watchers(options, spelled, output, write, None if report else judge.panel)
+        with nullcontext() if ranks is None else ranks.telling():  # nobody goes on alone
+            options, spelled = flags.options_of(argv, prog)
+            backend = backend_of(options, spelled)
+            if refused := flags.refused_native(options.native, backend):
+                raise Mistake(f"{spelled['native']}{refused}")
+            if ranks is not None and flags.NATIVE[options.native] is True:
+                raise Mistake(f"{spelled['native']} must be auto or no with --mpi, not yes.")
+            samples = samples_of(options, spelled)
+            size = len(samples.x)
+            optimizer = optimizer_of(options, spelled, -(-size // (options.batch_size or size)))
+            if options.members and options.seed + options.members > SEEDS:
+                raise Mistake(
+                    f"{spelled['members']} must be at most {SEEDS - options.seed} with the seed "
+                    f"{options.seed}, since seeds end at {SEEDS - 1}, not {options.members}."
+                )
+            net = network_of(options, samples)
+            output = files.outputs(options, spelled) if leads else {}
+            judge = Judge(samples, backend, options.dtype)
+            parts = {use: judge.learnt(use) for use in samples.parts}
+            own = parts if ranks is None else mpi.dealt(parts, ranks)
+            report = options.dataset in DATASETS and len(parts) == 1
+            panel = None if report else judge.panel
+            watchers = files.watchers(options, spelled, output, write, panel) if leads else []
     except (TypeError, ValueError) as error:
         raise error if isinstance(error, Mistake) else Mistake(str(error)) from error
     ready()
@@ -110,7 +135,7 @@ def train(
         with cluster(options.scheduler, options.workers, names) as client:
             model = fit(
                 net,
-                *parts["training"],
+                *own["training"],
                 loss=samples.loss,
                 optimizer=optimizer,
                 epochs=options.num_epochs,
@@ -122,13 +147,14 @@ def train(
                 noise_seed=options.seed,
                 every_epoch=options.members is None or values <= HISTORY,
                 acc_goal=options.acc_goal,
-                validation=parts.get("validation"),
+                validation=own.get("validation"),
                 metrics=() if samples.classes or "validation" not in parts else ("r2",),
                 patience=options.patience,
                 check_every=options.check_every,
                 callbacks=[clock, *watchers, *extra_callbacks],
                 resume=options.resume,
                 native=flags.NATIVE[options.native],
+                comm=None if ranks is None else mpi.world(),
                 client=client,
             )
     except Mistake:
@@ -140,7 +166,7 @@ def train(
     history, model = model.history, judge.of_numbers(model)
     assert history is not None
     failed = files.keep(model, output, watchers)
-    for kind, path in output.items():
+    for kind, path in output.items():  # none but on rank 0
         name = {"tensorboard": "TensorBoard"}.get(kind, kind.capitalize())
         print(f"[INFO]: {name}: {path}", file=sys.stderr)
     if options.members is not None:

@@ -19,13 +19,14 @@ import numpy as np
 import xpnet
 from xpnet import checks
 from xpnet._optional import optional
+from xpnet.distributed.dealt import Dealt
 from xpnet.distributed.kept import BlockFailed, Kept, check_keep
 from xpnet.distributed.parts import Parts, cut, place
 from xpnet.distributed.worker import Work, end, here, train
 from xpnet.explanation import explained
 from xpnet.model import Model
 from xpnet.training.asked import Asked
-from xpnet.training.callback import Callback, Dealt
+from xpnet.training.callback import Callback
 from xpnet.training.fit import doubts, ended_without, members_diverged
 from xpnet.training.interrupts import interrupts
 from xpnet.training.prepare import prepared

@@ -108,6 +108,10 @@ class Layer(ABC):
         """What it is before the first step, on the host, in float64, in the order of `state`."""
         return []
 
+    summed: ClassVar[bool] = False
+    """Whether `statistics` takes a ``total`` as well, and so finds those of the samples of several
+    processes, of which each adds up its own."""
+
     def statistics(self, xp: Any, x: Array, weight: Array | None) -> State:
         """What the state is of samples that are trained on, where this is a ``first`` layer.
 

@@ -251,15 +251,19 @@ def _may_follow(layer: Layer, before: Sequence[Layer]) -> bool:
     return bool(layer.state()) and not isinstance(layer, Chain) and all(map(_only_reads, before))
 
 
-def statistics_of(layer: Layer, xp: Any, x: Array, weight: Array | None) -> tuple[Any, ...]:
+def statistics_of(
+    layer: Layer, xp: Any, x: Array, weight: Array | None, **total: Any
+) -> tuple[Any, ...]:
     """What the state of a layer is of samples; of a chain, that of its `first` layers in turn.
+
+    With a ``total``, which is for layers that are `summed`, of those of several processes.
 
     Returns:
         An array for each, or ``None`` where it is as `initial_state` says.
     """
     found: tuple[Any, ...] = ()
     for link in layer.links if is_plain(layer) else _links((layer,)):
-        state = link.layer.statistics(xp, x, weight) if link.layer.first else ()
+        state = link.layer.statistics(xp, x, weight, **total) if link.layer.first else ()
         found += state or (None,) * (link.state.stop - link.state.start)
         if _only_reads(link.layer):  # else whoever is behind it reads no samples
             x = base.apply(link.layer, xp, (), x, state)

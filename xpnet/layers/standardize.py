@@ -9,7 +9,7 @@ import numpy as np
 
 from xpnet import checks
 from xpnet.layers.base import Backprop, Layer, Params, State
-from xpnet.moments import mean_and_variance
+from xpnet.moments import Total, mean_and_variance, total
 from xpnet.noise import Stream
 from xpnet.types import Array
 
@@ -34,6 +34,7 @@ class Standardize(Layer):
     features: int
     samplewise: ClassVar[bool] = True
     first: ClassVar[bool] = True
+    summed: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "features", checks.whole("features", self.features))
@@ -46,8 +47,8 @@ class Standardize(Layer):
     def initial_state(self) -> list[np.ndarray]:
         return [np.zeros((1, self.features)), np.ones((1, self.features))]
 
-    def statistics(self, xp: Any, x: Array, weight: Array | None) -> State:
-        mean, var, varies = mean_and_variance(xp, x, weight)
+    def statistics(self, xp: Any, x: Array, weight: Array | None, total: Total = total) -> State:
+        mean, var, varies = mean_and_variance(xp, x, weight, total)
         return mean, xp.where(varies, xp.sqrt(var), xp.ones_like(var))
 
     def forward(  # type: ignore[override]  # the long form

@@ -18,10 +18,13 @@ class Share:
     Attributes:
         samples: over how many samples the mean is taken.
         weight: ``None``, or ``(..., samples, 1)``, relative to a mean of 1 over the whole data.
+        here: how many of the samples are at hand; ``None`` for all those of the arrays, of which
+            some may have been added, with a weight of 0, to fill them up.
     """
 
     samples: int
     weight: Array | None = None
+    here: int | None = None
 
     def each(self, outputs: int = 1) -> Any:
         """``w / (samples · outputs)``, what one element counts for: a number, or an array.
@@ -41,7 +44,8 @@ class Share:
 
     def rate(self, xp: Any, hits: Array, dtype: Any) -> Array:
         """The mean of truth values ``(..., samples, outputs)``; of parts, it may be below 0."""
-        here, count = hits.shape[-2] * hits.shape[-1], self.samples * hits.shape[-1]
+        here = hits.shape[-2] if self.here is None else self.here
+        here, count = here * hits.shape[-1], self.samples * hits.shape[-1]
         if self.weight is None:
             # Divided, not multiplied by the inverse: 49 · (1/49) is not 1, and 1 is what a goal is.
             return xp.astype(xp.count_nonzero(hits, axis=(-2, -1)), dtype) / count

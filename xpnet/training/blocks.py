@@ -14,6 +14,7 @@ import numpy as np
 from xpnet import backends
 from xpnet.compiler.native.choice import Native
 from xpnet.compiler.plain import Runner, never
+from xpnet.distributed.ranks import Ranks
 from xpnet.training.rows import data_rows, have_own, rows_of
 from xpnet.training.step import Data, TrainingStep
 from xpnet.training.streamed import Streamed, joined
@@ -48,6 +49,8 @@ class Blocks:
         threads: over how many threads blocks, or the samples of a step, are spread where the
             library computes on one core; ``None`` for as many as pay.
         native: whether machine code is asked for.
+        ranks: with whom they are trained, or ``None``.
+        runners: what runs them then.
 
     Attributes:
         data: those of all members that are computed, shared or ``(members, …)``.
@@ -60,9 +63,12 @@ class Blocks:
         size: int,
         threads: int | None = None,
         native: Native | None = None,
+        ranks: Ranks | None = None,
+        runners: list[Any] | None = None,
     ) -> None:
         self.backend, self.step, self.size, self.threads = backend, step, size, threads
-        self.runners = backend.runners(step, threads, native)
+        self.ranks = ranks
+        self.runners: list[Any] = runners or backend.runners(step, threads, native)
         self.data: Any
         self._blocks: list[Block] = []
         self._copies: list[Block] | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from xpnet.training.fingerprint import Told, fingerprints
 from xpnet.training.loop import TrainingLoop
 from xpnet.training.progress import Progress
 from xpnet.types import Array
+
+if TYPE_CHECKING:
+    from xpnet.distributed.dealt import Dealt
 
 
 class Callback:
@@ -66,6 +69,7 @@ class Run:
         epochs: int,
         check_every: int,
         resumed: Path | None = None,
+        told: Told | None = None,
     ) -> None:
         self._loop, self._asked, self.check_every = loop, asked, check_every
         self.network, self.loss = loop.step.network, loop.step.loss
@@ -75,6 +79,8 @@ class Run:
         self.epochs, self.resumed = epochs, resumed
         self.epoch = self.seen = loop.epochs
         self.stopping = False
+        if told is not None:  # of the samples of all ranks, which this one does not know
+            self.__dict__["_told"] = told
 
     def stop(self) -> None:
         """End the run after this check."""
@@ -144,45 +150,6 @@ class Run:
     def model(self) -> Model:
         with self._loop.backend.context():
             return self._loop.model()
-
-
-class Dealt:
-    """A training whose members are dealt out to a cluster, as its callbacks see it.
-
-    Attributes:
-        network, x, y, loss: what is trained, on what, as it was given.
-        epochs: how many epochs were asked for.
-        epoch: how many are done: 0 until the end.
-        acc_goal: the goal, or ``None``.
-        members: the number of members; at the end ``None`` where the best alone was kept.
-        done: how many of them have come back.
-        keep: what is kept.
-        model: at the end what `fit` returns; before that, and where it failed, ``None``.
-    """
-
-    dealt = True
-
-    def __init__(self, asked: Asked, members: int, epochs: int, keep: str) -> None:
-        self.network, self.loss = asked.network, asked.loss
-        self.x, self.y, self.acc_goal = asked.x, asked.y, asked.acc_goal
-        self.epochs, self.keep = epochs, keep
-        self.members: int | None = members
-        self.epoch = self.done = 0
-        self.model: Model | None = None
-        self.stopping = False
-
-    def stop(self) -> None:
-        """End the training, as Ctrl-C does."""
-        self.stopping = True
-
-    @property
-    def history(self) -> History | None:
-        return None if self.model is None else self.model.history
-
-    def end(self, model: Model) -> None:
-        """Know what comes back."""
-        self.model, self.members = model, model.members
-        self.epoch = 0 if model.history is None else model.history.epochs
 
 
 def _copies(found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from dataclasses import fields
 from functools import cached_property
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from xpnet import backends, checks
+from xpnet.distributed.ranks import Ranks
 from xpnet.initializers import generator
 from xpnet.training.asked import Asked
 from xpnet.training.sources import Source, is_source
@@ -24,18 +26,94 @@ _FREE = ("seed", "epochs")
 """Of which another may be given to a training that goes on."""
 
 
-def fingerprints(asked: Asked, check_every: int) -> Told:
+SAMPLES = ("x", "y", "sample_weight", "validation")
+"""The arguments of which each of several ranks has its own part."""
+
+
+def fingerprints(asked: Asked, check_every: int, ranks: Ranks | None = None) -> Told:
     """What is told of every argument on which the bits of a training depend.
 
     All but ``seed``, of which nothing is asked any more, and ``epochs``; of ``shuffle_seed`` the
-    kind alone, and of samples that are read the first and the last.
+    kind alone, and of samples that are read the first and the last. Of several ranks, whose
+    ``counts`` are known, it is that of the samples of all, one behind the other, whoever has which.
     """
     asked = asked.opened().checked()[0]
     values = {one.name: getattr(asked, one.name) for one in fields(asked) if one.name not in _FREE}
-    values |= {"check_every": check_every, "shuffle_seed": _kind(asked.shuffle_seed)}
+    values |= {"check_every": check_every}
     if asked.validation is not None:
         values["validation"] = tuple(map(_read, asked.validation))
-    return {name: [checks.shown(value), _Said().of(value).hex()] for name, value in values.items()}
+    told = {}
+    for name, value in values.items():
+        if name == "validation" and value is not None:
+            counts = None if ranks is None else ranks.held
+            parts = [_samples(one, asked.members, i, ranks, counts) for i, one in enumerate(value)]
+            said = f"({', '.join(shown for shown, _ in parts)})"
+            told[name] = [said, _hash("several", *(found for _, found in parts)).hex()]
+        elif name in SAMPLES:
+            counts = None if ranks is None else ranks.counts
+            shown, found = _samples(value, asked.members, SAMPLES.index(name), ranks, counts)
+            told[name] = [shown, found.hex()]
+        else:
+            told[name] = argument(name, value)
+    return told
+
+
+def argument(name: str, value: Any) -> list[str]:
+    """What is told of an argument that is no sample."""
+    value = _kind(value) if name == "shuffle_seed" else value
+    return [checks.shown(value), _Said().of(value).hex()]
+
+
+def _samples(
+    value: Any, members: int | None, which: int, ranks: Ranks | None, counts: Any
+) -> tuple[str, bytes]:
+    """How an error shows x, y or weights (0, 1, 2), and their fingerprint, by rows."""
+    if value is None or isinstance(value, Source) or is_source(value):
+        return checks.shown(value), _Said().of(value)
+    backend = backends.of(value)
+    host = backend.to_host(value)
+    axis = host.ndim - 2 if which == 0 else host.ndim - 1 if which == 2 else min(host.ndim - 1, 1)
+    if which == 1 and (host.ndim == 1 or (host.ndim == 2 and host.shape[0] != members)):
+        axis = 0
+    first = 0 if ranks is None else int(counts[: ranks.rank].sum())
+    total = _of_rows(np.moveaxis(host, axis, 0), first)
+    shape = list(host.shape)
+    if ranks is not None:
+        shape[axis] = int(counts.sum())
+        found = ranks.exchange(total - (1 << 63))[:, 0]
+        total = sum(int(one) + (1 << 63) for one in found) % (1 << 64)
+    shown = f"an array of shape {tuple(shape)}"
+    return shown, _hash(f"{backend.dtype_name(value)} {tuple(shape)}", total.to_bytes(8, "little"))
+
+
+TOGETHER = 1 << 18
+"""Of how many elements the fingerprint is reckoned at once."""
+
+
+def _of_rows(rows: np.ndarray, first: int) -> int:
+    """A fingerprint of rows with these numbers, ``first`` the first, that of parts adding up.
+
+    Each element is mixed with the numbers of its row and column, and the sum taken of all, modulo
+    2⁶⁴: it is not meant to withstand somebody who looks for another with the same one.
+    """
+    total, size = 0, max(1, math.prod(rows.shape[1:]))
+    columns = _mixed(np.arange(size, dtype=np.uint64)) | np.uint64(1)
+    step = max(1, TOGETHER // size)
+    for start in range(0, len(rows), step):
+        part = np.ascontiguousarray(rows[start : start + step])
+        words = part.reshape(len(part), -1).view(f"u{part.itemsize}").astype(np.uint64)
+        numbers = np.arange(first + start, first + start + len(part), dtype=np.uint64)
+        found = (words + _mixed(numbers)[:, None]) * columns
+        total += int(np.sum(found ^ (found >> np.uint64(29)), dtype=np.uint64))
+    return total % (1 << 64)
+
+
+def _mixed(numbers: np.ndarray) -> np.ndarray:
+    """Numbers that look random, by the finalizer of SplitMix64."""
+    z = (numbers + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(z ^ (z >> np.uint64(31)))
 
 
 def require_same(now: Told, then: Told, where: str) -> None:

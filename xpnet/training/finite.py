@@ -49,11 +49,21 @@ def all_finite_in(blocks: Blocks) -> bool:
 
 def losses_in(blocks: Blocks, rows: np.ndarray, samples: int) -> np.ndarray:
     """What the losses of these members are now, on the first so many samples."""
+    if (ranks := blocks.ranks) is None:
+        return _losses_in(blocks, rows, samples, samples)
+    here = min(max(samples - ranks.first, 0), ranks.count)
+    own = _losses_in(blocks, rows, here, samples) if here else np.zeros(len(rows))
+    return ranks.sum(own.astype(np.float64))
+
+
+def _losses_in(blocks: Blocks, rows: np.ndarray, here: int, samples: int) -> np.ndarray:
+    """What the first ``here`` samples add to these losses."""
     backend, step, size, count = blocks.backend, blocks.step, blocks.size, len(rows)
-    data = first_of(blocks.data, samples)
+    data = first_of(blocks.data, here)
     carries = [trained(carry) for carry in blocks.carries]
     if len(carries[0]["theta"].shape) == 1:
-        return _loss(backend, step, carries[0], data, blocks.threads).reshape(-1)
+        threads = blocks.threads if blocks.ranks is None else 1
+        return _loss(backend, step, carries[0], data, samples, threads).reshape(-1)
     if not backend.eager:  # every size is compiled for
         rows = np.pad(rows, (0, -count % size), mode="edge")
     carry = rows_of(backend, carries, rows)
@@ -62,7 +72,7 @@ def losses_in(blocks: Blocks, rows: np.ndarray, samples: int) -> np.ndarray:
         some = slice(start, min(start + size, len(rows)))
         part = data_rows(backend, data, rows[some])
         theirs = {name: array[some, ...] for name, array in carry.items()}
-        found.append(_loss(backend, step, theirs, part).reshape(-1))
+        found.append(_loss(backend, step, theirs, part, samples).reshape(-1))
     return np.concatenate(found)[:count]
 
 
@@ -71,9 +81,12 @@ def _loss(
     step: TrainingStep,
     carry: Carry,
     data: Data,
+    samples: int,
     threads: int | None = None,
 ) -> np.ndarray:
-    """The loss in inference on ``data``, on the host; of a network alone over ``threads``."""
+    """What ``data`` adds to the loss in inference on so many samples, on the host; of a network
+    alone over ``threads``.
+    """
     xp, to_host, parts = backend.xp, backend.to_host, tuple(data)
     quick = not backend.eager and backend.near and is_ours(step)
     if quick:  # where each operation alone takes long, by NumPy instead
@@ -81,7 +94,7 @@ def _loss(
         carry = {name: to_host(array) for name, array in carry.items()}
         parts = tuple(a if a is None else to_host(a) for a in parts)
     theta, state = carry["theta"], tuple(layer_state_in(step.network, carry).values())
-    params, samples = step.network.layout.views(xp, theta), parts[0].shape[-2]
+    params = step.network.layout.views(xp, theta)
 
     def loss(x: Array, target: Array, weight: Array | None) -> Any:
         with np.errstate(all="ignore"):

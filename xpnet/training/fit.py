@@ -16,7 +16,10 @@ from typing import Any
 import numpy as np
 
 from xpnet import checks
+from xpnet.distributed.agreement import agree, same_still
+from xpnet.distributed.comm import communicator
 from xpnet.distributed.kept import check_keep, kept_of
+from xpnet.distributed.ranks import Ranks
 from xpnet.history import History
 from xpnet.initializers import RNG
 from xpnet.losses import Loss
@@ -69,6 +72,7 @@ def fit(
     native: bool | str = "auto",
     callbacks: Iterable[Callback] = (),
     resume: str | Path | None = None,
+    comm: Any = None,
     epoch_checking: int | None = None,
     client: Any = None,
     keep: str = "all",
@@ -149,6 +153,12 @@ def fit(
             what a run that was never stopped gives, on NumPy, PyTorch, and JAX on a CPU to the last
             bit. So every argument must be what it was; but callbacks, ``epochs``, which may be
             more, and ``seed`` and ``shuffle_seed``, of which nothing is drawn any more.
+        comm: with whom it is trained: a communicator of mpi4py, such as ``MPI.COMM_WORLD``, or
+            ``torch.distributed``, of whose processes each calls this with samples of its own, in
+            ``x``, ``y``, ``sample_weight`` and ``validation``, and all else the same; ``None`` for
+            nobody. What comes out, on each of them, is what one process gives, to rounding, of the
+            samples of all, one rank's behind the other's: ``batch_size`` is that of a batch of them
+            all. Callbacks are told on rank 0 alone. See docs/distributed.md.
         epoch_checking: ``check_every`` by the name that it had, and has in the report.
         client: a ``dask.distributed.Client``: blocks of ``members`` are dealt out to the workers of
             its cluster, each in one thread, unless ``threads`` says more; on NumPy the bits are
@@ -175,6 +185,12 @@ def fit(
         ImportError: if ``client`` is given, and dask.distributed is not installed.
         xpnet.distributed.BlockFailed: if a block of members failed twice on workers.
     """
+    given = {**locals()}
+    if comm is not None and not isinstance(comm, Ranks):
+        with (together := Ranks(communicator(comm))).telling():
+            return fit(**{**given, "comm": together})
+    ranks: Ranks | None = comm
+    here = 2 if ranks is None else 3  # where this was called, for warnings
     epochs = checks.whole("epochs", epochs)
     if epoch_checking is not None:
         if check_every is not None:
@@ -204,30 +220,43 @@ def fit(
         block=block, threads=threads, native=native, epochs=epochs,
     )  # fmt: skip
     if client is not None:
+        if ranks is not None:
+            raise ValueError(
+                "comm must be None with client, which deals out members where comm shares "
+                "samples, not a communicator."
+            )
         from xpnet.distributed.cluster import fit_over  # which needs dask.distributed
 
         return fit_over(client, asked, epochs, check_every, listeners, keep, resume)
-    path, progress = (None, None) if resume is None else newest(resume)
+    if ranks is not None:
+        listeners = listeners if ranks.rank == 0 else []
+        agree(ranks, asked, check_every=check_every, resume=resume is not None)
+    path, progress = None, None
+    if resume is not None:
+        path, progress = newest(resume) if ranks is None else _newest_of(ranks, resume)
     if progress is not None and epochs < progress.epoch:
         raise ValueError(
             f"epochs must be at least the {progress.epoch} that the checkpoint {str(path)!r} has "
             f"done, not {epochs}."
         )
-    with prepared(asked) as loop:
+    told = None
+    if ranks is not None and ranks.exchange(len(listeners) > 0 or progress is not None).any():
+        told = fingerprints(asked, check_every, ranks)
+    with prepared(asked, ranks) as loop:
         check_keep(keep, loop.members)
         for said in doubts(loop, asked):
-            warnings.warn(said, RuntimeWarning, stacklevel=2)
+            warnings.warn(said, RuntimeWarning, stacklevel=here)
         if progress is not None:
-            require_same(fingerprints(asked, check_every), progress.asked, str(path))
+            require_same(told or fingerprints(asked, check_every), progress.asked, str(path))
             with loop.computing():
                 loop.resume(progress.part)
-        run = Run(loop, asked, epochs, check_every, path)
+        run = Run(loop, asked, epochs, check_every, path, told)
         run_intervals(loop, run, listeners)
     if loop.diverged.any():
-        warnings.warn(_what_diverged(loop), RuntimeWarning, stacklevel=2)
+        warnings.warn(_what_diverged(loop), RuntimeWarning, stacklevel=here)
     model = run.model
     if model.history is not None and (stuck := ended_without(model.history)):
-        warnings.warn(stuck, RuntimeWarning, stacklevel=2)
+        warnings.warn(stuck, RuntimeWarning, stacklevel=here)
     return kept_of(model, keep)
 
 
@@ -315,6 +344,11 @@ def members_diverged(count: int, members: int) -> str:
     )
 
 
+def _newest_of(ranks: Ranks, resume: Any) -> Any:
+    """The checkpoint that rank 0 finds, for all."""
+    return ranks.from_first(lambda: newest(resume))
+
+
 def run_intervals(
     loop: TrainingLoop, run: Run, callbacks: list[Callback], listening: Listening = interrupts
 ) -> None:
@@ -323,7 +357,10 @@ def run_intervals(
     ``listening`` gives what is asked between steps: whether to end.
     """
     check_every = run.check_every
-    with listening() as interrupted:
+    with listening() as pressed:
+        interrupted, ranks = pressed, loop.ranks
+        if ranks is not None:
+            ranks.pressed, interrupted = pressed, ranks.is_interrupted
         with ExitStack() as finishing:
             # A generator of somebody's own goes on behind what was used.
             finishing.callback(loop.batches.forget)
@@ -345,6 +382,11 @@ def run_intervals(
                     for callback in callbacks:
                         callback.check(run)
                 loop.stopped = run.stopping
+                if ranks is not None:
+                    carries = loop.population.blocks.carries
+                    with loop.computing():
+                        loop.stopped = same_still(ranks, loop.backend, carries, run.stopping)
+                    loop.interrupted = interrupted()
             with loop.computing():
                 loop.finish()
         loop.interrupted = interrupted()  # by then; callbacks may take long to finish

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any
 
@@ -46,7 +46,7 @@ class TrainingLoop:
         self.population, self.acc_goal = population, acc_goal
         self.backend, self.step = population.backend, population.blocks.step
         self.recent, self.batches = population.recent, population.recent.batches
-        self.members = population.members
+        self.members, self.ranks = population.members, population.blocks.ranks
         self.recorder = Recorder(self.members, every_epoch)
         self.epochs = 0
         self.stop = np.zeros(self.members or 1, dtype=np.int64)
@@ -65,7 +65,13 @@ class TrainingLoop:
     def computing(self) -> AbstractContextManager[Any]:
         """What to enter while an interval is trained."""
         members = None if self.members is None else self.population.blocks.size
-        return self.backend.context(self.step.network.layout.extent(members, self.batches.part))
+        size = self.step.network.layout.extent(members, self.batches.part)
+        return self._alone(size) if self.ranks else self.backend.context(size)
+
+    @contextmanager
+    def _alone(self, size: Any) -> Iterator[None]:
+        with self.backend.alone(), self.backend.context(size):
+            yield
 
     def interval(self, n: int, epoch: int, interrupted: Callable[[], bool], ahead: int = 0) -> int:
         """Train ``n`` epochs behind ``epoch`` and record them; return how many count.

@@ -13,6 +13,9 @@ from xpnet.checks.losses import check_answers
 from xpnet.checks.network import check_arrays, check_state
 from xpnet.checks.optimizers import check_update
 from xpnet.compiler.native.choice import chosen
+from xpnet.distributed.agreement import first_state, of_all, require_equal, validated_by_all
+from xpnet.distributed.ranks import Ranks
+from xpnet.distributed.runner import RankRunner
 from xpnet.layers.base import State, apply
 from xpnet.metrics import Scorer
 from xpnet.network import Sequential
@@ -32,13 +35,17 @@ from xpnet.types import Array
 
 
 @contextmanager
-def prepared(asked: Asked) -> Iterator[TrainingLoop]:
+def prepared(asked: Asked, ranks: Ranks | None = None) -> Iterator[TrainingLoop]:
     """What is asked for, before its first step; at the end its programs are kept for the next.
+
+    Args:
+        asked: what is asked for.
+        ranks: with whom it is trained, who have agreed that it is the same; or ``None``.
 
     Raises:
         TypeError, ValueError: if it is not as `fit` wants it.
     """
-    loop, kept = _placed(asked)
+    loop, kept = _placed(asked, ranks)
     yield loop
     if kept is not None:
         with loop.computing():
@@ -46,7 +53,7 @@ def prepared(asked: Asked) -> Iterator[TrainingLoop]:
         kept.put_back(loop.step.network, loop.population.blocks.runners)
 
 
-def _placed(asked: Asked) -> tuple[TrainingLoop, Any]:
+def _placed(asked: Asked, ranks: Ranks | None) -> tuple[TrainingLoop, Any]:
     """All in its place, and what it is lent of an earlier training."""
     asked, backend, like = asked.opened().checked()
     network, x, theta, members = asked.network, asked.x, asked.theta, asked.members
@@ -56,14 +63,21 @@ def _placed(asked: Asked) -> tuple[TrainingLoop, Any]:
         if theta is not None:
             checks.same_dtype(backend, theta, "theta", like, "x")
         check_arrays(network, fresh, like)
+        count = int(x.shape[-2]) if ranks is None else ranks.samples
         batches = Batches(
-            backend, int(x.shape[-2]), asked.batch_size, asked.shuffle, asked.shuffle_seed,
+            backend, count, asked.batch_size, asked.shuffle, asked.shuffle_seed,
             asked.accumulate,
         )  # fmt: skip
         network.check_batch(batches.smallest)
         weight = in_memory(backend, asked.sample_weight, like)
         words = backend.asarray(key, backend.words) if network.is_random else None
+        data: Data | Streamed | None = None
         own = asked.layer_state
+        if ranks is not None:
+            data = _looked_at(backend, asked, weight, ranks)
+            if own is None:
+                first_x, _, counting = data
+                own = first_state(ranks, backend, network, fresh, members, first_x, counting)
         if own is None:
             samples = {} if isinstance(x, Source) else {"x": x, "sample_weight": weight}
             if not samples and network.reads_statistics:
@@ -83,7 +97,10 @@ def _placed(asked: Asked) -> tuple[TrainingLoop, Any]:
         check_update(optimizer, backend, fresh, moments)
         draws = backend.as_one(random_bits)
         noise = None if words is None else Stream(words, moments["step"], bits=draws)
-        data = _prepare(backend, asked, like, weight, fresh, layer_state, noise)
+        backend.check_finite("theta", fresh)
+        if data is None:
+            data = _looked_at(backend, asked, weight, None)
+        data = _tried_out(backend, asked, like, data, fresh, layer_state, noise)
         # Copies, which a step may write into, as these may be somebody's: a state too that is new.
         mine = fresh if theta is None else backend.copy(fresh)
         first = carry_of(mine, backend.copy(moments), backend.copy(own), words)
@@ -91,7 +108,8 @@ def _placed(asked: Asked) -> tuple[TrainingLoop, Any]:
         step = TrainingStep(backend.xp, network, asked.loss, optimizer, part)
         block, threads = asked.block, asked.threads
         if members is not None and block is None:
-            block = block_size(backend, network, like, batches.part)
+            share = batches.part if ranks is None else -(-batches.part // ranks.size)
+            block = block_size(backend, network, like, share)
         elif block is not None:
             block = checks.whole("block", block)
         if threads is not None:
@@ -101,11 +119,18 @@ def _placed(asked: Asked) -> tuple[TrainingLoop, Any]:
             held, given = validated(
                 backend, network, asked.loss, asked.validation, like, members, asked.batch_size
             )
+            if ranks is not None:
+                held, given = validated_by_all(ranks, backend, held, given)
             scorer = Scorer(backend, asked.loss, tuple(asked.metrics), *given)
             watched = Validation(
                 backend,
                 ValidationStep(
-                    backend.xp, network, asked.loss, optimizer, outputs=bool(scorer.metrics)
+                    backend.xp,
+                    network,
+                    asked.loss,
+                    optimizer,
+                    outputs=bool(scorer.metrics),
+                    samples=None if ranks is None else int(ranks.held.sum()),
                 ),
                 held,
                 scorer,
@@ -115,12 +140,19 @@ def _placed(asked: Asked) -> tuple[TrainingLoop, Any]:
                 patience=asked.patience,
                 min_delta=asked.min_delta,
                 restore_best=asked.restore_best,
+                ranks=ranks,
             )
         several = -(-(members or 1) // (block or 1))
-        native = chosen(backend, asked.native, asked.epochs * batches.steps * several)
-        blocks = Blocks(backend, step, block or members or 1, threads, native)
+        native = None
+        if ranks is None:
+            native = chosen(backend, asked.native, asked.epochs * batches.steps * several)
+        runners = None if ranks is None else [RankRunner(backend, step, ranks)]
+        blocks = Blocks(backend, step, block or members or 1, threads, native, ranks, runners)
         kept = None
-        if isinstance(data, Streamed):
+        if ranks is not None:
+            require_equal(ranks, backend, first, batches.drawn())
+            batches.read = True  # each looks for its own rows, on the host
+        elif isinstance(data, Streamed):
             batches.read = True
         else:
             kept = backend.kept(step, data, members, block, threads, native and native.like)
@@ -155,19 +187,30 @@ def _few(array: Array) -> Array:
     return array if array.shape[-2] <= TRIED else array[..., :TRIED, :]
 
 
-def _prepare(
+def _looked_at(
+    backend: backends.Backend, asked: Asked, weight: Array | None, ranks: Ranks | None
+) -> Any:
+    """The data as a step wants it, but for what does not count; looks at all values once."""
+    network, loss = asked.network, asked.loss
+    data = looked_at(backend, network, loss, asked.x, asked.y, weight, asked.members)
+    if ranks is None or isinstance(data, Streamed):
+        return data
+    x, target, own = data
+    own = of_all(ranks, backend, own, weight, ranks.samples)
+    return network.counted(backend, x, own), target, own
+
+
+def _tried_out(
     backend: backends.Backend,
     asked: Asked,
     like: Array,
-    weight: Array | None,
+    data: Data | Streamed,
     theta: Array,
     state: State,
     noise: Stream | None,
 ) -> Data | Streamed:
-    """The data as a step wants it; looks at all values once."""
+    """The data as a step wants it, once layers and loss have been tried out on some."""
     network, loss, xp = asked.network, asked.loss, backend.xp
-    backend.check_finite("theta", theta)
-    data = looked_at(backend, network, loss, asked.x, asked.y, weight, asked.members)
     few = _few(like)
     check_layers(network, backend, theta, few, state, noise)
 

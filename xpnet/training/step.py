@@ -25,6 +25,10 @@ Data = tuple[Array, Array, Array | None]
 KEY, COUNT = "noise.key", "optimizer.step"
 """What random numbers follow from: the words of each member's seed, and how many steps are done."""
 
+SUMS, REAL, PLACES = "sums", "real", "places"
+"""What ranks sum up in a step: gradient, metrics, and how they are; which of a rank's samples are
+some of the batch and not there to fill it up, and where in the batch they are."""
+
 PENALTY = "penalty"
 """What each parameter is drawn to 0 by: the ``α`` of a `PenalizedStep`, of the shape of theta."""
 
@@ -196,10 +200,10 @@ class TrainingStep:
     ) -> tuple[Array, dict[str, Array], Carry]:
         """What `gradient` gives, of one part."""
         x, target, weight = batch
-        share = Share(samples, weight)
+        share = self._share(carry, samples, weight)
         network, loss = self._given(carry)
         state = tuple(layer_state_in(network, carry).values())
-        noise = Stream(carry[KEY], carry[COUNT], first) if KEY in carry else None
+        noise = self._stream(carry, samples, first) if KEY in carry else None
         value, grad, output, _, state = network.gradient(
             self.xp, carry["theta"], x, target, loss, share, state=state, noise=noise
         )
@@ -210,6 +214,14 @@ class TrainingStep:
         if noise is not None:  # which goes on by the count alone, also where there is no update
             rest |= {KEY: carry[KEY], COUNT: next_step(self.xp, carry[COUNT])}
         return grad, metrics, rest
+
+    def _share(self, carry: Carry, samples: int, weight: Array | None) -> Share:
+        """What those at hand count for."""
+        return Share(samples, weight)
+
+    def _stream(self, carry: Carry, samples: int, first: int) -> Stream:
+        """The random numbers of those at hand."""
+        return Stream(carry[KEY], carry[COUNT], first)
 
     def noise_in(self, carry: Carry) -> Carry:
         """What random numbers follow from in a carry; nothing where none are drawn."""
@@ -232,6 +244,64 @@ class TrainingStep:
             take(target, rows, axis=-2),
             None if weight is None else take(weight, rows, axis=-2),
         )
+
+
+@dataclass(frozen=True)
+class GradientStep(TrainingStep):
+    """The first half of a step as a step of its own, on the samples of one rank.
+
+    It finds `SUMS`, ``(..., size + metrics + 1)``: the gradient, the loss, the accuracy where there
+    is one, and a 0 that is the rank's to say whether it can go on. Those of all ranks add up to
+    those of the step.
+
+    Attributes:
+        samples: those of all ranks in a step.
+        first: the number of the first of this rank among them.
+        leads: whether this is rank 0, which is given the accuracy of who is all right.
+    """
+
+    samples: int = 0
+    first: int = 0
+    leads: bool = False
+
+    @property
+    def is_samplewise(self) -> bool:
+        """False: it is a part already."""
+        return False
+
+    def __call__(self, carry: Carry, batch: Data) -> tuple[Carry, Metrics]:
+        grad, metrics, rest = self.gradient(carry, batch, self.samples, self.first)
+        columns = [metrics[name][..., None] for name in ("loss", "accuracy") if name in metrics]
+        columns = [grad, *columns, self.xp.zeros_like(columns[0])]
+        layers = {name: rest[name] for name in carry if name.startswith("layers.")}
+        return {**carry, **layers, SUMS: self.xp.concat(columns, axis=-1)}, {}
+
+    def _share(self, carry: Carry, samples: int, weight: Array | None) -> Share:
+        real = carry.get(REAL)
+        if real is None:
+            return super()._share(carry, samples, weight)
+        real = real[:, None]  # without the axis, so that nobody takes the first for the members
+        weight = real if weight is None else weight * real
+        return Share(samples, weight, samples if self.leads else 0)
+
+    def _stream(self, carry: Carry, samples: int, first: int) -> Stream:
+        if PLACES not in carry:
+            return super()._stream(carry, samples, first)
+        return Stream(carry[KEY], carry[COUNT], among=(carry[PLACES], samples))
+
+
+@dataclass(frozen=True)
+class UpdateStep(TrainingStep):
+    """The second half of a step as a step of its own, from the `SUMS` of all ranks."""
+
+    @property
+    def is_samplewise(self) -> bool:
+        """False: there are no samples."""
+        return False
+
+    def __call__(self, carry: Carry, batch: Any) -> tuple[Carry, Metrics]:
+        grad = carry[SUMS][..., : self.network.size]
+        return {**carry, **self.update(carry, grad)}, {}
 
 
 @dataclass(frozen=True)
@@ -280,9 +350,11 @@ class ValidationStep(TrainingStep):
 
     Attributes:
         outputs: whether the output is among what it finds, for metrics that are not in it.
+        samples: over how many the means are taken; ``None`` for those at hand.
     """
 
     outputs: bool = False
+    samples: int | None = None
 
     @property
     def is_samplewise(self) -> bool:
@@ -294,7 +366,8 @@ class ValidationStep(TrainingStep):
         network, loss = self._given(carry)
         state = tuple(layer_state_in(network, carry).values())
         views = network.layout.views(self.xp, carry["theta"])
-        output, share = apply(network, self.xp, views, x, state), Share(x.shape[-2], weight)
+        output = apply(network, self.xp, views, x, state)
+        share = Share(self.samples or x.shape[-2], weight)
         metrics = {"loss": evaluate(loss, self.xp, output, target, share)[0]}
         if loss.classifies:
             metrics["accuracy"] = loss.accuracy(self.xp, output, target, share)

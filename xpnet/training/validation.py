@@ -10,6 +10,8 @@ import numpy as np
 
 from xpnet import backends
 from xpnet.compiler.plain import never
+from xpnet.distributed.ranks import Ranks
+from xpnet.distributed.runner import counted
 from xpnet.history import GREATER
 from xpnet.metrics import KNOWN, Scorer
 from xpnet.training.batches import means_of
@@ -39,6 +41,8 @@ class Validation:
         patience: after how many checks without an improvement a member is done, or ``None``.
         min_delta: by how much more than the best so far is one.
         restore_best: whether the best are kept.
+        ranks: with whom; each looks at samples of its own, and knows of those of all what metrics
+            are asked with. ``None`` for nobody.
 
     Attributes:
         epochs: after which epochs there was a look.
@@ -59,12 +63,13 @@ class Validation:
         patience: int | None,
         min_delta: float,
         restore_best: bool,
+        ranks: Ranks | None = None,
     ) -> None:
         self.backend, self.step, self.data, self.members = backend, step, data, members
         self.scorer, self.monitor, self.size = scorer, monitor, size or 1
         self.patience, self.min_delta = patience, min_delta
         self.greater = {**GREATER, **{f"val_{one.name}": one.greater for one in scorer.metrics}}
-        self.restore_best = restore_best
+        self.restore_best, self.ranks = restore_best, ranks
         self.run = backend.runner(step, 1)
         self.epochs: list[int] = []
         self.values: dict[str, list[np.ndarray]] = {}
@@ -187,8 +192,8 @@ class Validation:
         start = 0
         for part, data in zip(parts, self._data(population), strict=True):
             if self.scorer.metrics:
-                _, target, weight = data
-                output = part["output"][0, ...]
+                target, weight = (self._of_all(array) for array in tuple(data)[1:])
+                output = self._of_all(part["output"][0, ...])
                 count = 1 if self.members is None else int(output.shape[0])
                 who = population.columns[start : start + count].tolist()
                 scores.append(self.scorer(output, target, weight, who))
@@ -199,10 +204,28 @@ class Validation:
             for name in ("loss", "accuracy")  # JAX sorts a dict
             if name in parts[0]
         }
+        if self.ranks is not None:
+            found = self._summed(found)
         for one in self.scorer.metrics:
             values = [np.reshape(score[one.name], -1) for score in scores]
             found[f"val_{one.name}"] = np.concatenate(values)
         return found
+
+    def _summed(self, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Loss and accuracy of the samples of all ranks."""
+        assert self.ranks is not None
+        found = {name: self.ranks.sum(values) for name, values in found.items()}
+        if "val_accuracy" in found and tuple(self.data)[2] is None:
+            count = int(self.ranks.held.sum()) * (self.step.network.out_features or 1)
+            found["val_accuracy"] = counted(found["val_accuracy"], count)
+        return found
+
+    def _of_all(self, array: Any) -> Any:
+        """Outputs, targets or weights of the samples of all ranks."""
+        if self.ranks is None or array is None:
+            return array
+        whole = self.ranks.joined(self.backend.to_host(array), self.ranks.held, -2)
+        return self.backend.asarray(whole, self.backend.dtype_name(array))
 
     def _found(self, population: Population, interrupted: Callable[[], bool]) -> list[Metrics]:
         """What the step finds of each block; of samples that are read, batch by batch.

@@ -68,6 +68,23 @@ class JaxBackend(Backend):
                 f"{name} must hold values, not be deleted, as an array is that was donated to a "
                 "function of jax.jit; keep a copy."
             )
+        if cls._is_spread(array):
+            cls._sharded().check(array, name)
+
+    @classmethod
+    def _sharded(cls) -> Any:
+        return importlib.import_module("xpnet.backends.jax.sharded")
+
+    @classmethod
+    def _is_spread(cls, array: Any) -> bool:
+        return bool(cls._sharded().is_spread(array))
+
+    @classmethod
+    def as_taken(cls, array: Array, name: str) -> Array:
+        if not cls._is_spread(array):
+            return array
+        cls._sharded().check(array, name)
+        return cls._sharded().plain(array)
 
     def traced(self, array: Array) -> bool:
         return isinstance(array, self._import().core.Tracer)
@@ -78,10 +95,15 @@ class JaxBackend(Backend):
         return super()._cast(name, dtype)
 
     def device_of(self, array: Array) -> Any:
+        if self._is_spread(array):
+            return self._sharded().place(array)
         # While a function is traced, an array has no device to name.
         return None if isinstance(array, self._import().core.Tracer) else array.device
 
     def describe(self) -> str:
+        if (mesh := getattr(self.device, "mesh", None)) is not None:
+            shape = ", ".join(f"{name}: {count}" for name, count in mesh.shape.items())
+            return f"a mesh of {mesh.size} devices ({shape})"
         return f"{self.device.device_kind} ({self.device.platform}:{self.device.id})"
 
     def elsewhere(self) -> Callable[[], AbstractContextManager[Any]]:
@@ -173,6 +195,7 @@ class JaxBackend(Backend):
 
         program = compiled(step)
         on_cpu = self._on_cpu()  # not measured elsewhere yet
+        several = hasattr(self.device, "mesh")
         tracer = self._import().core.Tracer
         foreign = [] if is_ours(step) else [look(step)]
 
@@ -184,7 +207,8 @@ class JaxBackend(Backend):
             interrupted: Callable[[], bool] = never,
         ) -> tuple[Carry, Metrics]:
             try:
-                result: tuple[Carry, Metrics] = program(n, on_cpu, carry, data, batch_rows)
+                how = self._sharded().spread(data) if several else on_cpu
+                result: tuple[Carry, Metrics] = program(n, how, carry, data, batch_rows)
             except Exception as error:
                 _explain(error)
                 raise

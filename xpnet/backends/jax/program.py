@@ -29,9 +29,12 @@ from xpnet.backends.jax.rewrite import (
     largest_product,
     traced,
 )
+from xpnet.backends.jax.sharded import held
 from xpnet.compiler.plain import Step
 from xpnet.compiler.step_key import ByIdentity, as_it_is, snapshot
 from xpnet.types import Array, Carry, Data, Metrics
+
+Rewrite = bool | tuple[Any, ...]
 
 TINY = 1024
 """Up to how many multiplications a product of one network is written out."""
@@ -98,7 +101,7 @@ def compiled(step: Step) -> Any:
         """All operands in one array, which is handed over sooner than many."""
         return jnp.asarray(np.asarray(values, dtype))
 
-    def run(n: int, rewrite: bool, carry: Carry, data: Data, batch_rows: Array | None) -> Any:
+    def run(n: int, rewrite: Rewrite, carry: Carry, data: Data, batch_rows: Array | None) -> Any:
         given = numbers(carry["theta"].dtype) if values else ()
         return program(n, rewrite, names, carry, data, batch_rows, given)
 
@@ -144,7 +147,7 @@ class Traced:
         self.step = step
         self.forms: dict[Any, tuple[Any, Any]] = {}
 
-    def __call__(self, n: int, rewrite: bool, names: tuple[str, ...], *given: Any) -> Any:
+    def __call__(self, n: int, rewrite: Rewrite, names: tuple[str, ...], *given: Any) -> Any:
         leaves, tree = jax.tree.flatten(given)
         arrays = tuple((leaf.shape, leaf.dtype, leaf.weak_type) for leaf in leaves)
         form = n, rewrite, names, tree, arrays
@@ -153,7 +156,7 @@ class Traced:
         program, structure = self.forms[form]
         return jax.tree.unflatten(structure, program(*leaves))
 
-    def _traced(self, n: int, rewrite: bool, names: tuple[str, ...], given: Any) -> Any:
+    def _traced(self, n: int, rewrite: Rewrite, names: tuple[str, ...], given: Any) -> Any:
         closed, structure = traced(partial(_scan, self.step, n, rewrite, names), *given)
         key = said(closed)
         with _LOCK:
@@ -183,7 +186,7 @@ def _keep(among: OrderedDict[Any, Any], static: Any, value: Any) -> None:
 def _scan(
     step: Any,
     n: int,
-    rewrite: bool,
+    rewrite: Rewrite,
     names: tuple[str, ...],
     carry: Carry,
     data: Data,
@@ -192,6 +195,8 @@ def _scan(
 ) -> tuple[Carry, Metrics]:
     """Run a step ``n`` times; compiled once for these shapes.
 
+    ``rewrite`` says whether it is rewritten, or, of data on several devices, how these lie.
+
     ``numbers``, the operands of these ``names``, go to every step with its data, and from there
     into its carry.
     """
@@ -199,6 +204,8 @@ def _scan(
     def body(carry: Carry, given: Data, rows: Array | None) -> tuple[Carry, Metrics]:
         data, operands = given
         batch = data if rows is None else step.select(data, rows)
+        if isinstance(rewrite, tuple) and rows is not None:
+            batch = held(batch, rewrite)
         if not operands:
             result: tuple[Carry, Metrics] = step(carry, batch)
             return result
@@ -208,7 +215,7 @@ def _scan(
     given = data, {name: numbers[i] for i, name in enumerate(names)}
 
     result: tuple[Carry, Metrics]
-    for way in (members_last, in_pieces, written_out) if rewrite else ():
+    for way in (members_last, in_pieces, written_out) if rewrite is True else ():
         try:
             result = way(body, n, carry, given, batch_rows)
             return result

@@ -99,6 +99,12 @@ class NumPyBackend(Backend):
             return quiet
         return _alone(quiet)
 
+    def alone(self) -> AbstractContextManager[Any]:
+        return ONE_BLAS_THREAD()
+
+    def writer(self) -> Callable[[Any, Any], Any] | None:
+        return NumPyProgram
+
     def workers(self, threads: int | None = None) -> int:
         return threads or cores()
 

@@ -78,6 +78,8 @@ class NativeProgram(Runs):
             lanes = LANE_BYTES // widest
         self.text, self.file, self.key = self._written(recording, sources, arrays, each, lanes)
         self.function: Callable[..., Any] | None = None
+        self._flat = [_flat(array, len(lead)) for array in self.carry.values()]
+        self.numbers = np.array([*self.text.numbers, 0.0])
         self.given = []
         for number, layout in self.text.sources.values():
             whole = own.get(id(list(sources)[number].value))
@@ -185,12 +187,12 @@ class NativeProgram(Runs):
         histories: dict[str, np.ndarray],
     ) -> None:
         lead = 0 if self.members is None else 1
-        carry = [_flat(array, lead) for array in self.carry.values()]
         shown = [_flat(array, lead + 1) for array in histories.values()]
         if rows is None:
             rows = np.zeros((1, 1), np.int64)
         members, lanes = self.members or 1, self.text.lanes
-        function(start, stop, members, lanes, rows, whole, real, *self.given, *carry, *shown)
+        own = rows, whole, real, self.numbers, *self.given
+        function(start, stop, members, lanes, *own, *self._flat, *shown)
 
     def run(
         self,

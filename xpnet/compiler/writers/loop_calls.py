@@ -37,6 +37,9 @@ def kind(dtype: Any) -> str:
 # ---- the table: what is done element by element
 
 
+FUNCTIONS = ("exp", "expm1", "log", "log1p", "tanh", "logaddexp")
+"""What there is of our own, in 32 and in 64 bits."""
+
 EXPRESSIONS: Mapping[str, str] = {
     "add": "{0} + {1}",
     "subtract": "{0} - {1}",
@@ -69,7 +72,7 @@ EXPRESSIONS: Mapping[str, str] = {
     "maximum": "maximum({0}, {1})",
     "minimum": "minimum({0}, {1})",
     "reciprocal": "1 / {0}",
-    **{name: f"{name}_{{bits}}({{0}})" for name in ("exp", "expm1", "log", "log1p", "tanh")},
+    **{name: f"{name}_{{bits}}({{0}})" for name in FUNCTIONS[:-1]},
     **{
         name: f"math.{name}({{0}})"
         for name in (

@@ -19,11 +19,23 @@ from xpnet.compiler.ir import Node, Untraceable
 from xpnet.compiler.layout import Buffer, Layout, Ref, Shape
 from xpnet.compiler.passes.placement import Placement
 from xpnet.compiler.passes.rewriting import readers
-from xpnet.compiler.writers.loop_calls import CALLS, EXPRESSIONS, kind
+from xpnet.compiler.writers.loop_calls import CALLS, EXPRESSIONS, FUNCTIONS, kind
 from xpnet.compiler.writers.names import Names
 
 STACK_BYTES = 1 << 18
 """How much of its arrays a step has on the stack, where a compiler knows that none is another."""
+
+
+PLAIN = frozenset((0.0, 1.0, -1.0, 0.5, 2.0))
+"""The numbers that a text has in itself, as they are of what is done and not of how much."""
+
+
+RESERVED = (
+    *("start", "stop", "members", "width", "whole", "real", "numbers", "block", "lane", "at", "e"),
+    *("np", "math", "local", "maximum", "minimum", "threefry"),
+    *(f"{of}_{bits}" for of in FUNCTIONS for bits in (32, 64)),
+)
+"""The names that a program has for itself, besides those of every program."""
 
 
 @dataclass
@@ -44,6 +56,7 @@ class Loops:
         product: how many multiplications the largest matrix product takes.
         work: how many elements are computed in a step, and multiplications of products.
         nbytes: how much memory its arrays take.
+        numbers: what it reckons with and is given.
     """
 
     lines: list[str]
@@ -59,12 +72,23 @@ class Loops:
     product: int
     work: int
     nbytes: int
+    numbers: list[float]
 
     @property
     def arguments(self) -> list[str]:
         """What ``run`` is given: from which step to which, the members, counters, arrays."""
         arrays = [*self.sources, *self.carry.values(), *self.histories.values()]
-        return ["start", "stop", "members", "width", "batch_rows", "whole", "real", *arrays]
+        return [
+            "start",
+            "stop",
+            "members",
+            "width",
+            "batch_rows",
+            "whole",
+            "real",
+            "numbers",
+            *arrays,
+        ]
 
     @property
     def source(self) -> str:
@@ -97,17 +121,19 @@ class LoopWriter:
     def __init__(self, plan: Placement, lanes: int = 0, each: Iterable[Node] = ()) -> None:
         self.plan, self.recording, self.lanes = plan, plan.recording, lanes
         self.names = Names(plan.carry)
+        for name in RESERVED:
+            self.names.variable(name)
         self.lines: list[str] = []
         self.depth = 1
         self.numbers: dict[Node, str] = {}
         self.constants: dict[tuple[str, str], str] = {}
         self.buffers: dict[Buffer, str] = {}
         self.found: dict[Buffer, tuple[int, Layout]] = {}
-        self._count = 0
         self._readers = readers(self.recording)
         self._outputs = set(self.recording.outputs)
         self._group: _Group | None = None
         self._put: set[Node] = set()
+        self.given: dict[tuple[float, str], str] = {}
         self.each = set(each)
         self.in_lanes: set[Buffer] = set()
         self._spread()
@@ -161,19 +187,26 @@ class LoopWriter:
 
     def new(self, stem: str) -> str:
         """A name that no other has."""
-        self._count += 1
-        return f"{stem}_{self._count}"
+        return self.names.next(f"{stem}_")
 
     def constant(self, value: Any, dtype: Any) -> str:
         """A number of a dtype."""
         if np.dtype(dtype).kind == "b":
             return repr(bool(value))
+        if isinstance(value, float) and value not in PLAIN and math.isfinite(value):
+            return self.given_number(value, kind(dtype))
         text = repr(value) if not isinstance(value, float) or math.isfinite(value) else ""
         text = text or {"inf": "np.inf", "-inf": "-np.inf", "nan": "np.nan"}[str(value)]
         key = text, kind(dtype)
         if key not in self.constants:
             self.constants[key] = self.new("c")
         return self.constants[key]
+
+    def given_number(self, value: float, kind: str) -> str:
+        """A number that is no part of the text: of another value it is the same program."""
+        if (value, kind) not in self.given:
+            self.given[value, kind] = self.new("n")
+        return self.given[value, kind]
 
     # ---- places
 
@@ -271,6 +304,7 @@ class LoopWriter:
             max(products, default=0),
             computed + sum(products),
             self._nbytes,
+            [value for value, _ in self.given],
         )
 
     def _around(self, body: list[str], counters: dict[str, str]) -> dict[str, str]:
@@ -280,6 +314,8 @@ class LoopWriter:
         for ref in self.plan.carry.values():
             self.buffer(ref.buffer)
         lanes = self.lanes
+        for i, ((_, of), name) in enumerate(self.given.items()):
+            self.line(f"{name} = {of}(numbers[{i}])")
         for buffer, name in self.buffers.items():
             if buffer.source is None:
                 size = buffer.size * (lanes if buffer in self.in_lanes else 1)
@@ -526,6 +562,8 @@ class LoopWriter:
 
     def number(self, arg: Any) -> str:
         """A number that follows from counters."""
+        if isinstance(arg, float) and arg not in PLAIN and math.isfinite(arg):
+            return self.given_number(arg, "float")
         if not isinstance(arg, Node):
             return f"({arg!r})" if math.isfinite(arg) else f"np.{arg}".replace("np.-", "-np.")
         if arg in self.numbers:

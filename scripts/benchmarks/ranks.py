@@ -1,0 +1,90 @@
+"""Two ranks of MPI, a core each, beside one process on one core: 784-512-512-10, batch 4096."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+RANKS = 2
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def measure(rounds: int, quick: bool) -> dict[str, float] | None:
+    """Seconds of a step alone and by two ranks, and by how much these are faster: medians of turns.
+
+    ``None`` where there is no MPI, or only one core.
+    """
+    beside = Path(sys.executable).with_name("mpiexec")
+    mpiexec = str(beside) if beside.exists() else shutil.which("mpiexec")
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    if mpiexec is None or len(cores) < RANKS:
+        return None
+    paths = [str(ROOT), str(ROOT / "scripts"), os.environ.get("PYTHONPATH", "")]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    env |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    steps = 2 if quick else 12
+    command = [mpiexec, "-n", str(RANKS), sys.executable, "-m", "mpi4py", "-m", "benchmarks.ranks"]
+    done = subprocess.run(
+        [*command, str(rounds), str(steps), *map(str, cores[:RANKS])],
+        env=env, capture_output=True, text=True,
+    )  # fmt: skip
+    if done.returncode:
+        return None
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _rank(rounds: int, steps: int, cores: list[int]) -> None:
+    from mpi4py import MPI
+
+    import xpnet as xn
+    from benchmarks.works import WIDE
+
+    comm = MPI.COMM_WORLD
+    rank = comm.Get_rank()
+    os.sched_setaffinity(0, {cores[rank]})
+    problem = replace(WIDE, samples=4096)
+    x, y, net = problem.x(), problem.y(), problem.network()
+    own = slice(len(x) * rank // RANKS, len(x) * (rank + 1) // RANKS)
+
+    class Clock(xn.Callback):
+        """When the checks were, by the first of which all is recorded; told on rank 0 alone."""
+
+        def __init__(self) -> None:
+            self.seen: list[float] = []
+
+        def check(self, run: Any) -> None:
+            self.seen.append(time.perf_counter())
+
+    def seconds(rows: slice, **how: Any) -> float:
+        clock = Clock()
+        xn.fit(
+            net, x[rows], y[rows], loss=problem.loss_function(), optimizer=problem.optimizer(),
+            epochs=2 * steps, check_every=steps, seed=0, callbacks=[clock], **how,
+        )  # fmt: skip
+        return (clock.seen[-1] - clock.seen[0]) / steps if clock.seen else 0.0
+
+    turns = []
+    for _ in range(rounds + 1):
+        alone = seconds(slice(None), threads=1) if rank == 0 else 0.0
+        waiting = comm.Ibarrier()
+        while not waiting.Test():  # MPI itself would wait busily
+            time.sleep(0.002)
+        turns.append((alone, seconds(own, comm=comm)))
+    if rank == 0:
+        turns = turns[1:]
+        one, two = (statistics.median(turn[i] for turn in turns) for i in (0, 1))
+        ratio = statistics.median(alone / both for alone, both in turns)
+        print(json.dumps({"alone": one, "ranks": two, "ratio": ratio}))
+
+
+if __name__ == "__main__":
+    _rank(int(sys.argv[1]), int(sys.argv[2]), [int(core) for core in sys.argv[3:]])
