@@ -26,6 +26,7 @@ MODULES = {"strict": "array_api_strict"}
 OTHERS = {
     "numpy": (
         *("h5py>=3.10", "zarr>=3", "dask[array]>=2024.1"),  # of whose files batches are read
+        "distributed>=2024.1",  # to whose workers members go
         *("scipy>=1.13", "optuna>=4"),  # which minimise, and search
         *("onnx>=1.18", "ndonnx>=0.11", "onnxruntime>=1.20"),  # to which models go
         *("scikit-learn>=1.7", "pandas>=2.2", "polars>=1"),  # what the pages use

@@ -82,7 +82,18 @@ def _run() -> int:
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     machine.hold_threads(chosen.threads)
     # Only now: the thread pools of the libraries are made when these import them.
-    from benchmarks import gpu, growth, importing, masks, ranks, reading, table, timing, validating
+    from benchmarks import (
+        dealing,
+        gpu,
+        growth,
+        importing,
+        masks,
+        ranks,
+        reading,
+        table,
+        timing,
+        validating,
+    )
     from benchmarks.works import WORKS
 
     ready()
@@ -108,6 +119,7 @@ def _run() -> int:
         "members": lambda: validating.members(rounds, chosen.quick),
         "mnist": lambda: _mnist(chosen),
         "reading": lambda: reading.measure(rounds, chosen.quick),
+        "dask": lambda: dealing.measure(rounds, chosen.quick),
         "mpi": lambda: ranks.measure(rounds, chosen.quick),
     }
     about |= {name: ask() for name, ask in asked.items() if _wanted(name, chosen.only)}

@@ -24,8 +24,10 @@ from study import plan
 from study.collect import Collection
 from study.processes import train_all
 from study.progress import Progress
+from study.workers import train_over
 from xpnet.backends.base import cores
 from xpnet.callbacks import writable_folder
+from xpnet.cli.cluster import cluster
 from xpnet.cli.program import INTERRUPTED, Parser, ready, run, whole
 
 PROG = "scripts/seed_study.py"
@@ -59,6 +61,10 @@ def _run(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--jobs", type=whole(0, MOST), default=0, help="processes (0: as many as cores)"
     )
+    parser.add_argument("--scheduler", help="address of a Dask scheduler, whose workers do it all")
+    parser.add_argument(
+        "--workers", type=whole(1, MOST), help="so many Dask workers made here, in place of --jobs"
+    )
     parser.add_argument(
         "--piece", type=whole(1, MOST), default=250, help="networks trained at once (250)"
     )
@@ -83,11 +89,13 @@ def _run(argv: Sequence[str]) -> int:
     jobs = options.jobs or cores()
     collected = Collection(pieces)
     began = time.perf_counter()
-    with Progress(pieces) as progress:
-        interrupted = train_all(
-            pieces, report, target, min(jobs, len(pieces)), progress.tell,
-            lambda result: progress.say(collected.add(result)),
-        )  # fmt: skip
+    with cluster(options.scheduler, options.workers) as client, Progress(pieces) as progress:
+        watched = progress.tell, lambda result: progress.say(collected.add(result))
+        if client is None:
+            interrupted = train_all(pieces, report, target, min(jobs, len(pieces)), *watched)
+        else:
+            jobs = sum(client.nthreads().values())
+            interrupted = train_over(client, pieces, report, target, *watched)
     seconds = time.perf_counter() - began
     stops = collected.finished()
     if not stops:

@@ -197,6 +197,14 @@ def test_the_page_keeps_what_was_written_by_hand(tmp_path):
         "members": 3.5,
         "mnist": {"xpnet": "95 %"},
         "reading": {"file": 4e9, "peak": 2**28, "before": 2**27, "seconds": {"shuffled": 1.25}},
+        "dask": {
+            "ratio": 1.8,
+            "one": 18.0,
+            "workers": 10.0,
+            "members": 20_000,
+            "epochs": 300,
+            "processor": 1.07,
+        },
     }
     one = {"scores": [0.5, 1.0], "seconds": [1.0, 2.0]}
     about["estimators"] = {

@@ -629,6 +629,25 @@ def test_nothing_is_written_when_nothing_is_wanted(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.program
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
+def test_members_over_workers_are_told_as_those_of_one_machine():
+    library("distributed")
+    flags = [*QUIET, *BASE, "--members", "9", "--num-epochs", "300"]
+    here, _ = lines_of(*flags)
+    over, lines = lines_of(*flags, "--workers", "2")
+    np.testing.assert_array_equal(over.model.theta, here.model.theta)
+    assert lines[0].startswith("[INFO]: ")
+
+
+def test_a_scheduler_that_does_not_answer_is_a_mistake(errors):
+    library("distributed")
+    said = errors(*QUIET, "--members", "4", "--scheduler", "nowhere")
+    assert (
+        "--scheduler must be the address of a Dask scheduler that answers, such as tcp://" in said
+    )
+
+
 @pytest.mark.parametrize("command", [["scripts/train.py"], ["-m", "xpnet", "train"]])
 def test_both_programs_are_the_same(command, tmp_path):
     where = ROOT if command[0] == "-m" else tmp_path
@@ -793,6 +812,20 @@ def test_ctrl_c_keeps_the_log_and_the_picture_of_what_was_done(tmp_path):
         (
             "--batch_size all",
             "--batch_size must be a whole number of at least 1, or none, not 'all'.",
+        ),
+        ("--workers 2", "--workers needs --members, the number of networks to deal out."),
+        ("--members 4 --workers 0", "--workers must be a whole number of at least 1, not 0."),
+        (
+            "--members 4 --workers 2 --scheduler a:1",
+            "--workers must be left out where --scheduler is given, whose workers are there.",
+        ),
+        (
+            "--members 4 --workers 2 --checkpoint a",
+            "--checkpoint must be left out with --workers, without checkpoints.",
+        ),
+        (
+            "--members 4 --workers 2 --epoch-logging 9",
+            "--epoch-logging must be left out with --workers: there are no epochs that all",
         ),
         ("--schedule cosin", "did you mean 'cosine'?"),
         ("--decay 0.5", "--decay is for --schedule step|exponential, not constant."),

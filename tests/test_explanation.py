@@ -30,9 +30,11 @@ def test_fit_and_explain_ask_by_the_same_names_and_defaults():
         {name: p.default for name, p in inspect.signature(f).parameters.items()}
         for f in (xn.fit, xn.explain)
     )
-    # When, from where, with whom, and who is told; of epochs the number alone.
+    # When, from where, where else, and who is told; of epochs the number alone.
     del asked["epochs"], explain["epochs"]
-    run = {"epochs", "check_every", "callbacks", "epoch_checking", "resume", "comm"}
+    run = {"epochs", "check_every", "callbacks", "epoch_checking", "resume", "client", "keep"} | {
+        "comm"
+    }
     assert asked == {name: default for name, default in fit.items() if name not in run}
     assert explain == {name: asked[name] for name in explain}
 

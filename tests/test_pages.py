@@ -28,7 +28,17 @@ import public_names  # noqa: E402
 BLOCK = re.compile(
     r"^(?:<!-- (?P<said>.*?) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.M | re.S
 )
-NEEDS = {"sklearn", "torch", "jax", "safetensors", "pandas", "polars", "onnxruntime", "optuna"}
+NEEDS = {
+    "sklearn",
+    "torch",
+    "jax",
+    "safetensors",
+    "pandas",
+    "polars",
+    "onnxruntime",
+    "optuna",
+    "distributed",
+}
 """Packages that code of a page may use, and a machine that tests it may lack."""
 CLAIMS = {
     "README.md": ["tabular.score(frame, bought) > 0.9", "model.history.accuracy[-1] == 1.0"],

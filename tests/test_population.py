@@ -163,3 +163,19 @@ def test_a_block_has_a_few_members_however_wide_they_are(
     xn.fit(net, x, x, loss=xn.MSE(), optimizer=xn.SGD(), epochs=1, seed=0, members=200 if width < 9
            else 9, callbacks=[Look()])  # fmt: skip
     assert seen == [block]
+
+
+def test_on_numpy_the_bits_of_a_member_are_the_same_beside_whichever_others():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20, 3)), rng.integers(0, 4, 20)
+    net = xn.Sequential(xn.Linear(3, 5), xn.Tanh(), xn.Linear(5, 4))
+    loss, adam = xn.CrossEntropy(), xn.Adam(lr=1e-2, clip_norm=0.1)
+
+    def fit(first, members):
+        return xn.fit(net, x, y, loss=loss, optimizer=adam, epochs=20, seed=first, members=members)
+
+    whole = fit(0, 21)
+    for first, members in ((0, 1), (3, 7), (10, 11)):
+        part, rows = fit(first, members), slice(first, first + members)
+        np.testing.assert_array_equal(part.theta, whole.theta[rows])
+        np.testing.assert_array_equal(part.history.loss, whole.history.loss[:, rows])

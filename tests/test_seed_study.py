@@ -217,6 +217,19 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
+def test_workers_write_the_same_numbers(folder, tmp_path):
+    library("distributed")
+    assert seed_study.main(["--quick", "--workers", "2", "--output", str(tmp_path)]) == 0
+    assert (tmp_path / "runs.csv").read_bytes() == (folder / "runs.csv").read_bytes()
+    ours, theirs = (json.loads((one / "results.json").read_text()) for one in (tmp_path, folder))
+    for found in (ours, theirs):
+        for name in ("command", "seconds", "processes"):
+            del found[name]
+        del found["environment"]["made"]
+    assert ours == theirs
+
+
 class Reader(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -418,6 +431,8 @@ def test_ctrl_c_before_anything_is_finished_writes_nothing(tmp_path, monkeypatch
         ("--jobs -1", "--jobs must be a whole number from 0 to 1000000, not -1."),
         ("--backend nunpy", "did you mean 'numpy'?"),
         ("--dtype float16", "--dtype must be float64 or float32, not 'float16'."),
+        ("--workers 0", "--workers must be a whole number from 1 to 1000000, not 0."),
+        ("--workers 2 --scheduler a:1", "--workers must be left out where --scheduler is given"),
     ],
 )
 def test_a_mistake_is_found_before_the_runs(argv, says, tmp_path, capsys):

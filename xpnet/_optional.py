@@ -8,6 +8,9 @@ from types import ModuleType
 _PACKAGES = {"sklearn": "scikit-learn"}
 """What packages are called where they are installed, if not as they are imported."""
 
+_EXTRAS = {"distributed": "dask", "dask": "dask"}
+"""The extras of xpnet that bring more than a package that was asked for."""
+
 
 def optional(module: str, what: str) -> ModuleType:
     """Import ``module``, which ``what`` needs.
@@ -20,7 +23,8 @@ def optional(module: str, what: str) -> ModuleType:
     except ImportError as error:
         name = module.partition(".")[0]
         package = _PACKAGES.get(name, name)
+        by = f'"xpnet[{_EXTRAS[name]}]"' if name in _EXTRAS else package
         raise ImportError(
             f"{what} needs the package {package}, which could not be imported ({error}); "
-            f"install it with: pip install {package}"
+            f"install it with: pip install {by}"
         ) from error

@@ -22,6 +22,7 @@ import numpy as np
 
 from xpnet import backends, checks
 from xpnet._optional import optional
+from xpnet.distributed.dealt import Dealt
 from xpnet.files.folders import writable_folder
 from xpnet.history import History
 from xpnet.model import Model
@@ -86,7 +87,8 @@ class LogLines(Callback):
 class ProgressBar(Callback):
     """A tqdm bar over the epochs: iterations per second, and the latest loss and accuracy.
 
-    For an ensemble their mean, and how many members are still trained. The time left is for all
+    With a ``client`` over the members that have come back. For an ensemble their mean, and how many
+    members are still trained. The time left is for all
     epochs at the pace of late: at most that, since members that are done leave, and the rest goes
     faster.
 
@@ -111,7 +113,14 @@ class ProgressBar(Callback):
 
     def start(self, run: Run) -> None:
         tqdm = optional("tqdm", "the progress bar")
-        self._bar = tqdm.tqdm(total=run.epochs, initial=run.epoch, **self._options)
+        if run.dealt:
+            options = {**self._options, "unit": " members"}
+            self._bar = tqdm.tqdm(total=run.members, **options)
+        else:
+            self._bar = tqdm.tqdm(total=run.epochs, initial=run.epoch, **self._options)
+
+    def dealt(self, run: Dealt) -> None:
+        self._bar.update(run.done - self._bar.n)
 
     def check(self, run: Run) -> None:
         if not self._bar.disable:
@@ -223,6 +232,13 @@ class Picture(Callback):
         if panel is not None and not callable(panel):
             raise TypeError(
                 f"panel must be a function of axes and a model, not {checks.shown(panel)}."
+            )
+
+    def start(self, run: Run) -> None:
+        if run.keep == "history":
+            raise ValueError(
+                "keep must be 'all', 'theta' or 'best' with a Picture, which draws what networks "
+                "predict, not 'history'."
             )
 
     def finish(self, run: Run) -> None:

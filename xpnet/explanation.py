@@ -111,10 +111,11 @@ def explain(
         threads=threads, native=native, epochs=epochs, seed=None if theta is not None else 0,
     )  # fmt: skip
     with prepared(asked) as loop, loop.computing():
-        return _explanation(loop)
+        return explained(loop)
 
 
-def _explanation(loop: TrainingLoop) -> Explanation:
+def explained(loop: TrainingLoop) -> Explanation:
+    """How a training would run its steps, before the first."""
     backend, blocks, size = loop.backend, loop.population.blocks, loop.batches.size
     first = blocks[0]
     way, why, calls, nbytes, text = "compiled", "", 0, 0, ""

@@ -149,6 +149,25 @@ class History:
         lost = (filled == 0) | ((np.asarray(self.diverged) > 0) & ~back)
         return np.where(lost, np.nan, values[rows, np.arange(members)])
 
+    def scores(self, by: str | None = None) -> np.ndarray:
+        """What each member of an ensemble left with, turned around where more of it is better.
+
+        Args:
+            by: as for `Model.best`.
+
+        Raises:
+            TypeError: if this is that of one network.
+            ValueError: if it has no such number, or nobody knows whether more of it is better.
+        """
+        by = by or self.monitor or "loss"
+        values = self.last(checks.one_of("by", by, self.names))
+        if self.greater[by] is None:
+            raise ValueError(
+                f"by must be a number of which is known whether more of it is better, not {by!r}; "
+                f"use xpnet.metrics.Function({by[4:]}, greater=True)."
+            )
+        return -values if self.greater[by] else values
+
     @property
     def names(self) -> list[str]:
         """Which numbers there are of every epoch or check."""

@@ -237,15 +237,9 @@ class Model:
         if self.members is None or history is None:
             what = "a network alone" if self.members is None else "one without a history"
             raise TypeError(f"best needs a model of several networks, trained by fit, not {what}.")
-        by = by or history.monitor or "loss"
-        values = history.last(checks.one_of("by", by, history.names))
-        if history.greater[by] is None:
-            raise ValueError(
-                f"by must be a number of which is known whether more of it is better, not {by!r}; "
-                f"use xpnet.metrics.Function({by[4:]}, greater=True)."
-            )
-        values = -values if history.greater[by] else values
+        values = history.scores(by)
         if (values != values).all():
+            by = by or history.monitor or "loss"
             raise ValueError(f"by must be what some member has, but {by!r} is NaN for all.")
         lowest = min(value for value in values.tolist() if value == value)
         return self.member(values.tolist().index(lowest))

@@ -14,6 +14,7 @@ MODULES = (
     "xpnet.backends",
     "xpnet.callbacks",
     "xpnet.datasets",
+    "xpnet.distributed",
     "xpnet.estimators",
     "xpnet.metrics",
     "xpnet.tables",

@@ -17,6 +17,7 @@ PACKAGES = (
     "thinc",
     "pytabkit",
     "threadpoolctl",
+    "distributed",
     "cupy-cuda12x",
     "cupy-cuda13x",
 )

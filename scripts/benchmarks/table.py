@@ -129,6 +129,17 @@ def reading(found: dict[str, Any] | None) -> str:
     )
 
 
+def dask(found: dict[str, Any]) -> str:
+    """What a second worker is worth, in a sentence."""
+    return (
+        f"{found['members']:,} members at report scale for {found['epochs']} epochs, dealt out to "
+        "a Dask cluster of two workers of one core (float64, Adam, NumPy, no machine code): "
+        f"{found['ratio']:.2f} times as fast as one process on one core ({found['workers']:.1f} "
+        f"and {found['one']:.1f} s; promised are 1.7), in {found['processor']:.2f} of its "
+        "processor time."
+    )
+
+
 def mpi(found: dict[str, float] | None) -> str:
     """What a second rank brings, in a sentence."""
     if found is None:
@@ -146,6 +157,7 @@ SENTENCES: dict[str, Callable[[Any], str]] = {
     "members": members,
     "mnist": mnist,
     "reading": reading,
+    "dask": dask,
     "mpi": mpi,
 }
 """What is told in a sentence each, if it was asked for."""

@@ -70,6 +70,7 @@ def train(
     target: Target,
     tell: Tell = lambda share: None,
     unwanted: Callable[[], bool] = lambda: False,
+    threads: int | None = None,
 ) -> Result | None:
     """Train a piece; ``None`` if it was ended before its end.
 
@@ -79,6 +80,7 @@ def train(
         target: where.
         tell: is told how far it is.
         unwanted: asked at every check whether to give up.
+        threads: as of `xpnet.fit`.
     """
     backend = backends.get(target.backend, target.device)
     backend.prepare(target.dtype)
@@ -101,6 +103,7 @@ def train(
         acc_goal=common["acc_goal"],
         check_every=common["epoch_checking"],
         every_epoch=False,
+        threads=threads,
         callbacks=[watch],
         native=NATIVE[target.native],
     )

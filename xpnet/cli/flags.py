@@ -224,6 +224,8 @@ FLAGS = (
     Flag("checkpoint", None, _text, "folder of checkpoints, from which --resume goes on"),
     Flag("checkpoint_every", "10", _whole(1), "how many epochs lie between two checkpoints"),
     Flag("resume", None, _text, "checkpoint to go on from, or their folder; anew if it has none"),
+    Flag("scheduler", None, _text, "address of a Dask scheduler, to whose workers members go"),
+    Flag("workers", None, _whole(1, 10**4), "deal members out to so many Dask workers made here"),
     Flag(
         "mpi",
         "False",
@@ -367,6 +369,7 @@ def _follow(options: argparse.Namespace, spelled: dict[str, str]) -> None:
             f"{spelled['data_seed']} must be a number with {kept}, not none: what is drawn anew "
             "each time is not what a run could go on with."
         )
+    _follow_cluster(options, spelled)
     if options.mpi and options.data_seed is None:
         raise Mistake(
             f"{spelled['data_seed']} must be a number with {spelled['mpi']}, so that all processes "
@@ -381,3 +384,22 @@ def _follow(options: argparse.Namespace, spelled: dict[str, str]) -> None:
                 raise Mistake(f"{spelled[name]} must be left out where {hidden} says the layers.")
     if options.dropout and not options.hidden:
         raise Mistake(f"{spelled['dropout']} needs hidden layers, of which there are none.")
+
+
+def _follow_cluster(options: argparse.Namespace, spelled: dict[str, str]) -> None:
+    """Raise where a cluster is asked for what it cannot do; leave out what it need not."""
+    asked = next((spelled[name] for name in ("scheduler", "workers") if name in spelled), None)
+    if asked is None:
+        return
+    if options.members is None:
+        raise Mistake(f"{asked} needs --members, the number of networks to deal out.")
+    for name in ("checkpoint", "resume"):
+        if name in spelled:
+            raise Mistake(f"{spelled[name]} must be left out with {asked}, without checkpoints.")
+    for name in ("is_writer_logging", "epoch_logging"):
+        if name in spelled and getattr(options, name):
+            raise Mistake(
+                f"{spelled[name]} must be left out with {asked}: there are no epochs that all "
+                "members go through together."
+            )
+    options.is_writer_logging = False

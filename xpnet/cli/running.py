@@ -18,6 +18,7 @@ import xpnet as xn
 from xpnet import backends
 from xpnet.callbacks import bars_cleared
 from xpnet.cli import files, flags, mpi, told
+from xpnet.cli.cluster import cluster
 from xpnet.cli.files import Write
 from xpnet.cli.judging import Judge
 from xpnet.cli.parts import SEEDS, Seeds, backend_of, network_of, optimizer_of
@@ -129,30 +130,35 @@ def _train(
     ready()
     clock = _Clock()
     values = options.num_epochs * (options.members or 1)
+    names = spelled.get("scheduler", "--scheduler"), spelled.get("workers", "--workers")
     try:
-        model = fit(
-            net,
-            *own["training"],
-            loss=samples.loss,
-            optimizer=optimizer,
-            epochs=options.num_epochs,
-            seed=Seeds(options.seed, options.members)
-            if options.members
-            else np.random.RandomState(options.seed),
-            members=options.members,
-            batch_size=options.batch_size,
-            noise_seed=options.seed,
-            every_epoch=options.members is None or values <= HISTORY,
-            acc_goal=options.acc_goal,
-            validation=own.get("validation"),
-            metrics=() if samples.classes or "validation" not in parts else ("r2",),
-            patience=options.patience,
-            check_every=options.check_every,
-            callbacks=[clock, *watchers, *extra_callbacks],
-            resume=options.resume,
-            native=flags.NATIVE[options.native],
-            comm=None if ranks is None else mpi.world(),
-        )
+        with cluster(options.scheduler, options.workers, names) as client:
+            model = fit(
+                net,
+                *own["training"],
+                loss=samples.loss,
+                optimizer=optimizer,
+                epochs=options.num_epochs,
+                seed=Seeds(options.seed, options.members)
+                if options.members
+                else np.random.RandomState(options.seed),
+                members=options.members,
+                batch_size=options.batch_size,
+                noise_seed=options.seed,
+                every_epoch=options.members is None or values <= HISTORY,
+                acc_goal=options.acc_goal,
+                validation=own.get("validation"),
+                metrics=() if samples.classes or "validation" not in parts else ("r2",),
+                patience=options.patience,
+                check_every=options.check_every,
+                callbacks=[clock, *watchers, *extra_callbacks],
+                resume=options.resume,
+                native=flags.NATIVE[options.native],
+                comm=None if ranks is None else mpi.world(),
+                client=client,
+            )
+    except Mistake:
+        raise
     except ValueError as error:  # a checkpoint is of another run, say
         if options.checkpoint is None and options.resume is None:
             raise

@@ -39,8 +39,8 @@ class Share:
         """``Σ w ℓ / (samples · outputs)``, for ``losses`` of ``(..., samples, outputs)``."""
         each = self.each(losses.shape[-1])
         if isinstance(each, float):
-            return xp.sum(losses, axis=(-2, -1)) * each
-        return xp.sum(losses * each, axis=(-2, -1))
+            return _total(xp, losses) * each
+        return _total(xp, losses * each)
 
     def rate(self, xp: Any, hits: Array, dtype: Any) -> Array:
         """The mean of truth values ``(..., samples, outputs)``; of parts, it may be below 0."""
@@ -51,4 +51,14 @@ class Share:
             return xp.astype(xp.count_nonzero(hits, axis=(-2, -1)), dtype) / count
         # By what is missed, so that all right is exactly 1, however the weights are rounded.
         missed = (1 - xp.astype(hits, dtype)) * self.weight
-        return here / count - xp.sum(missed, axis=(-2, -1)) / count
+        return here / count - _total(xp, missed) / count
+
+
+def _total(xp: Any, values: Array) -> Array:
+    """The sum over samples and outputs; of each member the same bits, whoever is beside it.
+
+    As rows of one matrix they would be summed by one product, whose digits depend on the row.
+    """
+    if len(values.shape) < 3:
+        return xp.sum(values, axis=(-2, -1))
+    return xp.sum(xp.sum(values, axis=-2, keepdims=True), axis=-1)[..., 0]

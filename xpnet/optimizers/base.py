@@ -30,7 +30,7 @@ from xpnet.optimizers.hyperparameters import (
     scheduled,
     within,
 )
-from xpnet.optimizers.numbers import is_per_member, of_member, written
+from xpnet.optimizers.numbers import is_per_member, of_member, of_members, written
 from xpnet.optimizers.schedules import Schedule
 from xpnet.optimizers.states import (
     check_state,
@@ -148,6 +148,11 @@ class Optimizer(ABC):
     def of_member(self, i: int) -> Optimizer:
         """This optimizer for member ``i`` alone, with its number where there is one a member."""
         own: Optimizer = of_member(self, i) if self.per_member() else self
+        return own
+
+    def of_members(self, rows: slice) -> Optimizer:
+        """This optimizer for these members alone, with their numbers where each has one."""
+        own: Optimizer = of_members(self, rows) if self.per_member() else self
         return own
 
     @property

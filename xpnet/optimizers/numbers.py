@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
@@ -55,10 +56,20 @@ def check_plain(name: str, value: Any, **bounds: float) -> Any:
 
 def of_member(value: Any, i: int) -> Any:
     """A part of an optimizer, with the number of member ``i`` alone where it has one a member."""
+    return _picked(value, lambda host: float(host[i, 0]))
+
+
+def of_members(value: Any, rows: slice) -> Any:
+    """A part of an optimizer, with the numbers of these members alone, in arrays of the host."""
+    return _picked(value, lambda host: host[rows])
+
+
+def _picked(value: Any, pick: Callable[[Any], Any]) -> Any:
+    """A part of an optimizer, with what is picked of each array of one number a member."""
     if is_per_member(value) and tuple(value.shape[1:]) == (1,):
-        return float(backends.of(value).to_host(value)[i, 0])
+        return pick(backends.of(value).to_host(value))
     if isinstance(value, tuple):
-        return tuple(of_member(part, i) for part in value)
+        return tuple(_picked(part, pick) for part in value)
     if not is_dataclass(value) or isinstance(value, type):
         return value
-    return replace(value, **{f.name: of_member(getattr(value, f.name), i) for f in fields(value)})
+    return replace(value, **{f.name: _picked(getattr(value, f.name), pick) for f in fields(value)})

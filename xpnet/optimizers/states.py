@@ -67,16 +67,22 @@ def _unmasked(optimizer: Optimizer, backend: backends.Backend, theta: Array) -> 
         return {**state, **own, **average, "step": _zero(backend.xp, theta)}
 
 
+def check_numbers(optimizer: Optimizer, members: int | None) -> None:
+    """Raise unless its numbers of one a member are of so many members."""
+    for name, value in optimizer.hyperparameters().items():
+        if is_per_member(value) and value.shape[0] != members:
+            raise ValueError(
+                f"{_TYPED.get(name, name)} must be {_one_a_member(members)}, not an "
+                f"array of shape {tuple(value.shape)}."
+            )
+
+
 def _per_member(optimizer: Optimizer, theta: Array) -> dict[str, list[list[float]]]:
     """The numbers of one a member, on the host; raises if these are not its members."""
     hosts = {}
+    check_numbers(optimizer, None if len(theta.shape) < 2 else int(theta.shape[0]))
     for name, value in optimizer.hyperparameters().items():
         if is_per_member(value):
-            if len(theta.shape) < 2 or value.shape[0] != theta.shape[0]:
-                raise ValueError(
-                    f"{_TYPED.get(name, name)} must be {_one_a_member(theta)}, not an "
-                    f"array of shape {tuple(value.shape)}."
-                )
             hosts[name] = backends.of(value).to_host(value).tolist()
     for key in optimizer.derivations():
         derive, name = derivation(key)
@@ -85,10 +91,9 @@ def _per_member(optimizer: Optimizer, theta: Array) -> dict[str, list[list[float
     return hosts
 
 
-def _one_a_member(theta: Array) -> str:
-    if len(theta.shape) < 2:
+def _one_a_member(members: int | None) -> str:
+    if members is None:
         return "a number for a network alone (members=None)"
-    members = int(theta.shape[0])
     return f"a number, or an array of shape ({members}, 1) for {members} members"
 
 

@@ -69,8 +69,19 @@ def clip_norm(xp: Any, grad: Array, most: Any) -> Array:
     largest = xp.max(xp.abs(grad), axis=-1, keepdims=True)
     scale = xp.where(largest > 0, largest, xp.ones_like(largest))
     part = grad / scale
-    length = scale * xp.sqrt(xp.sum(part * part, axis=-1, keepdims=True))
+    length = scale * xp.sqrt(_squares(xp, part))
     return grad * xp.minimum(most / (length + 1e-6), xp.ones_like(length))
+
+
+def _squares(xp: Any, part: Array) -> Array:
+    """The sum of squares; of each member the same bits, whoever is beside it.
+
+    As rows of one matrix they would be summed by one product, whose digits depend on the row.
+    """
+    squares = part * part
+    if len(part.shape) < 2:
+        return xp.sum(squares, axis=-1, keepdims=True)
+    return xp.sum(squares[..., None, :], axis=-1)
 
 
 def clip_value(xp: Any, grad: Array, most: Any) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from xpnet.training.loop import TrainingLoop
 from xpnet.training.progress import Progress
 from xpnet.types import Array
 
+if TYPE_CHECKING:
+    from xpnet.distributed.dealt import Dealt
+
 
 class Callback:
     """What is told of a run at its checks. Each method may do nothing."""
@@ -26,6 +29,13 @@ class Callback:
 
     def check(self, run: Run) -> None:
         """After each checking interval; ``run.stop()`` ends the run."""
+
+    def dealt(self, run: Dealt) -> None:
+        """With a ``client``, after each block of members that has come back.
+
+        There are no checks then, as members are not trained side by side; `start` and `finish`
+        are given the same `xpnet.distributed.Dealt`.
+        """
 
     def finish(self, run: Run) -> None:
         """After the last epoch, also when the run was interrupted or failed; last started first."""
@@ -41,12 +51,16 @@ class Run:
         check_every: how many lie between two checks.
         resumed: the file of the checkpoint that it goes on from, or ``None``.
         seen: how many were done at the check before.
+        dealt: whether it is a `xpnet.distributed.Dealt`, of members over a cluster: false.
+        keep: what is kept in the end: all that there is.
         acc_goal: the goal, or ``None``.
         members: the number of members, or ``None`` for a single network.
         block: how many of them at most are computed together.
         history: the `History` up to now.
         model: the `Model` as it is now.
     """
+
+    dealt, keep = False, "all"
 
     def __init__(
         self,

@@ -8,8 +8,8 @@ somebody press Ctrl-C?
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ import numpy as np
 from xpnet import checks
 from xpnet.distributed.agreement import agree, same_still
 from xpnet.distributed.comm import communicator
+from xpnet.distributed.kept import check_keep, kept_of
 from xpnet.distributed.ranks import Ranks
+from xpnet.history import History
 from xpnet.initializers import RNG
 from xpnet.losses import Loss
 from xpnet.model import Model
@@ -33,6 +35,8 @@ from xpnet.training.loop import TrainingLoop
 from xpnet.training.prepare import prepared
 from xpnet.training.sources import Source
 from xpnet.types import Array
+
+Listening = Callable[[], AbstractContextManager[Callable[[], bool]]]
 
 
 def fit(
@@ -70,6 +74,8 @@ def fit(
     resume: str | Path | None = None,
     comm: Any = None,
     epoch_checking: int | None = None,
+    client: Any = None,
+    keep: str = "all",
 ) -> Model:
     """Train a network, or an ensemble of networks, where the data lies.
 
@@ -154,6 +160,14 @@ def fit(
             samples of all, one rank's behind the other's: ``batch_size`` is that of a batch of them
             all. Callbacks are told on rank 0 alone. See docs/distributed.md.
         epoch_checking: ``check_every`` by the name that it had, and has in the report.
+        client: a ``dask.distributed.Client``: blocks of ``members`` are dealt out to the workers of
+            its cluster, each in one thread, unless ``threads`` says more; on NumPy the bits are
+            those of one machine. ``block`` says how many go together; ``None`` for as many as suit
+            the cache, and the number of workers. See docs/many.md.
+        keep: what comes back, and is kept in memory with ``client``: ``"all"``; ``"theta"``,
+            parameters and the state of layers, and in the history one entry, what each member left
+            with; ``"best"``, the best member alone, as `Model.best` has it; ``"history"``, that
+            alone, in a model without parameters.
 
     Returns:
         The `Model`, with its `History`. If the loss became NaN or infinite, training stopped there
@@ -168,6 +182,8 @@ def fit(
         TypeError, ValueError: if an argument is not as described; before anything is trained, but
             for values of ``x`` that is read, which are looked at with their batch.
         OSError: if ``resume``, or samples, cannot be read.
+        ImportError: if ``client`` is given, and dask.distributed is not installed.
+        xpnet.distributed.BlockFailed: if a block of members failed twice on workers.
     """
     given = {**locals()}
     if comm is not None and not isinstance(comm, Ranks):
@@ -203,6 +219,15 @@ def fit(
         monitor=monitor, patience=patience, min_delta=min_delta, restore_best=restore_best,
         block=block, threads=threads, native=native, epochs=epochs,
     )  # fmt: skip
+    if client is not None:
+        if ranks is not None:
+            raise ValueError(
+                "comm must be None with client, which deals out members where comm shares "
+                "samples, not a communicator."
+            )
+        from xpnet.distributed.cluster import fit_over  # which needs dask.distributed
+
+        return fit_over(client, asked, epochs, check_every, listeners, keep, resume)
     if ranks is not None:
         listeners = listeners if ranks.rank == 0 else []
         agree(ranks, asked, check_every=check_every, resume=resume is not None)
@@ -218,29 +243,41 @@ def fit(
     if ranks is not None and ranks.exchange(len(listeners) > 0 or progress is not None).any():
         told = fingerprints(asked, check_every, ranks)
     with prepared(asked, ranks) as loop:
-        if loss.without_probabilities and network.gives_probabilities:
-            warnings.warn(_ends_in_probabilities(network, loss), RuntimeWarning, stacklevel=here)
-        if slow := _read_slowly(loop):
-            warnings.warn(slow, RuntimeWarning, stacklevel=here)
-        if loop.backend.way == "compiled" and accumulate > UNROLLED:
-            warnings.warn(_is_unrolled(accumulate, batch_size), RuntimeWarning, stacklevel=here)
+        check_keep(keep, loop.members)
+        for said in doubts(loop, asked):
+            warnings.warn(said, RuntimeWarning, stacklevel=here)
         if progress is not None:
             require_same(told or fingerprints(asked, check_every), progress.asked, str(path))
             with loop.computing():
                 loop.resume(progress.part)
         run = Run(loop, asked, epochs, check_every, path, told)
-        _train(loop, run, check_every, listeners)
+        run_intervals(loop, run, listeners)
     if loop.diverged.any():
         warnings.warn(_what_diverged(loop), RuntimeWarning, stacklevel=here)
-    watched = loop.validation
-    if watched is not None and (loop.exhausted[watched.best_epoch == 0] > 0).any():
-        warnings.warn(
-            f"patience ended the training though {watched.monitor} was never a number that could "
-            "become better; see history, and what validation holds.",
-            RuntimeWarning,
-            stacklevel=here,
-        )
-    return run.model
+    model = run.model
+    if model.history is not None and (stuck := ended_without(model.history)):
+        warnings.warn(stuck, RuntimeWarning, stacklevel=here)
+    return kept_of(model, keep)
+
+
+def ended_without(history: History) -> str:
+    """What is to be warned of where patience ended and there was no number to be patient for."""
+    if not np.any((np.asarray(history.exhausted) > 0) & (np.asarray(history.best_epoch) == 0)):
+        return ""
+    return (
+        f"patience ended the training though {history.monitor} was never a number that could "
+        "become better; see history, and what validation holds."
+    )
+
+
+def doubts(loop: TrainingLoop, asked: Asked) -> Iterator[str]:
+    """What is to be warned of before anything is trained."""
+    if asked.loss.without_probabilities and asked.network.gives_probabilities:
+        yield _ends_in_probabilities(asked.network, asked.loss)
+    if slow := _read_slowly(loop):
+        yield slow
+    if loop.backend.way == "compiled" and asked.accumulate > UNROLLED:
+        yield _is_unrolled(asked.accumulate, asked.batch_size)
 
 
 def _no_sequence(callbacks: Any) -> bool:
@@ -296,8 +333,13 @@ def _what_diverged(loop: TrainingLoop) -> str:
         if loop.diverged[0] > loop.epochs:
             when = f"with the last update, that of epoch {loop.epochs}, which ended the training"
         return f"The loss became NaN or infinite {when}; theta is {last}. A smaller lr may help."
+    return members_diverged(int(np.count_nonzero(loop.diverged)), loop.members)
+
+
+def members_diverged(count: int, members: int) -> str:
+    """What is to be warned of where so many of these members diverged."""
     return (
-        f"The loss of {np.count_nonzero(loop.diverged)} of {loop.members} members became NaN or "
+        f"The loss of {count} of {members} members became NaN or "
         "infinite, which ended their training: see history.diverged."
     )
 
@@ -307,9 +349,15 @@ def _newest_of(ranks: Ranks, resume: Any) -> Any:
     return ranks.from_first(lambda: newest(resume))
 
 
-def _train(loop: TrainingLoop, run: Run, check_every: int, callbacks: list[Callback]) -> None:
-    """Run interval after interval, and tell the callbacks."""
-    with interrupts() as pressed:
+def run_intervals(
+    loop: TrainingLoop, run: Run, callbacks: list[Callback], listening: Listening = interrupts
+) -> None:
+    """Run interval after interval, and tell the callbacks.
+
+    ``listening`` gives what is asked between steps: whether to end.
+    """
+    check_every = run.check_every
+    with listening() as pressed:
         interrupted, ranks = pressed, loop.ranks
         if ranks is not None:
             ranks.pressed, interrupted = pressed, ranks.is_interrupted

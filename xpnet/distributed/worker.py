@@ -1,0 +1,161 @@
+"""What a worker of a cluster does: it trains some members as `fit` would."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from xpnet import backends
+from xpnet.compiler.native.choice import is_installed
+from xpnet.distributed.kept import Piece, piece_of
+from xpnet.distributed.parts import moved, with_samples
+from xpnet.training.asked import Asked
+from xpnet.training.callback import Run
+from xpnet.training.fit import run_intervals
+from xpnet.training.prepare import prepared
+
+_ended: set[str] = set()
+"""The trainings that this process was told to end."""
+
+
+def end(name: str) -> None:
+    """End the training of this name in this process, at the end of the step in hand."""
+    _ended.add(name)
+
+
+def is_ended(name: str) -> bool:
+    """Whether this process was told to `end` it."""
+    return name in _ended
+
+
+@dataclass
+class Work:
+    """What all members share of a training, as it is sent to workers.
+
+    Attributes:
+        name: of the training.
+        asked: what is asked for but `samples`, as cloudpickle has it: unpacked by a worker once it
+            is ready for arrays of this dtype, and code of somebody's own along with it.
+        samples: those that members share, with arrays of the host.
+        library, device, dtype: where and in what it is computed.
+        epochs, check_every, keep, native: as of `fit`.
+    """
+
+    name: str
+    asked: bytes
+    samples: dict[str, Any]
+    library: str
+    device: str | None
+    dtype: str
+    epochs: int
+    check_every: int
+    keep: str
+    native: bool
+
+    def __post_init__(self) -> None:
+        self._placed: tuple[Asked, dict[str, Any]] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_placed": None}
+
+    def asked_of(self, part: tuple[dict[str, Any], dict[str, Any]]) -> Asked:
+        """What the members of a part are asked for, on the device; what they share brought once."""
+        backend = backends.get(self.library, self.device)
+        backend.prepare(self.dtype)  # before its first array of this dtype
+
+        def bring(array: np.ndarray) -> Any:
+            here = backends.name_of(array) == backend.name
+            return array if here else backend.asarray(array, array.dtype.name)
+
+        given, own = part
+        with backend.context():
+            if self._placed is None:
+                shared = {name: moved(one, bring) for name, one in self.samples.items()}
+                self._placed = pickle.loads(self.asked), shared
+            asked, found = self._placed
+            found = {**found, **moved(own, bring)}
+            names = ("theta", "state", "layer_state")
+            given = {n: moved(one, bring) if n in names else one for n, one in given.items()}
+        threads = 1 if asked.threads is None else asked.threads
+        # A generator is drawn from: each part draws the same.
+        orders = copy.deepcopy(asked.shuffle_seed)
+        return with_samples(
+            replace(asked, **given, threads=threads, shuffle_seed=orders, native=self.native), found
+        )
+
+
+def train(
+    work: Work,
+    first: int,
+    part: tuple[dict[str, Any], dict[str, Any]],
+    ended: Callable[[], bool] | None = None,
+) -> Piece:
+    """Train the members from number ``first`` on; at the latest until it is ``ended``."""
+
+    def told() -> bool:
+        return work.name in _ended if ended is None else ended()
+
+    asked = work.asked_of(part)
+    with heard() as said:
+        with prepared(asked) as loop:
+            run = Run(loop, asked, work.epochs, work.check_every)
+            run_intervals(loop, run, [], lambda: nullcontext(told))
+        piece = piece_of(run.model, work.keep, first)
+    piece.said = tuple(dict.fromkeys(said))
+    piece.rng = None if isinstance(asked.shuffle_seed, int) else asked.shuffle_seed
+    return piece
+
+
+def here(library: str, device: str | None, dtype: str) -> tuple[str, bool]:
+    """The version of xpnet of this process, where it can compute so; whether it has a compiler.
+
+    Raises:
+        ValueError: if it cannot.
+    """
+    import xpnet
+
+    backend = backends.get(library, device)
+    backend.prepare(dtype)
+    type(backend).probe()
+    return xpnet.__version__, is_installed()
+
+
+# ---- warnings, which nobody would read where a worker writes them
+
+_listening: dict[int, list[str]] = {}
+_lock = threading.Lock()
+_python: list[Any] = []
+
+
+@contextmanager
+def heard() -> Iterator[list[str]]:
+    """Collect the ``RuntimeWarning`` of this thread in place of showing them."""
+    said: list[str] = []
+    with _lock:
+        if not _listening:
+            _python[:] = [warnings.showwarning]
+            warnings.showwarning = _hear
+        _listening[threading.get_ident()] = said
+    try:
+        yield said
+    finally:
+        with _lock:
+            del _listening[threading.get_ident()]
+            if not _listening and warnings.showwarning is _hear:
+                warnings.showwarning = _python[0]
+
+
+def _hear(message: Any, category: Any, *where: Any, **more: Any) -> None:
+    said = _listening.get(threading.get_ident())
+    if said is not None and issubclass(category, RuntimeWarning):
+        said.append(str(message))
+    else:
+        _python[0](message, category, *where, **more)
