@@ -477,6 +477,8 @@ class LoopWriter:
     def _joins(self, group: _Group, node: Node, each: bool, reads: list[Ref], write: Ref) -> bool:
         if group.shape != node.shape or group.each != each:
             return False
+        if node.op in FUNCTIONS and any(one.op in FUNCTIONS for one in group.nodes):
+            return False  # what two of them need at once does not fit the registers
         # No element may be overwritten before all have read it, nor be read before it is there.
         pairs = [*product(group.writes, reads), *product([write], [*group.reads, *group.writes])]
         made = set(group.nodes)
