@@ -32,6 +32,7 @@ TURN = 0.05
 
 _TEXTS: OrderedDict[Any, tuple[Loops, str, str]] = OrderedDict()
 _LOCK = Lock()
+_COMPILING = Lock()
 
 
 class LoopNumPy(NumPy):
@@ -148,15 +149,18 @@ class NativeProgram(Runs):
         Raises:
             Untraceable: if numba cannot.
         """
-        if self.function is not None:
-            return
+        with _COMPILING:  # of several threads one compiles, and the others find it
+            if self.function is None:
+                self.function = self._compiled()
+
+    def _compiled(self) -> Callable[..., Any]:
         function = compiled(self.file, self.key)
         try:  # no step, for the types of what it is given
             self._call(function, 0, 0, None, *self._counters({}), self._histories(0))
         except Exception as error:
             said = str(error).strip().splitlines()
             raise Untraceable(f"numba refuses it: {said[-1] if said else error!r}") from error
-        self.function = function
+        return function
 
     def _counters(self, carry: Carry) -> tuple[np.ndarray, np.ndarray]:
         whole, real = (
