@@ -16,6 +16,7 @@ one of them is left out of the others, unless it is about what is installed.
 from __future__ import annotations
 
 import atexit
+import importlib
 import os
 import re
 import shutil
@@ -34,8 +35,11 @@ from xpnet import backends
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 BACKENDS = ("numpy", "strict", "strict:device1", "torch", "jax", "cupy")
-LOOPS = "numpy:loops"
-"""NumPy, each step as the loops that machine code is made of."""
+TEXTS = {
+    "numpy:loops": ("tests.loops", "LoopReplay"),
+    "numpy:kernels": ("tests.lockstep", "KernelReplay"),
+}
+"""NumPy, each step as the loops of machine code, or of a CUDA kernel, run by Python alone."""
 ONCE = os.environ.get("XPNET_ONCE", "")
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 """Which of several processes this is; empty for the one that hands the tests out."""
@@ -97,7 +101,7 @@ def pytest_configure(config):
 def _chosen(config):
     given = config.getoption("--backend") or [os.environ.get("XPNET_BACKENDS", "")]
     names = [name.strip() for part in given for name in part.split(",") if name.strip()]
-    known = (*BACKENDS, LOOPS, "torch:cuda", "jax:cuda")
+    known = (*BACKENDS, *TEXTS, "torch:cuda", "jax:cuda")
     for name in names:
         if name not in known:
             raise pytest.UsageError(f"--backend must be of {', '.join(known)}, not {name!r}")
@@ -185,7 +189,7 @@ def pytest_runtest_logreport(report):
 
 @cache
 def _backend(name):
-    library, _, device = name.removesuffix(":loops").partition(":")
+    library, _, device = ("numpy" if name in TEXTS else name).partition(":")
     if library == "jax" and not device:
         device = "cpu"  # where there is a GPU, it would be JAX's own choice
     if device == "cuda":
@@ -199,15 +203,16 @@ def _backend(name):
 @pytest.fixture
 def backend(request):
     """A `Backend`, on NumPy, array-api-strict (two devices), PyTorch, JAX and CuPy."""
-    if request.param == LOOPS:
-        from tests.loops import LoopReplay
+    if request.param in TEXTS:
         from xpnet.backends.numpy import NumPyBackend
 
+        module, runner = TEXTS[request.param]
+        made = getattr(importlib.import_module(module), runner)
         patched = request.getfixturevalue("monkeypatch")
         patched.setattr(
             NumPyBackend,
             "runner",
-            lambda _, step, threads=None, native=None: LoopReplay(step, threads),
+            lambda _, step, threads=None, native=None: made(step, threads),
         )
     try:
         return _backend(request.param)

@@ -44,6 +44,7 @@ NUMPY_ALLOWED = {
     "compiler/bits.py": "random bits of recorded steps are made by NumPy, where these have memory",
     "compiler/host.py": "Python's numbers answer as NumPy's would",
     "compiler/ir.py": "a shape is that of a NumPy array of nothing",
+    "compiler/native/cuda.py": "a step is recorded on the host, of arrays that are brought there",
     "compiler/pure.py": "arrays of the host and generators are compared with what they were",
     "compiler/native/elementary.py": "the numbers of machine code are NumPy's",
     "compiler/native/program.py": "machine code reads and writes NumPy's memory",

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import importlib
+import os
 import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from xpnet.backends.base import Backend, BackendUnavailable, Size
+from xpnet.compiler.ir import Untraceable
+from xpnet.compiler.native.choice import Native
+from xpnet.compiler.native.cuda import Device, Kernels
+from xpnet.compiler.plain import Runner, Step
 from xpnet.types import Array
+
+KERNELS = "XPNET_CUDA_KERNELS"
+"""The variable of the environment by which steps become CUDA kernels, which nothing else does until
+they have run on a GPU."""
 
 
 class CuPyBackend(Backend):
@@ -101,3 +111,24 @@ class CuPyBackend(Backend):
 
     def synchronize(self) -> None:
         self.device.synchronize()
+
+    def runner(
+        self, step: Step, threads: int | None = None, native: Native | None = None
+    ) -> Runner:
+        if os.environ.get(KERNELS, "") in ("", "0"):
+            return super().runner(step, threads, native)
+        return Kernels(self.xp, step, self._numba)
+
+    def _numba(self) -> Device:
+        """How numba takes these arrays: on CuPy's stream, and without waiting for it."""
+        try:
+            cuda = importlib.import_module("numba.cuda")
+        except ImportError as error:
+            raise Untraceable(f"numba-cuda is not installed ({error})") from error
+        current = self._import().cuda.get_current_stream
+        return Device(
+            self.xp,
+            partial(cuda.as_cuda_array, sync=False),
+            lambda: cuda.external_stream(current().ptr),
+            self.to_host,
+        )

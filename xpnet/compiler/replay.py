@@ -45,7 +45,8 @@ class Replay:
     Args:
         xp: the namespace.
         step: the step.
-        write: makes a `Program` of a recording and buffers for the carry.
+        write: makes a `Program` of a recording and buffers for the carry; not needed where `make`
+            is another.
 
     Attributes:
         varies: from how many axes on data of one form come and go: 3, where members have their own,
@@ -57,7 +58,9 @@ class Replay:
     KEPT = 4
     """How many programs are kept: whole blocks and the last one, whole batches and the last one."""
 
-    def __init__(self, xp: Any, step: Any, write: Callable[[Recording, Buffers], Program]) -> None:
+    def __init__(
+        self, xp: Any, step: Any, write: Callable[[Recording, Buffers], Program] | None = None
+    ) -> None:
         self.xp, self.step, self.write = xp, step, write
         self.plain = Plain(xp, step)
         self.programs: dict[tuple[Any, ...], tuple[Data, Any]] = {}
@@ -147,6 +150,7 @@ class Replay:
         """Record and write a program, or raise `Untraceable`."""
         rows = None if batch_rows is None else batch_rows[0, ...]
         recording = record(self.step, self.xp, carry, data, rows, constant=not self.varies)
+        assert self.write is not None
         return self.write(recording, given)
 
 

@@ -52,12 +52,20 @@ def _version() -> str:
     return f"{xpnet.__version__} {hashlib.sha256(here).hexdigest()}"
 
 
-def text_of(constants: dict[str, str], source: str) -> tuple[str, str]:
-    """A program as a file has it, and what it is called by its contents."""
+def text_of(
+    constants: dict[str, str], source: str, head: str = HEAD, how: str = "njit(cache=True, **HOW)"
+) -> tuple[str, str]:
+    """A program as a file has it, and what it is called by its contents.
+
+    Args:
+        constants, source: see `Loops`.
+        head: what the file begins with, its key left out.
+        how: what compiles it.
+    """
     numbers = "".join(f"{name} = {value}\n" for name, value in constants.items())
-    body = f"{numbers}\n\n@njit(cache=True, **HOW)\n{source}"
+    body = f"{numbers}\n\n@{how}\n{source}"
     key = hashlib.sha256(f"{_version()}\n{body}".encode()).hexdigest()[:24]
-    return HEAD.format(key=key) + body, key
+    return head.format(key=key) + body, key
 
 
 def is_kept(key: str) -> bool:

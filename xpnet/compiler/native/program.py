@@ -41,6 +41,26 @@ class LoopNumPy(NumPy):
     scalars = False
 
 
+def planned(recording: Recording, library: LoopNumPy, sources: dict[Node, int]) -> Placement:
+    """The plan of a program of loops."""
+    recording = rewritten(recording, lambda rewriter: reshapes(library, rewriter))
+    lives = lifetimes(recording)
+    return Placement(recording, lives, unchained(lives), library, sources)
+
+
+def written(form: Any, write: Callable[[], tuple[Loops, str, str]]) -> tuple[Loops, str, str]:
+    """A program of loops, and its text and key: as it was written for the same form before."""
+    with _LOCK:
+        found = _TEXTS.get(form)
+    found = found or write()
+    with _LOCK:
+        _TEXTS[form] = found
+        _TEXTS.move_to_end(form)
+        while len(_TEXTS) > KEPT:
+            _TEXTS.popitem(last=False)
+    return found
+
+
 class NativeProgram(Runs):
     """A recorded step for one set of shapes, as a function of machine code.
 
@@ -105,25 +125,13 @@ class NativeProgram(Runs):
             scalar = arrays[number][()].item() if node.shape == () and node.host else None
             return number, node.dtype, self.library.layout(arrays[number]), node in each, scalar
 
-        form = lanes, *recording.says(said)
-        with _LOCK:
-            found = _TEXTS.get(form)
-        if found is None:
-            plan = self._planned(recording, sources)
+        def write() -> tuple[Loops, str, str]:
+            plan = planned(recording, self.library, sources)
             starts = [node for node in recording.carry.values() if lanes and not node.host]
             loops = LoopWriter(plan, lanes, [*starts, *each]).write()
-            found = loops, *text_of(loops.constants, loops.source)
-        with _LOCK:
-            _TEXTS[form] = found
-            _TEXTS.move_to_end(form)
-            while len(_TEXTS) > KEPT:
-                _TEXTS.popitem(last=False)
-        return found
+            return loops, *text_of(loops.constants, loops.source)
 
-    def _planned(self, recording: Recording, sources: dict[Node, int]) -> Placement:
-        recording = rewritten(recording, lambda rewriter: reshapes(self.library, rewriter))
-        lives = lifetimes(recording)
-        return Placement(recording, lives, unchained(lives), self.library, sources)
+        return written((lanes, *recording.says(said)), write)
 
     @property
     def is_kept(self) -> bool:
@@ -254,9 +262,25 @@ def native_of(
     Raises:
         Untraceable: if it cannot be recorded, or is not written as loops.
     """
+    recording, members, own = recorded_of_one(step, carry, data, rows, constant)
+    return NativeProgram(recording, given, members, own)
+
+
+def recorded_of_one(
+    step: Any, carry: Carry, data: Data, rows: np.ndarray | None, constant: bool
+) -> tuple[Recording, int | None, dict[int, np.ndarray]]:
+    """A step of NumPy on tape, of an ensemble that of its first member.
+
+    Returns:
+        The recording; how many members there are, ``None`` for one network alone; the data of all
+        by the `id` of the first one's.
+
+    Raises:
+        Untraceable: if it cannot be recorded.
+    """
     theta = carry.get("theta")
     if theta is None or theta.ndim != 2 or not getattr(step, "members_first", False):
-        return NativeProgram(record(step, np, carry, data, rows, constant), given)
+        return record(step, np, carry, data, rows, constant), None, {}
     members = len(theta)
     if any(array.ndim and len(array) != members for array in carry.values()):
         raise Untraceable("a carry of which not all is of the members")
@@ -267,7 +291,7 @@ def native_of(
     recording = record(step, np, first, alone, rows, constant and not own)
     if any(node.ndim for node in recording.carry.values() if node.host):
         raise Untraceable("a counter that is an array")
-    return NativeProgram(recording, given, members, {id(ones[id(a)]): a for a in own})
+    return recording, members, {id(ones[id(a)]): a for a in own}
 
 
 def _flat(array: np.ndarray, lead: int) -> np.ndarray:

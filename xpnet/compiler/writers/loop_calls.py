@@ -104,10 +104,9 @@ def _matmul(w: LoopWriter, node: Node) -> None:
     left = w.ref(a, (*lead, n, inner))
     right = w.ref(b, (*lead, inner, m))
     depth = w.depth
-    # Without lanes, vectors are of columns.
-    if not each and m > 1 and right.layout.strides[-1] != 1 and n >= 4 and not lead:
+    in_columns = not each and not w.registers  # vectors are of columns
+    if in_columns and m > 1 and right.layout.strides[-1] != 1 and n >= 4 and not lead:
         right = _packed(w, right, b in w.each)
-    outer = [w.axis(size) for size in lead]
 
     def terms(first: int | str, count: int, column: str) -> str:
         found = []
@@ -122,6 +121,20 @@ def _matmul(w: LoopWriter, node: Node) -> None:
         return w.element(out, [*outer, i, column])
 
     zero = w.constant(0.0 if np.dtype(node.dtype).kind == "f" else 0, node.dtype)
+    whole, rest = inner - inner % TERMS, inner % TERMS
+    if w.registers:
+        *outer, i, j = w.axes((*lead, n, m))
+        total = w.new("t")
+        w.line(f"{total} = {terms(whole or 0, rest, j) or zero}")
+        if whole:
+            first = w.new("k")
+            w.loop(first, 0, whole, TERMS)
+            w.line(f"{total} += {terms(first, TERMS, j)}")
+            w.depth -= 1
+        w.line(f"{place(j)} = {total}")
+        w.depth = depth
+        return
+    outer = [w.axis(size) for size in lead]
     i = w.axis(n)
     if inner <= TERMS and each and m <= COLUMNS and inner * m <= 2 * TERMS:
         w.over_lanes()
@@ -142,9 +155,7 @@ def _matmul(w: LoopWriter, node: Node) -> None:
             w.line(f"{place(j)} {sign} {text(j)}")
             w.depth = here
 
-        whole = inner - inner % TERMS
         first = w.new("k")
-        rest = inner - whole
         if rest:
             columns(lambda j: terms(whole, rest, j), "=")
         else:
@@ -217,9 +228,12 @@ def _reduction(w: LoopWriter, node: Node) -> None:
         sign = {"prod": " * ", "any": " | ", "all": " & "}.get(node.op, " + ")
         return sign.join(texts)
 
+    def along_kept() -> None:
+        for a, variable in zip(kept, w.axes([array.shape[a] for a in kept]), strict=True):
+            variables[a] = variable
+
     if counted <= TERMS:
-        for a in kept:
-            variables[a] = w.axis(array.shape[a])
+        along_kept()
         if each:
             w.over_lanes()
         texts = []
@@ -235,16 +249,24 @@ def _reduction(w: LoopWriter, node: Node) -> None:
         return
     # Longer ones: partial results of TERMS at a time along the last axis that goes.
     last, others = gone[-1], gone[:-1]
-    start = _START.get(node.op)
+    start, total = _START.get(node.op), ""
+    if w.registers:
+        along_kept()
+        total = w.new("t")
+    within = w.depth
+
+    def into() -> str:
+        return w.element(out, ["0" if a in gone else variables[a] for a in range(array.ndim)])
 
     def over_kept(text: Callable[[str], str]) -> None:
+        if total:
+            w.line(f"{total} = {text(total)}")
+            return
         here = w.depth
-        for a in kept:
-            variables[a] = w.axis(array.shape[a])
+        along_kept()
         if each:
             w.over_lanes()
-        place = w.element(out, ["0" if a in gone else variables[a] for a in range(array.ndim)])
-        w.line(f"{place} = {text(place)}")
+        w.line(f"{into()} = {text(into())}")
         w.depth = here
 
     def first(place: str) -> str:
@@ -254,7 +276,7 @@ def _reduction(w: LoopWriter, node: Node) -> None:
 
     over_kept(first)
     for a in others:
-        variables[a] = w.axis(array.shape[a])
+        variables[a] = w.axis(array.shape[a], apart=False)
     n = array.shape[last]
     whole, step = n - n % TERMS, w.new("r")
 
@@ -274,6 +296,9 @@ def _reduction(w: LoopWriter, node: Node) -> None:
     if whole:
         w.loop(step, 0, whole, TERMS)
         over_kept(some(step, TERMS))
+    if total:
+        w.depth = within
+        w.line(f"{into()} = {total}")
     w.depth = depth
 
 
@@ -291,7 +316,7 @@ def _arg(w: LoopWriter, node: Node) -> None:
     kept = [v for a, v in enumerate(variables) if a != gone]
     for a, variable in enumerate(variables):
         if a != gone:
-            w.loop(variable, array.shape[a])
+            w.deal(variable, array.shape[a])
     if each:
         w.over_lanes()
     places = variables if node.static.get("keepdims") else kept
@@ -378,7 +403,7 @@ def _take(w: LoopWriter, node: Node) -> None:
     source, out, depth = w.ref(array), w.ref(node), w.depth
     variables = [w.new("i") for _ in node.shape]
     for variable, n in zip(variables, node.shape, strict=True):
-        w.loop(variable, n)
+        w.deal(variable, n)
         if variable is variables[axis]:
             at = w.new("row")
             place = w.element(w.ref(rows), [variable]) if rows is not w.recording.rows else ""
@@ -420,7 +445,7 @@ def _random_bits(w: LoopWriter, node: Node) -> None:
     c, x, y, at = w.new("i"), w.new("t"), w.new("t"), w.new("at")
     now = w.new("t")
     w.line(f"{now} = np.uint32({count} & {WORD})")
-    w.loop(c, start, stop)
+    w.deal(c, start, stop)
     w.line(f"{x}, {y} = threefry({a}, {b}, np.uint32({c}), {now})")
     if bits == LANE:
         numbers = [f"{x} & {RATES - 1}", f"{x} >> {LANE}", f"{y} & {RATES - 1}", f"{y} >> {LANE}"]

@@ -8,7 +8,8 @@ what each has for itself lies in arrays with the lanes last, over which the inne
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -57,6 +58,8 @@ class Loops:
         work: how many elements are computed in a step, and multiplications of products.
         nbytes: how much memory its arrays take.
         numbers: what it reckons with and is given.
+        first: what else ``run`` is given before the arrays.
+        scratch: how many elements of each dtype are in arrays that it is given to compute in.
     """
 
     lines: list[str]
@@ -73,22 +76,15 @@ class Loops:
     work: int
     nbytes: int
     numbers: list[float]
+    first: tuple[str, ...] = ("width",)
+    scratch: dict[str, int] = field(default_factory=dict)
 
     @property
     def arguments(self) -> list[str]:
         """What ``run`` is given: from which step to which, the members, counters, arrays."""
         arrays = [*self.sources, *self.carry.values(), *self.histories.values()]
-        return [
-            "start",
-            "stop",
-            "members",
-            "width",
-            "batch_rows",
-            "whole",
-            "real",
-            "numbers",
-            *arrays,
-        ]
+        first = "start", "stop", "members", *self.first, "batch_rows", "whole", "real", "numbers"
+        return [*first, *arrays]
 
     @property
     def source(self) -> str:
@@ -112,13 +108,23 @@ class LoopWriter:
 
     Long, since it is one text from the first line to the last.
 
+    Attributes:
+        expressions: what elementwise operations compute of numbers.
+        registers: whether a sum is added up in a variable, one after the other; else all of them
+            are where they will be, term by term, which is what vectors are for.
+        at: where in a history a step's metrics are.
+
     Args:
         plan: what is done, and where everything lies; its library knows no numbers of no axes.
         lanes: how many members are computed at once; 0 for one network alone.
         each: what each member has for itself, of what the step finds.
     """
 
+    expressions = EXPRESSIONS
+    registers = False
+
     def __init__(self, plan: Placement, lanes: int = 0, each: Iterable[Node] = ()) -> None:
+        self.at = "k, block + lane" if lanes else "k"
         self.plan, self.recording, self.lanes = plan, plan.recording, lanes
         self.names = Names(plan.carry)
         for name in RESERVED:
@@ -164,6 +170,10 @@ class LoopWriter:
         """Write a line where we are."""
         self.lines.append("    " * self.depth + text)
 
+    def put(self, text: str) -> None:
+        """Write a line by which a number comes to where arrays lie."""
+        self.line(text)
+
     def loop(self, variable: str, *bounds: Any) -> None:
         """Begin a loop."""
         self.line(f"for {variable} in range({', '.join(map(str, bounds))}):")
@@ -177,13 +187,31 @@ class LoopWriter:
         """
         self.loop("lane", "width")
 
-    def axis(self, n: int) -> str:
-        """Begin a loop along an axis; return what counts along it, which is 0 where it is one."""
+    def deal(self, variable: str, *bounds: Any) -> None:
+        """Begin a loop of which each turn may be done by somebody else."""
+        self.loop(variable, *bounds)
+
+    def axis(self, n: int, apart: bool = True) -> str:
+        """Begin a loop along an axis; return what counts along it, which is 0 where it is one.
+
+        Args:
+            n: how long it is.
+            apart: whether each turn may be done by somebody else.
+        """
         if n == 1:
             return "0"
         variable = self.new("i")
-        self.loop(variable, n)
+        (self.deal if apart else self.loop)(variable, n)
         return variable
+
+    def axes(self, shape: Sequence[int]) -> list[str]:
+        """Begin loops along axes, as `axis`."""
+        return [self.axis(n) for n in shape]
+
+    @contextmanager
+    def unit(self) -> Iterator[None]:
+        """What is written here is done before what follows it begins."""
+        yield
 
     def new(self, stem: str) -> str:
         """A name that no other has."""
@@ -256,7 +284,7 @@ class LoopWriter:
         ref, root = self.plan.ref(node), node.root
         if root.host and root not in self._put:
             self._put.add(root)
-            self.line(f"{self.buffer(ref.buffer)}[0] = {kind(root.dtype)}({self.number(root)})")
+            self.put(f"{self.buffer(ref.buffer)}[0] = {kind(root.dtype)}({self.number(root)})")
         if shape is None or ref.shape == shape:
             return ref
         return Ref(ref.buffer, ref.layout.broadcast_to(shape))
@@ -280,10 +308,12 @@ class LoopWriter:
                 self._add(unit)
             else:
                 self._flush()
-                self.calls(unit)(self, unit)
+                with self.unit():
+                    self.calls(unit)(self, unit)
         self._flush()
         for name, node in recording.metrics.items():
-            self._metric(histories[name], node)
+            with self.unit():
+                self._metric(histories[name], node)
         self._ends(counters)
         body, self.lines, self.depth = self.lines, [], 1
         carried = self._around(body, counters)
@@ -314,8 +344,7 @@ class LoopWriter:
         for ref in self.plan.carry.values():
             self.buffer(ref.buffer)
         lanes = self.lanes
-        for i, ((_, of), name) in enumerate(self.given.items()):
-            self.line(f"{name} = {of}(numbers[{i}])")
+        self._given_numbers()
         for buffer, name in self.buffers.items():
             if buffer.source is None:
                 size = buffer.size * (lanes if buffer in self.in_lanes else 1)
@@ -341,8 +370,7 @@ class LoopWriter:
         for name, ref in self.plan.carry.items():
             self._carried(name, carry[name], ref, True)
         for i, (name, variable) in enumerate(counters.items()):
-            store = "whole" if np.dtype(self._dtype(name)).kind in "iub" else "real"
-            self.line(f"{variable} = {store}[{i}]")
+            self.line(f"{variable} = {self._store(name)}[{i}]")
         self.loop("k", "start", "stop")
         self.lines += body
         self.depth -= 1
@@ -351,17 +379,21 @@ class LoopWriter:
         if lanes:
             self.depth -= 1
         for i, (name, variable) in enumerate(counters.items()):
-            store = "whole" if np.dtype(self._dtype(name)).kind in "iub" else "real"
-            self.line(f"{store}[{i}] = {variable}")
+            self.line(f"{self._store(name)}[{i}] = {variable}")
         return carry
+
+    def _given_numbers(self) -> None:
+        for i, ((_, of), name) in enumerate(self.given.items()):
+            self.line(f"{name} = {of}(numbers[{i}])")
 
     def _given(self, buffer: Buffer) -> str:
         """What an array that the step finds is called where it is given."""
         name = self.buffer(buffer)
         return f"given_{name}" if buffer in self.in_lanes else name
 
-    def _dtype(self, name: str) -> Any:
-        return self.recording.carry[name].dtype
+    def _store(self, counter: str) -> str:
+        """In which array a counter comes and goes."""
+        return "whole" if np.dtype(self.recording.carry[counter].dtype).kind in "iub" else "real"
 
     def _in_lanes(self, size: int) -> None:
         self.over_lanes()
@@ -407,7 +439,8 @@ class LoopWriter:
                 raise Untraceable("carries that change places")
             copies.append((place, ref, node in self.each))
         for place, ref, each in copies:
-            self.copy(place, ref, each)
+            with self.unit():
+                self.copy(place, ref, each)
         if numbers:
             left, right = zip(*numbers, strict=True)
             self.line(f"{', '.join(left)} = {', '.join(right)}")
@@ -421,8 +454,7 @@ class LoopWriter:
             self.line("if block + lane < members:")
             self.depth += 1
         value = self.element(Ref(ref.buffer, layouts[0]), variables)
-        at = "k, block + lane" if self.lanes else "k"
-        self.line(f"{history}[{at}, {index}] = {self.cast(value, node, node.dtype)}")
+        self.line(f"{history}[{self.at}, {index}] = {self.cast(value, node, node.dtype)}")
         self.depth = depth
 
     def copy(self, place: Ref, source: Ref, each: bool) -> None:
@@ -454,7 +486,7 @@ class LoopWriter:
             Layout(merged, tuple(view.strides[run[-1]] for run in runs), view.offset)
             for view in views
         ]
-        return [self.axis(n) for n in merged], seen
+        return self.axes(merged), seen
 
     # ---- elementwise operations
 
@@ -489,8 +521,11 @@ class LoopWriter:
     def _flush(self) -> None:
         """Write the loop that is under way."""
         group, self._group = self._group, None
-        if group is None:
-            return
+        if group is not None:
+            with self.unit():
+                self._loop_of(group)
+
+    def _loop_of(self, group: _Group) -> None:
         made, depth = set(group.nodes), self.depth
         kept = [
             node
@@ -551,9 +586,9 @@ class LoopWriter:
 
     def expression(self, node: Node, args: list[str]) -> str:
         """What an elementwise operation computes, of numbers."""
-        if node.op not in EXPRESSIONS:
+        if node.op not in self.expressions:
             raise Untraceable(f"{node.op} is not written as a loop")
-        text = EXPRESSIONS[node.op].format(*args, bits=8 * np.dtype(node.dtype).itemsize)
+        text = self.expressions[node.op].format(*args, bits=8 * np.dtype(node.dtype).itemsize)
         whole = np.dtype(node.dtype).kind in "iu" and node.op not in ("where", "copy")
         if node.op == "astype":
             to_truth = np.dtype(node.dtype).kind == "b"
@@ -579,10 +614,10 @@ class LoopWriter:
         made = kinds.get(np.dtype(node.dtype).kind, "int({})")
         if node.op == "astype":
             text = made.format(*args)
-        elif node.op not in EXPRESSIONS:
+        elif node.op not in self.expressions:
             raise Untraceable(f"{node.op} of counters is not written as a loop")
         else:
-            text = EXPRESSIONS[node.op].format(*args, bits=64)
+            text = self.expressions[node.op].format(*args, bits=64)
             text = made.format(text) if made.startswith("float") else text
         self.numbers[node] = self.new("s")
         self.line(f"{self.numbers[node]} = {text}")
