@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 import xpnet as xn
+from tests.lockstep import HERE
 from tests.steps import OPTIMIZERS, assert_agree, problem
 from xpnet import backends
 from xpnet.backends.cupy import KERNELS
@@ -30,7 +31,6 @@ from xpnet.compiler.writers import kernels as writer
 from xpnet.noise import keys
 from xpnet.training.step import TrainingStep, carry_of, state_in
 
-HERE = native.Device(np, lambda array: array, lambda: 0, np.asarray)
 NUMPY = backends.get("numpy")
 STEPS = 3
 ROWS = np.random.default_rng(2).permuted(np.tile(np.arange(12), (STEPS, 1)), axis=1)[:, :5]
@@ -75,13 +75,14 @@ def kernel(made: tuple[Any, ...], block: bool) -> native.CudaProgram:
     return native.kernel_of(step, carry, data, first, HERE, block=block)
 
 
-def compare(name: str, block: bool) -> None:
-    """A kernel with the plain loop."""
+def compare(name: str, block: bool, interpreted: Any = None) -> None:
+    """A kernel with the plain loop; ``interpreted`` makes its function, else numba's simulator."""
     *what, options = CASES[name]
     step, carry, data, rows = case = made(*what, **options)
     found = []
     with NUMPY.context():
         program = kernel(case, block)
+        program.function = interpreted and interpreted(program)
         for run in (
             lambda carry: run_plainly(np, step, carry, data, STEPS, rows),
             lambda carry: program.run(carry, STEPS, rows, lambda: False),
@@ -107,8 +108,9 @@ def run() -> None:
     native.TOGETHER = 3  # threads of a block: in the simulator each is one of Python's
     for name in CASES:
         compare(name, False)
-        compare(name, True)
         print(name)
+    compare("noise", True)
+    print("a block")
     writer.SHARED_BYTES = 100  # the rest where a larger network has most
     compare("alone", True)
     print("not shared")
@@ -125,7 +127,7 @@ def run() -> None:
     print("fit")
 
 
-def on_gpu() -> None:
+def on_gpu(ensembles: tuple[int, ...] = (1, 100, 1000, 10_000)) -> None:
     """Kernels on a GPU with the plain loop on NumPy; and with CuPy's, what a step takes."""
     os.environ[KERNELS] = "1"
     backend = backends.get("cupy")
@@ -158,7 +160,7 @@ def on_gpu() -> None:
             found.append((after["theta"], state_in(after), host(metrics)))
             assert_agree(found, options.get("dtype", "float64"), STEPS)
         print(name)
-    for members in (1, 100, 1000, 10_000):
+    for members in ensembles:
         options = {"members": members, "dtype": "float32"}
         step, carry, data, _ = moved(made("BCE", xn.LeakyReLU(), "adam", **options))
         took = []

@@ -3,12 +3,16 @@
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.helpers import library
-from tests.kernels import CASES, HERE, kernel, made
+from tests.kernels import CASES, HERE, compare, kernel, made
+from tests.lockstep import Interpreted, KernelReplay
 from xpnet import backends
 from xpnet.backends.cupy import KERNELS, CuPyBackend
 from xpnet.compiler.ir import Untraceable
@@ -16,6 +20,17 @@ from xpnet.compiler.native import cuda as native
 from xpnet.compiler.plain import Plain
 
 ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Once:
+    """A step that changes nothing and tells some function of the carry."""
+
+    xp: Any
+    function: Any
+
+    def __call__(self, carry, batch):
+        return {"theta": carry["theta"] * 1.0}, {"out": self.function(self.xp, carry["theta"])}
 
 
 def kernels(folder, *arguments, **environment):
@@ -35,7 +50,7 @@ def kernels(folder, *arguments, **environment):
 def test_in_the_simulator_kernels_give_what_the_plain_loop_does(tmp_path):
     library("numba_cuda")
     done = kernels(tmp_path, "run", NUMBA_ENABLE_CUDASIM="1")
-    assert done == [*CASES, "not shared", "fit"]
+    assert done == [*CASES, "a block", "not shared", "fit"]
 
 
 @pytest.mark.program
@@ -62,6 +77,22 @@ def test_a_member_a_thread_is_written_where_a_thread_has_the_memory(monkeypatch)
     assert kernel(wide, None).block
     with pytest.raises(Untraceable, match="those of a thread 16384"):
         kernel(wide, False)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_threads_of_a_block_do_not_race(name):
+    """What one has written no other touches before the next barrier, at which all arrive."""
+    compare(name, True, Interpreted)
+
+
+def test_a_cumulative_sum_is_one_threads():
+    step = Once(np, lambda xp, x: xp.cumulative_sum(x, axis=-1))
+    values = np.random.default_rng(0).normal(size=(3, 5))
+    runner = KernelReplay(step, None)
+    _, found = runner({"theta": values.copy()}, (values,), 2)
+    ((_, program),) = runner.programs.values()
+    assert type(program) is native.CudaProgram
+    np.testing.assert_allclose(found["out"][1], np.cumsum(values, axis=-1), rtol=1e-15)
 
 
 def test_kernels_of_the_same_form_are_written_once():
