@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests import lockstep
 from tests.helpers import library
 from tests.kernels import CASES, HERE, compare, kernel, made
-from tests.lockstep import Interpreted, KernelReplay
 from xpnet import backends
 from xpnet.backends.cupy import KERNELS, CuPyBackend
 from xpnet.compiler.ir import Untraceable
@@ -82,17 +82,24 @@ def test_a_member_a_thread_is_written_where_a_thread_has_the_memory(monkeypatch)
 @pytest.mark.parametrize("name", CASES)
 def test_the_threads_of_a_block_do_not_race(name):
     """What one has written no other touches before the next barrier, at which all arrive."""
-    compare(name, True, Interpreted)
+    compare(name, True, lockstep.Interpreted)
 
 
-def test_a_cumulative_sum_is_one_threads():
-    step = Once(np, lambda xp, x: xp.cumulative_sum(x, axis=-1))
-    values = np.random.default_rng(0).normal(size=(3, 5))
-    runner = KernelReplay(step, None)
-    _, found = runner({"theta": values.copy()}, (values,), 2)
-    ((_, program),) = runner.programs.values()
-    assert type(program) is native.CudaProgram
-    np.testing.assert_allclose(found["out"][1], np.cumsum(values, axis=-1), rtol=1e-15)
+def sums(xp, x):
+    return xp.sum(x, axis=(-2, -1), keepdims=True) + xp.cumulative_sum(x, axis=-1)
+
+
+def test_sums_are_the_same_by_any_number_of_threads(monkeypatch):
+    """One of everything is in parts, and in a cumulative one each follows from the one before."""
+    values, found = np.random.default_rng(0).normal(size=(15, 7)), []
+    for threads in (1, 3, 40):
+        monkeypatch.setattr(lockstep, "THREADS", threads)
+        runner = lockstep.KernelReplay(Once(np, sums), None)
+        found.append(runner({"theta": values.copy()}, (values,), 2)[1]["out"][1])
+        ((_, program),) = runner.programs.values()
+        assert type(program) is native.CudaProgram
+    np.testing.assert_allclose(found[0], sums(np, values), rtol=0, atol=105 * 1e-15)
+    assert found[0].tobytes() == found[1].tobytes() == found[2].tobytes()
 
 
 def test_kernels_of_the_same_form_are_written_once():

@@ -27,6 +27,10 @@ SHARED_BYTES = 46 << 10
 """How much of its arrays a block has in memory of its own, of the 48 KiB that there are on any GPU;
 the rest lies in the GPU's memory."""
 
+WAYS = 32
+"""Of how many parts a sum of everything is, each added up by a thread, whatever number there are,
+so that it has the same digits."""
+
 _BODY, _NOWHERE = 2, 1 << 30
 """How deep the lines of a step are, and no loop of its."""
 
@@ -64,6 +68,7 @@ class KernelWriter(LoopWriter):
         for name in _RESERVED:
             self.names.variable(name)
         self.at, self.block = "k, at", block
+        self.ways = WAYS if block else 0
         self.scratch: dict[str, int] = {}
         self._dealt, self._deals = _NOWHERE, False
         self._began: int | None = None
@@ -144,7 +149,11 @@ class KernelWriter(LoopWriter):
             del self.lines[began:]
             self.line("if thread == 0:")
             self.lines += alone
-        self.line("cuda.syncthreads()")
+        self.barrier()
+
+    def barrier(self) -> None:
+        if self.block:
+            self.line("cuda.syncthreads()")
 
     # ---- around the steps
 
@@ -167,8 +176,7 @@ class KernelWriter(LoopWriter):
             self._carried(name, carry[name], ref, True)
         for i, (name, variable) in enumerate(counters.items()):
             self.line(f"{variable} = {self._store(name)}[{i}]")
-        if self.block:
-            self.line("cuda.syncthreads()")
+        self.barrier()
         self.loop("k", "start", "stop")
         self.lines += body
         self.depth -= 1

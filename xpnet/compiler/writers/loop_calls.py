@@ -247,6 +247,11 @@ def _reduction(w: LoopWriter, node: Node) -> None:
         w.line(f"{here} = {kind(node.dtype)}({text})" if whole else f"{here} = {text}")
         w.depth = depth
         return
+    floats = np.dtype(node.dtype).kind == "f"
+    everything = node.op == "sum" and floats and counted == math.prod(array.shape)
+    if everything and counted >= 2 * w.ways > 0 and (flat := source.layout.reshape((counted,))):
+        _in_parts(w, node, Ref(source.buffer, flat), out)
+        return
     # Longer ones: partial results of TERMS at a time along the last axis that goes.
     last, others = gone[-1], gone[:-1]
     start, total = _START.get(node.op), ""
@@ -299,6 +304,25 @@ def _reduction(w: LoopWriter, node: Node) -> None:
     if total:
         w.depth = within
         w.line(f"{into()} = {total}")
+    w.depth = depth
+
+
+def _in_parts(w: LoopWriter, node: Node, source: Ref, out: Ref) -> None:
+    """The sum of all elements, every so many of them by somebody else."""
+    depth, (array,) = w.depth, node.args
+    parts = Ref(Buffer(w.ways, node.dtype, "parts"), Layout.in_order((w.ways,)))
+    part, i, total = w.new("p"), w.new("i"), w.new("t")
+    w.deal(part, w.ways)
+    w.line(f"{total} = {w.constant(0.0, node.dtype)}")
+    w.loop(i, part, source.layout.size, w.ways)
+    w.line(f"{total} += {w.cast(w.element(source, [i]), array, node.dtype)}")
+    w.depth -= 1
+    w.line(f"{w.element(parts, [part])} = {total}")
+    w.depth = depth
+    w.barrier()
+    w.axes(())
+    texts = [w.element(parts, [str(p)]) for p in range(w.ways)]
+    w.line(f"{w.element(out, ['0'] * array.ndim)} = {' + '.join(texts)}")
     w.depth = depth
 
 

@@ -112,6 +112,7 @@ class LoopWriter:
         expressions: what elementwise operations compute of numbers.
         registers: whether a sum is added up in a variable, one after the other; else all of them
             are where they will be, term by term, which is what vectors are for.
+        ways: how many parts a sum of everything has, each added up by somebody else; 0 for one.
         at: where in a history a step's metrics are.
 
     Args:
@@ -122,6 +123,7 @@ class LoopWriter:
 
     expressions = EXPRESSIONS
     registers = False
+    ways = 0
 
     def __init__(self, plan: Placement, lanes: int = 0, each: Iterable[Node] = ()) -> None:
         self.at = "k, block + lane" if lanes else "k"
@@ -207,6 +209,9 @@ class LoopWriter:
     def axes(self, shape: Sequence[int]) -> list[str]:
         """Begin loops along axes, as `axis`."""
         return [self.axis(n) for n in shape]
+
+    def barrier(self) -> None:
+        """Wait here for all that is done by others."""
 
     @contextmanager
     def unit(self) -> Iterator[None]:
