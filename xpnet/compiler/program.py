@@ -40,10 +40,12 @@ class Runs(ABC):
     Attributes:
         carry: the arrays of the carry, by name.
         threads: over how many threads a step is split.
+        is_native: whether it is machine code.
     """
 
     carry: dict[str, Array]
     threads = 1
+    is_native = False
 
     @property
     @abstractmethod

@@ -19,7 +19,6 @@ from xpnet.backends.numpy.threads import (
 )
 from xpnet.compiler.ir import Untraceable
 from xpnet.compiler.native.choice import Native, is_installed
-from xpnet.compiler.native.program import NativeProgram, native_of
 from xpnet.compiler.plain import Runner, Step
 from xpnet.compiler.replay import Buffers, Replay, kept, tell
 from xpnet.compiler.writers.numpy import NumPyProgram
@@ -199,7 +198,7 @@ class NumPyReplay(Replay):
         """Whether its programs are machine code."""
         if self.decided is not None:
             return self.decided
-        return any(isinstance(program, NativeProgram) for _, program in self.programs.values())
+        return any(getattr(one, "is_native", False) for _, one in self.programs.values())
 
     def go_on(self, native: bool) -> None:
         """Make machine code where another runner did, whose steps these go on from."""
@@ -236,6 +235,8 @@ class NumPyReplay(Replay):
                 raise Untraceable("its samples are read step by step")
             if not is_installed():
                 raise Untraceable("numba is not installed, which pip install 'xpnet[native]' does")
+            from xpnet.compiler.native.program import native_of  # no program but this needs it
+
             rows = None if batch_rows is None else batch_rows[0, ...]
             native = native_of(self.step, carry, data, rows, program.carry, not self.varies)
             if not always:

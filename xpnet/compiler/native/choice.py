@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.util
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xpnet.compiler.native.compiled import is_loaded
-from xpnet.compiler.native.program import NativeProgram
+
+if TYPE_CHECKING:
+    from xpnet.compiler.native.program import NativeProgram
 
 CALL, NUMBER = 0.7e-6, 1.0e-9
 """What a call of NumPy takes at the least, and a number that machine code computes at the most, in

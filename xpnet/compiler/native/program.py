@@ -74,7 +74,7 @@ class NativeProgram(Runs):
         Untraceable: if it is not written as loops.
     """
 
-    threads = 1
+    is_native = True
 
     def __init__(
         self,

@@ -17,7 +17,8 @@ import numpy as np
 from xpnet.compiler.ir import Node, Untraceable
 from xpnet.compiler.layout import Ref
 from xpnet.compiler.passes.placement import Placement
-from xpnet.compiler.writers.loop_calls import EXPRESSIONS, kind
+from xpnet.compiler.writers.loop_calls import EXPRESSIONS
+from xpnet.compiler.writers.loop_sums import kind
 from xpnet.compiler.writers.loops import Loops, LoopWriter
 
 LOCAL_BYTES = 1 << 14

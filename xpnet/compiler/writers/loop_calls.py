@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,25 +11,14 @@ from xpnet.compiler.ir import Node, Untraceable
 from xpnet.compiler.layout import Buffer, Layout, Ref
 from xpnet.compiler.passes.pieces import targets
 from xpnet.compiler.passes.placement import within
+from xpnet.compiler.writers.loop_sums import LONG, REDUCTIONS, TERMS, reduction
 from xpnet.noise import LANE, RATES, WORD, counters
 
 if TYPE_CHECKING:
     from xpnet.compiler.writers.loops import LoopWriter
 
-TERMS = 24
-"""Up to how many terms of a sum stand in one expression; longer sums are sums of such sums."""
-
-LONG = 1 << 12
-"""Of how many terms a sum is left to NumPy, which adds them up in pairs."""
-
 COLUMNS = 4
 """How many columns of a product are computed at once in lanes, of what is read of a row."""
-
-
-def kind(dtype: Any) -> str:
-    """The name of a dtype as a function that makes numbers of it."""
-    name = np.dtype(dtype).name
-    return "np.bool_" if name == "bool" else f"np.{name}"
 
 
 # ---- the table: what is done element by element
@@ -171,159 +158,6 @@ def _packed(w: LoopWriter, right: Ref, each: bool) -> Ref:
     place = Ref(buffer, Layout.in_order(right.shape))
     w.copy(place, right, each)
     return place
-
-
-_START = {"sum": 0, "count_nonzero": 0, "prod": 1, "any": False, "all": True}
-_JOIN = {
-    "sum": "{0} + {1}",
-    "count_nonzero": "{0} + {1}",
-    "prod": "{0} * {1}",
-    "max": "maximum({0}, {1})",
-    "min": "minimum({0}, {1})",
-    "any": "{0} | {1}",
-    "all": "{0} & {1}",
-}
-
-
-def _reduction(w: LoopWriter, node: Node) -> None:
-    (array,), axis = node.args, node.static["axis"]
-    named = range(array.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-    gone = sorted(range(array.ndim)[a] for a in named)
-    source, out = w.ref(array), w.ref(node)
-    if not node.static.get("keepdims") and gone:  # as if the axes had been kept
-        strides = list(out.layout.strides)
-        shape = list(out.layout.shape)
-        for a in gone:
-            shape.insert(a, 1)
-            strides.insert(a, 0)
-        out = Ref(out.buffer, Layout(tuple(shape), tuple(strides), out.layout.offset))
-    each, depth = bool(w.lanes) and node in w.each, w.depth
-    kept = [a for a in range(array.ndim) if a not in gone]
-    counted = math.prod(array.shape[a] for a in gone)
-    if counted > LONG and node.op == "sum":
-        raise Untraceable(f"a sum of {counted} terms is not written as a loop")
-    if not counted and node.op not in _START:
-        raise Untraceable(f"the {node.op} of nothing")
-    variables = [""] * array.ndim
-    truth = node.op in ("any", "all")
-
-    def value(places: list[str]) -> str:
-        text = w.element(source, places)
-        if node.op == "count_nonzero" or truth:
-            text = text if np.dtype(array.dtype).kind == "b" else f"({text} != 0)"
-        return (
-            text
-            if truth
-            else w.cast(text, array if node.op != "count_nonzero" else node, node.dtype)
-        )
-
-    def join(texts: list[str]) -> str:
-        if node.op == "count_nonzero":
-            texts = [f"{kind(node.dtype)}({text})" for text in texts]
-        if node.op in ("max", "min"):
-            while len(texts) > 1:
-                pairs = [texts[i : i + 2] for i in range(0, len(texts), 2)]
-                texts = [_JOIN[node.op].format(*p) if len(p) == 2 else p[0] for p in pairs]
-            return texts[0]
-        sign = {"prod": " * ", "any": " | ", "all": " & "}.get(node.op, " + ")
-        return sign.join(texts)
-
-    def along_kept() -> None:
-        for a, variable in zip(kept, w.axes([array.shape[a] for a in kept]), strict=True):
-            variables[a] = variable
-
-    if counted <= TERMS:
-        along_kept()
-        if each:
-            w.over_lanes()
-        texts = []
-        for place in product(*(range(array.shape[a]) for a in gone)):
-            for a, i in zip(gone, place, strict=True):
-                variables[a] = str(i)
-            texts.append(value(variables))
-        here = w.element(out, ["0" if a in gone else variables[a] for a in range(array.ndim)])
-        whole = np.dtype(node.dtype).kind in "iu"
-        text = join(texts) if texts else w.constant(_START[node.op], node.dtype)
-        w.line(f"{here} = {kind(node.dtype)}({text})" if whole else f"{here} = {text}")
-        w.depth = depth
-        return
-    floats = np.dtype(node.dtype).kind == "f"
-    everything = node.op == "sum" and floats and counted == math.prod(array.shape)
-    if everything and counted >= 2 * w.ways > 0 and (flat := source.layout.reshape((counted,))):
-        _in_parts(w, node, Ref(source.buffer, flat), out)
-        return
-    # Longer ones: partial results of TERMS at a time along the last axis that goes.
-    last, others = gone[-1], gone[:-1]
-    start, total = _START.get(node.op), ""
-    if w.registers:
-        along_kept()
-        total = w.new("t")
-    within = w.depth
-
-    def into() -> str:
-        return w.element(out, ["0" if a in gone else variables[a] for a in range(array.ndim)])
-
-    def over_kept(text: Callable[[str], str]) -> None:
-        if total:
-            w.line(f"{total} = {text(total)}")
-            return
-        here = w.depth
-        along_kept()
-        if each:
-            w.over_lanes()
-        w.line(f"{into()} = {text(into())}")
-        w.depth = here
-
-    def first(place: str) -> str:
-        if start is not None:
-            return w.constant(start, node.dtype)
-        return value(["0" if a in gone else variables[a] for a in range(array.ndim)])
-
-    over_kept(first)
-    for a in others:
-        variables[a] = w.axis(array.shape[a], apart=False)
-    n = array.shape[last]
-    whole, step = n - n % TERMS, w.new("r")
-
-    def some(at: str | int, count: int) -> Callable[[str], str]:
-        def text(place: str) -> str:
-            texts = []
-            for t in range(count):
-                variables[last] = f"({at} + {t})" if isinstance(at, str) else str(at + t)
-                texts.append(value(variables))
-            joined = _JOIN[node.op].format(place, f"({join(texts)})")
-            return f"{kind(node.dtype)}({joined})" if np.dtype(node.dtype).kind in "iu" else joined
-
-        return text
-
-    if n % TERMS:
-        over_kept(some(whole, n % TERMS))
-    if whole:
-        w.loop(step, 0, whole, TERMS)
-        over_kept(some(step, TERMS))
-    if total:
-        w.depth = within
-        w.line(f"{into()} = {total}")
-    w.depth = depth
-
-
-def _in_parts(w: LoopWriter, node: Node, source: Ref, out: Ref) -> None:
-    """The sum of all elements, every so many of them by somebody else."""
-    depth, (array,) = w.depth, node.args
-    parts = Ref(Buffer(w.ways, node.dtype, "parts"), Layout.in_order((w.ways,)))
-    part, i, total = w.new("p"), w.new("i"), w.new("t")
-    w.deal(part, w.ways)
-    w.line(f"{total} = {w.constant(0.0, node.dtype)}")
-    w.loop(i, part, source.layout.size, w.ways)
-    w.line(f"{total} += {w.cast(w.element(source, [i]), array, node.dtype)}")
-    w.depth -= 1
-    w.line(f"{w.element(parts, [part])} = {total}")
-    w.depth = depth
-    w.barrier()
-    w.axes(())
-    texts = [w.element(parts, [str(p)]) for p in range(w.ways)]
-    w.line(f"{w.element(out, ['0'] * array.ndim)} = {' + '.join(texts)}")
-    w.depth = depth
 
 
 def _arg(w: LoopWriter, node: Node) -> None:
@@ -498,6 +332,6 @@ CALLS: Mapping[str, Callable[[LoopWriter, Node], None]] = {
     "take": _take,
     "random_bits": _random_bits,
     **dict.fromkeys(("argmax", "argmin"), _arg),
-    **dict.fromkeys(_JOIN, _reduction),
+    **dict.fromkeys(REDUCTIONS, reduction),
 }
 """How each operation is written that is not elementwise."""
