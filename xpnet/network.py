@@ -161,7 +161,7 @@ class Sequential(Chain):
             backend: where they are.
             found: the state of the layers, ``initial_state``.
             x, weight: as a step wants them.
-            total: as for `statistics_of`.
+            total: as for ``statistics_of``.
         """
         taken = statistics_of(self, backend.xp, x, weight, **total)
         for link in self.links:

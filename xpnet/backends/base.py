@@ -343,7 +343,7 @@ class Backend(ABC):
         return Plain(self.xp, step)
 
     def writer(self) -> Callable[[Any, Any], Any] | None:
-        """What makes a `Program` of a recording and buffers; ``None`` where none are recorded."""
+        """What makes a ``Program`` of a recording and buffers; ``None`` where none are recorded."""
         return None
 
     def runners(
