@@ -80,7 +80,7 @@ def fits(name: str, which: str) -> bool:
         return name in peers_validating.PEERS or name == "xpnet on torch: fit"
     if name in peers_validating.PEERS:
         return False
-    if name.startswith("NumPy, ") or name.endswith("torch's own loss"):
+    if name.startswith(("NumPy, ", "straight-line C")) or name.endswith("torch's own loss"):
         return which == "report"
     members = "members" in which
     if "own" in which and ("scikit" in name or "thinc" in name):  # they train something else

@@ -16,7 +16,7 @@ from tests.helpers import library
 from xpnet import backends
 from xpnet.distributed import BlockFailed
 
-distributed = library("distributed")
+distributed = pytest.importorskip("distributed", reason="distributed is not installed")
 
 pytestmark = [
     # Of distributed and tornado, as workers come and go.

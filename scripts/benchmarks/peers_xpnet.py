@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import xpnet as xn
-from benchmarks.problems import Contestant, Factory, Problem, Run, Unavailable
+from benchmarks.problems import Contestant, Factory, Problem, Run, Unavailable, require
 from xpnet.compiler.native.choice import Native
 from xpnet.losses import prepare
 from xpnet.training.step import TrainingStep, carry_of
@@ -40,6 +40,8 @@ NATIVE = "numpy, native"
 def fit(library: str, problem: Problem, native: bool = False) -> Contestant:
     """`xn.fit` as a user calls it: its checks, copies, history and checks every 100 epochs too."""
     backend = _backend(library, problem.dtype)
+    if native:
+        require("numba")
     network, loss, optimizer = problem.network(), problem.loss_function(), problem.optimizer()
     x, y, theta = _arrays(backend, problem)
     options: dict[str, Any] = {"native": native}
@@ -72,6 +74,8 @@ def runner(library: str, problem: Problem, native: bool = False) -> Contestant:
     if problem.held:
         raise Unavailable("trains, and looks at nothing else")
     backend = _backend(library, problem.dtype)
+    if native:
+        require("numba")
     network, loss, optimizer = problem.network(), problem.loss_function(), problem.optimizer()
     x, y, theta = _arrays(backend, problem)
     step = TrainingStep(backend.xp, network, loss, optimizer)
