@@ -107,13 +107,15 @@ def _placed(asked: Asked, ranks: Ranks | None) -> tuple[TrainingLoop, Any]:
         part = None if asked.accumulate == 1 else batches.part
         step = TrainingStep(backend.xp, network, asked.loss, optimizer, part)
         block, threads = asked.block, asked.threads
+        if threads is not None:
+            threads = checks.whole("threads", threads)
         if members is not None and block is None:
             share = batches.part if ranks is None else -(-batches.part // ranks.size)
             block = block_size(backend, network, like, share)
+            if asked.native is True:  # its lanes suit the cache, whatever the block
+                block = max(block, -(-members // backend.workers(threads)))
         elif block is not None:
             block = checks.whole("block", block)
-        if threads is not None:
-            threads = checks.whole("threads", threads)
         watched = None
         if asked.validation is not None:
             held, given = validated(
