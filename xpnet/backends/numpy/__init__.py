@@ -233,9 +233,11 @@ class NumPyReplay(Replay):
         try:
             if self.varies == 2:
                 raise Untraceable("its samples are read step by step")
+            if not always and (why := self.native.hopeless(program)):
+                raise Untraceable(why)
             if not is_installed():
                 raise Untraceable("numba is not installed, which pip install 'xpnet[native]' does")
-            from xpnet.compiler.native.program import native_of  # no program but this needs it
+            from xpnet.compiler.native.program import native_of  # which nothing but this needs
 
             rows = None if batch_rows is None else batch_rows[0, ...]
             native = native_of(self.step, carry, data, rows, program.carry, not self.varies)

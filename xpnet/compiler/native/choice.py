@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from xpnet.compiler.native.compiled import is_loaded
+from xpnet.compiler.native.compiled import is_any_loaded, is_loaded
 
 if TYPE_CHECKING:
     from xpnet.compiler.native.program import NativeProgram
@@ -42,6 +42,13 @@ class Native:
     def like(self) -> tuple[bool, int]:
         """What is equal where the same is chosen, but for what lies on disk by then."""
         return self.always, 0 if self.steps == math.inf else int(self.steps).bit_length()
+
+    def hopeless(self, recorded: Any) -> str:
+        """Why machine code is not even written down; empty where it might pay."""
+        most = self.steps * recorded.calls * CALL
+        if self.always or most >= 2 * LOADING or is_any_loaded():
+            return ""
+        return f"{self.steps:.0f} steps take {most:.1f} s at the least, too few to load it for"
 
     def refuses(self, recorded: Any, native: NativeProgram) -> str:
         """Why a step is better left to NumPy; empty where it is not.

@@ -84,6 +84,11 @@ def compiled(text: str, key: str) -> Callable[..., Any]:
     return run
 
 
+def is_any_loaded() -> bool:
+    """Whether this process has machine code of any program."""
+    return compiled.cache_info().currsize > 0
+
+
 def is_loaded(key: str) -> bool:
     """Whether this process has the machine code of a program."""
     module = sys.modules.get(f"xpnet_step_{key}")
