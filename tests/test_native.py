@@ -104,6 +104,23 @@ def test_members_are_the_same_whoever_is_beside_them() -> None:
     np.testing.assert_array_equal(together.theta[5:8], few.theta)
 
 
+@pytest.mark.parametrize("lie", ["rows", "columns", "swapped", "turned round", "members last"])
+def test_samples_of_members_may_lie_in_memory_as_they_like(lie: str) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((3, 8, 2)), rng.standard_normal((3, 8, 1))
+    x = {
+        "rows": x,
+        "columns": np.asfortranarray(x),
+        "swapped": np.ascontiguousarray(x.swapaxes(1, 2)).swapaxes(1, 2),
+        "turned round": x[:, ::-1],
+        "members last": np.ascontiguousarray(np.moveaxis(x, 0, -1)).transpose(2, 0, 1),
+    }[lie]
+    net = xn.Sequential(xn.Linear(2, 1))
+    how = {"loss": xn.MSE(), "optimizer": xn.SGD(lr=0.1), "epochs": 5, "members": 3, "seed": 1}
+    native, recorded = (xn.fit(net, x, y, native=native, **how) for native in (True, False))
+    np.testing.assert_allclose(native.theta, recorded.theta, rtol=0, atol=1e-14)
+
+
 def test_the_same_training_again_is_the_same_to_the_last_bit() -> None:
     net, x, y, how = problem()
     one, other = (

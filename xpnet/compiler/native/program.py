@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.compiler.ir import Node, Recording, Untraceable
+from xpnet.compiler.layout import Layout
 from xpnet.compiler.native.compiled import compiled, is_kept, text_of
 from xpnet.compiler.passes.chains import unchained
 from xpnet.compiler.passes.lifetimes import lifetimes
@@ -107,7 +108,7 @@ class NativeProgram(Runs):
             if whole is None:
                 found = self.library.view(arrays[number], layout)
             else:
-                found = whole.reshape(len(whole), -1)
+                found = members_of(self.library, whole, layout)
             self.given.append(found if found.flags.writeable else found.copy())
         self.pace = 1000.0
         """Steps a second, as far as is known."""
@@ -292,6 +293,13 @@ def recorded_of_one(
     if any(node.ndim for node in recording.carry.values() if node.host):
         raise Untraceable("a counter that is an array")
     return recording, members, {id(ones[id(a)]): a for a in own}
+
+
+def members_of(library: NumPy, whole: np.ndarray, one: Layout) -> np.ndarray:
+    """The memory of each member, ``(members, …)``, where that of the first one is ``one``."""
+    step = whole.strides[0] // whole.itemsize
+    lie = Layout((len(whole), one.size), (step, 1), one.offset)
+    return library.view(whole, lie)
 
 
 def _flat(array: np.ndarray, lead: int) -> np.ndarray:
