@@ -30,7 +30,7 @@ OTHERS = {
         *("scipy>=1.13", "optuna>=4"),  # which minimise, and search
         *("onnx>=1.18", "ndonnx>=0.11", "onnxruntime>=1.20"),  # to which models go
         *("scikit-learn>=1.7", "pandas>=2.2", "polars>=1"),  # what the pages use
-        *("numba>=0.61", "numba-cuda>=0.30"),  # which make machine code
+        *("llvmlite>=0.45", "numba-cuda>=0.30"),  # which make machine code
     ),
     "torch": ("scikit-learn>=1.7", "polars>=1"),  # whose networks come over, and frames
     "strict": ("scikit-learn>=1.7",),  # whose estimators ours are
@@ -39,7 +39,7 @@ OTHERS = {
 """What else the tests of a library need, to be run on it once."""
 PEERS = (
     *(
-        "numba",
+        "llvmlite",
         "torch",
         "jax",
         "optax",

@@ -47,6 +47,8 @@ NUMPY_ALLOWED = {
     "compiler/native/cuda.py": "a step is recorded on the host, of arrays that are brought there",
     "compiler/pure.py": "arrays of the host and generators are compared with what they were",
     "compiler/native/elementary.py": "the numbers of machine code are NumPy's",
+    "compiler/native/lowering.py": "the numbers of machine code are NumPy's",
+    "compiler/native/machine.py": "machine code reads and writes NumPy's memory",
     "compiler/native/program.py": "machine code reads and writes NumPy's memory",
     "compiler/passes/two_values.py": "the two values are reckoned on the host, in their dtype",
     "compiler/record.py": "a step may hold numbers of NumPy",

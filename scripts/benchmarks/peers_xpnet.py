@@ -41,7 +41,7 @@ def fit(library: str, problem: Problem, native: bool = False) -> Contestant:
     """`xn.fit` as a user calls it: its checks, copies, history and checks every 100 epochs too."""
     backend = _backend(library, problem.dtype)
     if native:
-        require("numba")
+        require("llvmlite")
     network, loss, optimizer = problem.network(), problem.loss_function(), problem.optimizer()
     x, y, theta = _arrays(backend, problem)
     options: dict[str, Any] = {"native": native}
@@ -75,7 +75,7 @@ def runner(library: str, problem: Problem, native: bool = False) -> Contestant:
         raise Unavailable("trains, and looks at nothing else")
     backend = _backend(library, problem.dtype)
     if native:
-        require("numba")
+        require("llvmlite")
     network, loss, optimizer = problem.network(), problem.loss_function(), problem.optimizer()
     x, y, theta = _arrays(backend, problem)
     step = TrainingStep(backend.xp, network, loss, optimizer)

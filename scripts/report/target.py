@@ -52,7 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--native",
         default="auto",
         choices=list(NATIVE),
-        help="whether NumPy's steps become machine code, which needs numba (auto)",
+        help="whether NumPy's steps become machine code, which needs llvmlite (auto)",
     )
 
 

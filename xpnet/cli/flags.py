@@ -120,7 +120,7 @@ def refused_native(native: str, backend: Any) -> str:
         return ""
     if not backend.native:
         return f" must be auto or no with --backend {backend.name}, not yes."
-    return "" if is_installed() else " yes needs the package numba: pip install numba"
+    return "" if is_installed() else " yes needs the package llvmlite: pip install llvmlite"
 
 
 FLAGS = (
@@ -155,7 +155,7 @@ FLAGS = (
         "native",
         "auto",
         _one_of(lambda: list(NATIVE), alike=False),
-        "auto|yes|no: whether NumPy's steps become machine code (needs numba)",
+        "auto|yes|no: whether NumPy's steps become machine code (needs llvmlite)",
     ),
     Flag("num_hidden", "2", _whole(0, 1000), "hidden layers, 0 for none"),
     Flag("dim_hidden", "4", _whole(1, WIDEST), "units of each hidden layer", "64"),

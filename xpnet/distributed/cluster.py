@@ -140,12 +140,12 @@ def greet(client: Any, work: Work, asked: bool | str) -> None:
     if work.native and not compiles:
         if asked is True:
             raise ValueError(
-                "native must be 'auto' or False with client, whose workers have no numba, not "
+                "native must be 'auto' or False with client, whose workers have no llvmlite, not "
                 "True; install it there with: pip install 'xpnet[native]'."
             )
         warnings.warn(
             "Steps are not machine code, as they would be here, since the workers of client have "
-            "no numba; pip install 'xpnet[native]' there, or say native=False.",
+            "no llvmlite; pip install 'xpnet[native]' there, or say native=False.",
             RuntimeWarning,
             stacklevel=4,
         )

@@ -158,7 +158,7 @@ class Asked:
                 "machine code is made, not True; arrays of NumPy have it."
             )
         if self.native is True:
-            optional("numba", "native=True")
+            optional("llvmlite", "native=True")
 
     def _goal(self) -> float | None:
         if self.acc_goal is None:

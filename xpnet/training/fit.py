@@ -141,7 +141,7 @@ def fit(
             a large batch (if its BLAS can be held to one thread; the last digits then depend on
             their number); ``None`` for one a core where that pays, 1 for none. For the rest,
             libraries have threads of their own.
-        native: whether NumPy's steps become machine code, which numba compiles, whole intervals of
+        native: whether NumPy's steps become machine code, which LLVM compiles, whole intervals of
             them: ``"auto"`` where the steps that there may be pay for that, or it is kept on disk
             from an earlier training; `xpnet.explain` says why not. The last digits differ from
             NumPy's, so that ``True`` or ``False`` make sure of them; a checkpoint is gone on from

@@ -236,7 +236,9 @@ class NumPyReplay(Replay):
             if not always and (why := self.native.hopeless(program)):
                 raise Untraceable(why)
             if not is_installed():
-                raise Untraceable("numba is not installed, which pip install 'xpnet[native]' does")
+                raise Untraceable(
+                    "llvmlite is not installed, which pip install 'xpnet[native]' does"
+                )
             from xpnet.compiler.native.program import native_of  # which nothing but this needs
 
             rows = None if batch_rows is None else batch_rows[0, ...]

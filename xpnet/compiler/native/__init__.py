@@ -1,1 +1,1 @@
-"""Machine code of a recorded step: loops in Python's syntax, compiled by numba and kept on disk."""
+"""Machine code of a recorded step: loops in Python's syntax, compiled by LLVM and kept on disk."""

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from xpnet.compiler.native.compiled import is_any_loaded, is_loaded
+from xpnet.compiler.native.machine import is_any_loaded, is_loaded
 
 if TYPE_CHECKING:
     from xpnet.compiler.native.program import NativeProgram
@@ -16,10 +16,13 @@ CALL, NUMBER = 0.7e-6, 1.0e-9
 """What a call of NumPy takes at the least, and a number that machine code computes at the most, in
 seconds."""
 
-COMPILING, PER_LINE, LOADING = 3.0, 0.03, 1.0
-"""What numba takes to compile a program, and each of its lines, and to find it on disk."""
+COMPILING, PER_LINE, LOADING = 0.2, 0.003, 0.15
+"""What LLVM takes to compile a program, and each of its lines, and to find it on disk."""
 
-FEW = 10_000
+MARGIN = 1.25
+"""How many times its cost is to be saved."""
+
+FEW = 3000
 """Of how few steps nothing is to be gained, whatever they take."""
 
 LARGE = 1 << 15
@@ -46,7 +49,7 @@ class Native:
     def hopeless(self, recorded: Any) -> str:
         """Why machine code is not even written down; empty where it might pay."""
         most = self.steps * recorded.calls * CALL
-        if self.always or most >= 2 * LOADING or is_any_loaded():
+        if self.always or most >= MARGIN * LOADING or is_any_loaded():
             return ""
         return f"{self.steps:.0f} steps take {most:.1f} s at the least, too few to load it for"
 
@@ -67,10 +70,10 @@ class Native:
             cost = LOADING
         if is_loaded(native.key):
             cost = 0.0
-        if saved < 2 * cost:
+        if saved < MARGIN * cost:
             return (
                 f"{self.steps:.0f} steps would save {max(saved, 0):.1f} s or more, and "
-                f"{'loading' if native.is_kept else 'compiling'} takes {cost:.0f} s or more"
+                f"{'loading' if native.is_kept else 'compiling'} takes {cost:.1f} s or more"
             )
         return ""
 
@@ -86,4 +89,4 @@ def chosen(backend: Any, native: bool | str, steps: int) -> Native | None:
 
 def is_installed() -> bool:
     """Whether there is a compiler."""
-    return importlib.util.find_spec("numba") is not None
+    return importlib.util.find_spec("llvmlite") is not None

@@ -16,15 +16,13 @@ from typing import Any
 import xpnet
 from xpnet.compiler.ir import Untraceable
 
-HEAD = '''"""A training step, {key}, as xpnet has written it; numba's code is beside it."""
+HEAD = '''"""A training step, {key}, as xpnet has written it; its machine code is beside it."""
 
 import math
 
 import numpy as np
-from numba import njit
 
 from xpnet.compiler.native.elementary import (
-    HOW,
     exp_32, exp_64, expm1_32, expm1_64, local, log1p_32, log1p_64, log_32, log_64,
     logaddexp_32, logaddexp_64, maximum, minimum, tanh_32, tanh_64, threefry,
 )
@@ -53,7 +51,7 @@ def _version() -> str:
 
 
 def text_of(
-    constants: dict[str, str], source: str, head: str = HEAD, how: str = "njit(cache=True, **HOW)"
+    constants: dict[str, str], source: str, head: str = HEAD, how: str = ""
 ) -> tuple[str, str]:
     """A program as a file has it, and what it is called by its contents.
 
@@ -63,14 +61,9 @@ def text_of(
         how: what compiles it.
     """
     numbers = "".join(f"{name} = {value}\n" for name, value in constants.items())
-    body = f"{numbers}\n\n@{how}\n{source}"
+    body = f"{numbers}\n\n{how and f'@{how}'}\n{source}"
     key = hashlib.sha256(f"{_version()}\n{body}".encode()).hexdigest()[:24]
     return head.format(key=key) + body, key
-
-
-def is_kept(key: str) -> bool:
-    """Whether numba has left machine code of a program, made here or on a machine like this."""
-    return any(folder().glob(f"__pycache__/step_{key}.*.nbi"))
 
 
 @lru_cache(maxsize=64)
@@ -82,17 +75,6 @@ def compiled(text: str, key: str) -> Callable[..., Any]:
     """
     run: Callable[..., Any] = _module(_written(text, key), key).run
     return run
-
-
-def is_any_loaded() -> bool:
-    """Whether this process has machine code of any program."""
-    return compiled.cache_info().currsize > 0
-
-
-def is_loaded(key: str) -> bool:
-    """Whether this process has the machine code of a program."""
-    module = sys.modules.get(f"xpnet_step_{key}")
-    return module is not None and bool(module.run.signatures)
 
 
 def _written(text: str, key: str) -> Path:

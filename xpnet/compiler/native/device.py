@@ -12,9 +12,9 @@ from xpnet.compiler.native import elementary
 Number = Any
 """A number of a type that numba finds out."""
 
-maximum = cuda.jit(device=True)(elementary.maximum.py_func)
-minimum = cuda.jit(device=True)(elementary.minimum.py_func)
-threefry = cuda.jit(device=True)(elementary.threefry.py_func)
+maximum = cuda.jit(device=True)(elementary.maximum)
+minimum = cuda.jit(device=True)(elementary.minimum)
+threefry = cuda.jit(device=True)(elementary.threefry)
 exp, expm1, log, log1p, tanh = math.exp, math.expm1, math.log, math.log1p, math.tanh
 
 _WHOLE = 2.0**52

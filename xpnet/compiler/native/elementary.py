@@ -14,64 +14,34 @@ import math
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from xpnet.noise import PARITY, ROTATIONS, ROUNDS
 
-HOW: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}, "nogil": True}
-"""How all of it is compiled: a division by 0 is infinite, products and sums are fused, and
-Python's lock is let go."""
-
-
 Number = Any
-"""A number of a type that numba finds out."""
+"""A number of NumPy's."""
 
 
-# ---- what Python has no word for
+# ---- what a compiler has an instruction for
 
 
-@intrinsic(prefer_literal=True)
-def local(context: Any, size: Any, of: Any) -> Any:
-    """An array of one axis on the stack, of which a compiler knows that no other shares it."""
-    dtype = of.dtype
-    array = types.Array(dtype, 1, "C")
-
-    def generate(ctx: Any, builder: Any, signature: Any, args: Any) -> Any:
-        n = size.literal_value
-        element = ctx.get_data_type(dtype)
-        with builder.goto_entry_block():  # not numba's own, which fills it number by number
-            place = builder.alloca(ir.ArrayType(element, n))
-        place.align = 64
-        made = ctx.make_array(array)(ctx, builder)
-        itemsize = ctx.get_abi_sizeof(element)
-        count, width = (ctx.get_constant(types.intp, value) for value in (n, itemsize))
-        made.data = builder.bitcast(place, element.as_pointer())
-        made.shape = cgutils.pack_array(builder, [count])
-        made.strides = cgutils.pack_array(builder, [width])
-        made.itemsize, made.nitems = width, count
-        return made._getvalue()
-
-    return array(size, of), generate
+def bits_64(x: Number) -> Number:
+    """The bits of a float64 as a whole number."""
+    return np.float64(x).view(np.int64)
 
 
-def _reinterpreted(given: Any, to: Any) -> Any:
-    @intrinsic
-    def reinterpret(context: Any, x: Any) -> Any:
-        def generate(ctx: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return builder.bitcast(args[0], ctx.get_value_type(to))
-
-        return to(given), generate
-
-    return reinterpret
+def real_64(x: Number) -> Number:
+    """The float64 of such bits."""
+    return np.int64(x).view(np.float64)
 
 
-_bits64 = _reinterpreted(types.float64, types.int64)
-_real64 = _reinterpreted(types.int64, types.float64)
-_bits32 = _reinterpreted(types.float32, types.int32)
-_real32 = _reinterpreted(types.int32, types.float32)
+def bits_32(x: Number) -> Number:
+    """The bits of a float32 as a whole number."""
+    return np.float32(x).view(np.int32)
+
+
+def real_32(x: Number) -> Number:
+    """The float32 of such bits."""
+    return np.int32(x).view(np.float32)
 
 
 # ---- exp
@@ -91,7 +61,6 @@ _LEAST, _MOST = -707.5, 710.0
 _LEAST32, _MOST32 = np.float32(-86.5), np.float32(89)
 
 
-@njit(**HOW)
 def exp_64(x: Number) -> Number:
     """``exp(x)`` in float64."""
     # x = n log 2 + r, exp x = 2 · 2ⁿ⁻¹ exp r: the exponent of 2ⁿ⁻¹ is a normal one.
@@ -103,12 +72,11 @@ def exp_64(x: Number) -> Number:
     p = _F8 + r * (_F9 + r * (_F10 + r * p))
     p = _F5 + r * (_F6 + r * (_F7 + r * p))
     p = 1.0 + (r + r * r * (_F2 + r * (_F3 + r * (_F4 + r * p))))
-    y = _real64(_bits64(p) + ((_bits64(shifted) - 1) << 52)) * 2.0
+    y = real_64(bits_64(p) + ((bits_64(shifted) - 1) << 52)) * 2.0
     y = 0.0 if x < _LEAST else y
     return y if x == x else x
 
 
-@njit(**HOW)
 def expm1_64(x: Number) -> Number:
     """``exp(x) - 1`` in float64."""
     inside = min(max(x, -40.0), _MOST)
@@ -119,18 +87,16 @@ def expm1_64(x: Number) -> Number:
     p = _F8 + r * (_F9 + r * (_F10 + r * p))
     p = _F5 + r * (_F6 + r * (_F7 + r * p))
     p = r + r * r * (_F2 + r * (_F3 + r * (_F4 + r * p)))
-    half = _real64((_bits64(shifted) - _bits64(_SHIFT64) + 1022) << 52)  # 2ⁿ⁻¹
+    half = real_64((bits_64(shifted) - bits_64(_SHIFT64) + 1022) << 52)  # 2ⁿ⁻¹
     y = ((half - 0.5) + half * p) * 2.0
     return x if (x == 0.0) | (x != x) else y
 
 
-@njit(**HOW)
 def expm1_32(x: Number) -> Number:
     """``exp(x) - 1`` in float32."""
     return np.float32(expm1_64(np.float64(x)))
 
 
-@njit(**HOW)
 def exp_32(x: Number) -> Number:
     """``exp(x)`` in float32."""
     inside = min(max(x, _LEAST32), _MOST32)
@@ -139,8 +105,8 @@ def exp_32(x: Number) -> Number:
     r = (inside - n * _HIGH32) - n * _LOW32
     p = _G4 + r * (_G5 + r * (_G6 + r * _G7))
     p = _ONE32 + (r + r * r * (_G2 + r * (_G3 + r * p)))
-    bits = np.int32(_bits32(p) + np.int32((_bits32(shifted) - np.int32(1)) << np.int32(23)))
-    y = _real32(bits) * _TWO32
+    bits = np.int32(bits_32(p) + np.int32((bits_32(shifted) - np.int32(1)) << np.int32(23)))
+    y = real_32(bits) * _TWO32
     y = np.float32(0) if x < _LEAST32 else y
     return y if x == x else x
 
@@ -159,14 +125,13 @@ _L1, _L2, _L3, _L4, _L5, _L6, _L7 = (
 _NORMAL, _SCALE, _SQRT2 = 2.0**-1022, 2.0**54, 1.4142135623730951
 
 
-@njit(**HOW)
 def log_64(x: Number) -> Number:
     """``log(x)`` in float64."""
     # x = 2ᵏ (1 + f), log(1 + f) = f − (f²/2 − s (f²/2 + R(s²))), s = f / (2 + f).
     small = x < _NORMAL
-    bits = _bits64(x * _SCALE if small else x)
+    bits = bits_64(x * _SCALE if small else x)
     k = np.float64((bits >> 52) - 1023) - (54.0 if small else 0.0)
-    m = _real64((bits & 0x000FFFFFFFFFFFFF) | 0x3FF0000000000000)
+    m = real_64((bits & 0x000FFFFFFFFFFFFF) | 0x3FF0000000000000)
     large = m > _SQRT2
     m = m * 0.5 if large else m
     k = k + 1.0 if large else k
@@ -183,7 +148,6 @@ def log_64(x: Number) -> Number:
     return y if x == x else x
 
 
-@njit(**HOW)
 def log1p_64(x: Number) -> Number:
     """``log(1 + x)`` in float64."""
     # log(1 + x) of the rounded sum, and what was rounded off.
@@ -193,13 +157,11 @@ def log1p_64(x: Number) -> Number:
     return x if x == 0.0 else y
 
 
-@njit(**HOW)
 def log_32(x: Number) -> Number:
     """``log(x)`` in float32."""
     return np.float32(log_64(np.float64(x)))
 
 
-@njit(**HOW)
 def log1p_32(x: Number) -> Number:
     """``log(1 + x)`` in float32."""
     return np.float32(log1p_64(np.float64(x)))
@@ -211,7 +173,6 @@ _P0, _P1, _P2 = -9.64399179425052238628e-1, -9.92877231001918586564e1, -1.614687
 _Q0, _Q1, _Q2 = 1.12811678491632931402e2, 2.23548839060100448583e3, 4.84406305325125486048e3
 
 
-@njit(**HOW)
 def tanh_64(x: Number) -> Number:
     """``tanh(x)`` in float64."""
     z = x * x
@@ -221,7 +182,6 @@ def tanh_64(x: Number) -> Number:
     return x if (x == 0.0) | (x != x) else y
 
 
-@njit(**HOW)
 def tanh_32(x: Number) -> Number:
     """``tanh(x)`` in float32."""
     return np.float32(tanh_64(np.float64(x)))
@@ -230,32 +190,27 @@ def tanh_32(x: Number) -> Number:
 # ---- of two
 
 
-@njit(**HOW)
 def maximum(a: Number, b: Number) -> Number:
     """The greater of two, or NaN from either side."""
     return a if (a >= b) | (a != a) else b
 
 
-@njit(**HOW)
 def minimum(a: Number, b: Number) -> Number:
     """The less of two, or NaN from either side."""
     return a if (a <= b) | (a != a) else b
 
 
-@njit(**HOW)
 def logaddexp_64(a: Number, b: Number) -> Number:
     """``log(exp(a) + exp(b))``."""
     most, far = maximum(a, b), abs(a - b)
     return most + log1p_64(exp_64(-far)) if far == far else most + (a - a if most != most else 0.0)
 
 
-@njit(**HOW)
 def logaddexp_32(a: Number, b: Number) -> Number:
     """The same in float32."""
     return np.float32(logaddexp_64(np.float64(a), np.float64(b)))
 
 
-@njit(**HOW)
 def threefry(k0: Number, k1: Number, a: Number, b: Number) -> tuple[Number, Number]:
     """Threefry-2x32-20, as `xpnet.noise.threefry`."""
     keys = (k0, k1, np.uint32(k0 ^ k1 ^ np.uint32(PARITY)))

@@ -13,7 +13,8 @@ import numpy as np
 
 from xpnet.compiler.ir import Node, Recording, Untraceable
 from xpnet.compiler.layout import Layout
-from xpnet.compiler.native.compiled import compiled, is_kept, text_of
+from xpnet.compiler.native.compiled import folder, text_of
+from xpnet.compiler.native.machine import Call, is_kept
 from xpnet.compiler.passes.chains import unchained
 from xpnet.compiler.passes.lifetimes import lifetimes
 from xpnet.compiler.passes.placement import Placement
@@ -25,8 +26,8 @@ from xpnet.compiler.writers.loops import Loops, LoopWriter
 from xpnet.compiler.writers.numpy import NumPy
 from xpnet.types import Carry, Data, Metrics
 
-LANE_BYTES = 128
-"""How wide the members of an ensemble are that are computed at once."""
+LANE_BYTES = 32
+"""How wide the members of an ensemble are that are computed at once: as a processor's registers."""
 
 TURN = 0.05
 """For how many seconds steps run before it is asked whether somebody wants them to end."""
@@ -109,7 +110,7 @@ class NativeProgram(Runs):
                 found = self.library.view(arrays[number], layout)
             else:
                 found = members_of(self.library, whole, layout)
-            self.given.append(found if found.flags.writeable else found.copy())
+            self.given.append(found if found.flags.aligned else found.copy())
         self.pace = 1000.0
         """Steps a second, as far as is known."""
 
@@ -137,7 +138,7 @@ class NativeProgram(Runs):
     @property
     def is_kept(self) -> bool:
         """Whether its machine code is on disk."""
-        return is_kept(self.key)
+        return is_kept(self.key, folder())
 
     @property
     def calls(self) -> int:
@@ -156,19 +157,16 @@ class NativeProgram(Runs):
         """Make machine code of it, or find it on disk.
 
         Raises:
-            Untraceable: if numba cannot.
+            Untraceable: if something in it has none.
         """
         with _COMPILING:  # of several threads one compiles, and the others find it
             if self.function is None:
                 self.function = self._compiled()
 
     def _compiled(self) -> Callable[..., Any]:
-        function = compiled(self.file, self.key)
-        try:  # no step, for the types of what it is given
-            self._call(function, 0, 0, None, *self._counters({}), self._histories(0))
-        except Exception as error:
-            said = str(error).strip().splitlines()
-            raise Untraceable(f"numba refuses it: {said[-1] if said else error!r}") from error
+        function = Call(self.file, self.key, folder(), unrolled=not self.text.lanes)
+        # No step, for the types of what it is given.
+        self._call(function, 0, 0, None, *self._counters({}), self._histories(0))
         return function
 
     def _counters(self, carry: Carry) -> tuple[np.ndarray, np.ndarray]:
@@ -203,9 +201,8 @@ class NativeProgram(Runs):
         shown = [_flat(array, lead + 1) for array in histories.values()]
         if rows is None:
             rows = np.zeros((1, 1), np.int64)
-        members, lanes = self.members or 1, self.text.lanes
         own = rows, whole, real, self.numbers, *self.given
-        function(start, stop, members, lanes, *own, *self._flat, *shown)
+        function(start, stop, self.members or 1, *own, *self._flat, *shown)
 
     def run(
         self,

@@ -21,7 +21,7 @@ PLAIN = frozenset((0.0, 1.0, -1.0, 0.5, 2.0))
 
 
 RESERVED = (
-    *("start", "stop", "members", "width", "whole", "real", "numbers", "block", "lane", "at", "e"),
+    *("start", "stop", "members", "whole", "real", "numbers", "block", "lane", "at", "e"),
     *("np", "math", "local", "maximum", "minimum", "threefry"),
     *(f"{of}_{bits}" for of in FUNCTIONS for bits in (32, 64)),
 )
@@ -65,7 +65,7 @@ class LoopText:
         self.buffers: dict[Buffer, str] = {}
         self.found: dict[Buffer, tuple[int, Layout]] = {}
         self._put: set[Node] = set()
-        self.given: dict[tuple[float, str], str] = {}
+        self.given: dict[tuple[float, str, Node | None], str] = {}
         self.each = set(each)
         self.in_lanes: set[Buffer] = set()
         self._spread()
@@ -106,12 +106,8 @@ class LoopText:
         self.depth += 1
 
     def over_lanes(self) -> None:
-        """Begin the loop over the members at hand.
-
-        How many these are is an argument: of a number that it knows, LLVM would write out all turns
-        instead of doing several at once.
-        """
-        self.loop("lane", "width")
+        """Begin the loop over the members at hand."""
+        self.loop("lane", self.lanes)
 
     def deal(self, variable: str, *bounds: Any) -> None:
         """Begin a loop of which each turn may be done by somebody else."""
@@ -146,12 +142,12 @@ class LoopText:
         """A name that no other has."""
         return self.names.next(f"{stem}_")
 
-    def constant(self, value: Any, dtype: Any) -> str:
-        """A number of a dtype."""
+    def constant(self, value: Any, dtype: Any, of: Node | None = None) -> str:
+        """A number of a dtype, which an operation has."""
         if np.dtype(dtype).kind == "b":
             return repr(bool(value))
         if isinstance(value, float) and value not in PLAIN and math.isfinite(value):
-            return self.given_number(value, kind(dtype))
+            return self.given_number(value, kind(dtype), of)
         text = repr(value) if not isinstance(value, float) or math.isfinite(value) else ""
         text = text or {"inf": "np.inf", "-inf": "-np.inf", "nan": "np.nan"}[str(value)]
         key = text, kind(dtype)
@@ -159,11 +155,14 @@ class LoopText:
             self.constants[key] = self.new("c")
         return self.constants[key]
 
-    def given_number(self, value: float, kind: str) -> str:
-        """A number that is no part of the text: of another value it is the same program."""
-        if (value, kind) not in self.given:
-            self.given[value, kind] = self.new("n")
-        return self.given[value, kind]
+    def given_number(self, value: float, kind: str, of: Node | None) -> str:
+        """A number that is no part of the text: of another value it is the same program, also where
+        two operations then have the same.
+        """
+        key = value, kind, of
+        if key not in self.given:
+            self.given[key] = self.new("n")
+        return self.given[key]
 
     # ---- places
 
@@ -285,10 +284,10 @@ class LoopText:
             return f"{args[0]} != 0" if to_truth else self.cast(args[0], node.args[0], node.dtype)
         return f"{kind(node.dtype)}({text})" if whole else text
 
-    def number(self, arg: Any) -> str:
+    def number(self, arg: Any, of: Node | None = None) -> str:
         """A number that follows from counters."""
         if isinstance(arg, float) and arg not in PLAIN and math.isfinite(arg):
-            return self.given_number(arg, "float")
+            return self.given_number(arg, "float", of)
         if not isinstance(arg, Node):
             return f"({arg!r})" if math.isfinite(arg) else f"np.{arg}".replace("np.-", "-np.")
         if arg in self.numbers:

@@ -1,4 +1,4 @@
-"""A recorded step as loops in Python's syntax, of which numba makes machine code.
+"""A recorded step as loops in Python's syntax, of which LLVM makes machine code.
 
 Elementwise operations on one shape that follow one another are one loop, in which what nobody else
 reads is a variable. The members of an ensemble are lanes: a step is recorded of one of them, and
@@ -64,7 +64,7 @@ class Loops:
     work: int
     nbytes: int
     numbers: list[float]
-    first: tuple[str, ...] = ("width",)
+    first: tuple[str, ...] = ()
     scratch: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -149,7 +149,7 @@ class LoopWriter(LoopText):
             max(products, default=0),
             computed + sum(products),
             self._nbytes,
-            [value for value, _ in self.given],
+            [value for value, _, _ in self.given],
         )
 
     def _around(self, body: list[str], counters: dict[str, str]) -> dict[str, str]:
@@ -173,8 +173,6 @@ class LoopWriter(LoopText):
         for name, (size, of) in arrays.items():
             self.line(f"{name} = {make}({size}, {of})")
         if lanes:
-            # As if it were not known; and with it, that no place in an array is below 0.
-            self.line(f"width = min(max(width, 0), {lanes})")
             self.loop("block", 0, "members", lanes)
         for buffer in own:
             _, layout = self.found[buffer]
@@ -198,7 +196,7 @@ class LoopWriter(LoopText):
         return carry
 
     def _given_numbers(self) -> None:
-        for i, ((_, of), name) in enumerate(self.given.items()):
+        for i, ((_, of, _), name) in enumerate(self.given.items()):
             self.line(f"{name} = {of}(numbers[{i}])")
 
     def _given(self, buffer: Buffer) -> str:
@@ -333,7 +331,7 @@ class LoopWriter(LoopText):
                 if isinstance(arg, Node) and arg in values:
                     args.append(self.cast(values[arg], arg, self._wanted(node, arg)))
                 elif not isinstance(arg, Node):
-                    args.append(self.constant(arg, self._wanted(node, arg)))
+                    args.append(self.constant(arg, self._wanted(node, arg), node))
                 elif arg.host:
                     args.append(f"{kind(self._wanted(node, arg))}({self.number(arg)})")
                 else:
@@ -346,7 +344,7 @@ class LoopWriter(LoopText):
         self.depth = depth
 
     def _host(self, node: Node) -> None:
-        args = [self.number(arg) for arg in node.args]
+        args = [self.number(arg, node) for arg in node.args]
         kinds = {"f": "float({})", "b": "({} != 0)"}
         made = kinds.get(np.dtype(node.dtype).kind, "int({})")
         if node.op == "astype":

@@ -1,0 +1,283 @@
+"""Machine code of a text, by LLVM, kept on disk for this processor; and calls of it."""
+
+from __future__ import annotations
+
+import ast
+import ctypes
+import ctypes.util
+import hashlib
+import importlib
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from xpnet.compiler.ir import Untraceable
+from xpnet.compiler.native import lowering
+from xpnet.compiler.native.lowering import ALIGNED, Module, Parameter, lowered, type_of
+
+SUFFIX = ".o"
+
+_LOCK = Lock()
+"""LLVM is asked by one thread at a time."""
+
+
+class Code:
+    """The machine code of a function, in this process.
+
+    Attributes:
+        parameters: what it is given.
+        nbytes: how much memory of its own it is to be given.
+    """
+
+    def __init__(self, engine: Any, name: str, parameters: Sequence[Parameter]) -> None:
+        self._engine = engine  # whose memory it is
+        self.parameters = parameters
+        self.run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(engine.get_function_address(name))
+        scratch = ctypes.CFUNCTYPE(ctypes.c_int64)(engine.get_function_address(f"{name}.scratch"))
+        self.nbytes = int(scratch())
+
+
+class Call:
+    """A function of a text, called as one of Python's; made of its machine code when first called.
+
+    What it is given stays where it was told; only what is another than the last time is told anew.
+
+    Args:
+        text, key, folder, name, unrolled: see `code`.
+    """
+
+    def __init__(
+        self, text: str, key: str, folder: Path, name: str = "run", unrolled: bool = True
+    ) -> None:
+        self._of = text, key, folder, name, unrolled
+        self._code: Code | None = None
+        self._held: list[Any] = []
+
+    def __call__(self, *args: Any) -> None:
+        if self._code is None:
+            self._code = self._found(args)
+        for i, (arg, held) in enumerate(zip(args, self._held, strict=True)):
+            if arg is not held:
+                self._give(i, arg)
+        self._code.run(self._place)
+
+    def _found(self, args: tuple[Any, ...]) -> Code:
+        text, key, folder, name, unrolled = self._of
+        names = [arg.arg for arg in function_of(text, name).args.args]
+        found = code(text, key, folder, name, parameters(names, args), unrolled)
+        sizes = [max(1, parameter.ndim) for parameter in found.parameters]
+        self._first = [sum(sizes[:i]) for i in range(len(sizes))]
+        self._held = [None] * len(args)
+        self._words = np.zeros(sum(sizes) + 1, np.int64)
+        self._reals = self._words.view(np.float64)
+        self._memory = np.empty(found.nbytes + ALIGNED, np.uint8)
+        begin = self._memory.ctypes.data
+        self._words[-1] = begin + -begin % ALIGNED
+        self._place = self._words.ctypes.data
+        return found
+
+    def _give(self, i: int, arg: Any) -> None:
+        assert self._code is not None
+        first, parameter = self._first[i], self._code.parameters[i]
+        if not parameter.ndim:
+            (self._reals if parameter.type[0] == "f" else self._words)[first] = arg
+        else:
+            self._words[first] = arg.__array_interface__["data"][0]
+            for axis in range(parameter.ndim - 1):
+                self._words[first + 1 + axis] = arg.strides[axis] // arg.itemsize
+        self._held[i] = arg  # or its memory might be somebody else's by then
+
+
+def parameters(names: Sequence[str], args: Sequence[Any]) -> tuple[Parameter, ...]:
+    """What a function is given, by what it is called with.
+
+    Raises:
+        Untraceable: if an array does not lie in memory as machine code takes it.
+    """
+    found = []
+    for name, arg in zip(names, args, strict=True):
+        if not isinstance(arg, np.ndarray):
+            found.append(Parameter(name, "f64" if isinstance(arg, float) else "i64"))
+            continue
+        in_line = arg.shape[-1] <= 1 or arg.strides[-1] == arg.itemsize
+        if not in_line or not arg.flags.aligned or not arg.dtype.isnative:
+            raise Untraceable(f"{name} does not lie in memory as machine code takes it")
+        found.append(Parameter(name, type_of(arg.dtype), arg.ndim))
+    return tuple(found)
+
+
+# ---- made
+
+
+@lru_cache(maxsize=8)
+def function_of(text: str, name: str) -> ast.FunctionDef:
+    """A function of a text."""
+    return Module.of(text, Module.elementary()).functions[name]
+
+
+@cache
+def _llvm() -> Any:
+    """LLVM, and the processor that it writes for.
+
+    Raises:
+        Untraceable: if llvmlite is not installed.
+    """
+    try:
+        llvm = importlib.import_module("llvmlite.binding")
+    except ImportError as error:
+        raise Untraceable(f"llvmlite is not installed ({error})") from error
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    _show_library(llvm)
+    return llvm
+
+
+def _show_library(llvm: Any) -> None:
+    """Tell LLVM where the C library's functions are, which not each system tells by itself."""
+    if sys.platform == "win32":
+        libraries = [ctypes.CDLL("ucrtbase"), ctypes.CDLL("vcruntime140")]
+    else:
+        libraries = [ctypes.CDLL(ctypes.util.find_library("m")), ctypes.CDLL(None)]
+    rounding = "floor", "ceil", "trunc", "rint", "exp2", "ldexp"
+    names = [f"{name}{of}" for name in (*lowering.LIBRARY, *rounding) for of in ("", "f")]
+    for name in (*names, "memset", "memcpy", "memmove"):
+        for library in libraries:
+            if function := getattr(library, name, None):
+                llvm.add_symbol(name, ctypes.cast(function, ctypes.c_void_p).value)
+                break
+
+
+def _machine(llvm: Any) -> Any:
+    target = llvm.Target.from_default_triple()
+    # What numba has found to work: code at addresses that are not known before.
+    where = "static" if target.name.startswith("x86") else "default"
+    return target.create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=3,
+        reloc=where,
+        codemodel="jitdefault",
+        jit=True,
+    )
+
+
+@cache
+def processor() -> str:
+    """What machine code here is for, in a few letters, and who makes it."""
+    llvm = _llvm()
+    own = Path(lowering.__file__).read_bytes() + Path(__file__).read_bytes()
+    features = sorted(llvm.get_host_cpu_features().items())
+    said = f"{llvm.get_process_triple()} {llvm.get_host_cpu_name()} {features} "
+    said += f"{llvm.llvm_version_info} {hashlib.sha256(own).hexdigest()}"
+    return hashlib.sha256(said.encode()).hexdigest()[:12]
+
+
+def _object(text: str, name: str, given: Sequence[Parameter], unrolled: bool) -> bytes:
+    """A function as machine code in a file's form."""
+    llvm = _llvm()
+    written = lowered(Module.of(text, Module.elementary()), name, given)
+    machine = _machine(llvm)
+    module = llvm.parse_assembly(written)
+    module.triple, module.data_layout = llvm.get_process_triple(), str(machine.target_data)
+    module.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options.loop_vectorization = options.slp_vectorization = True
+    options.loop_unrolling = unrolled
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    made: bytes = machine.emit_object(module)
+    return made
+
+
+def _loaded(made: bytes, name: str, given: Sequence[Parameter]) -> Code:
+    llvm = _llvm()
+    empty = llvm.parse_assembly("")
+    engine = llvm.create_mcjit_compiler(empty, _machine(llvm))
+    engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(made))
+    engine.finalize_object()
+    return Code(engine, name, given)
+
+
+# ---- kept
+
+
+def code(
+    text: str, key: str, folder: Path, name: str, given: Sequence[Parameter], unrolled: bool = True
+) -> Code:
+    """The machine code of a function of a text: of this process, or kept on disk, or made.
+
+    Args:
+        text: functions in Python's syntax.
+        key: what the text is called by its contents.
+        folder: where it is kept.
+        name: which function.
+        given: what it is given.
+        unrolled: whether several turns of a loop may be written one behind the other, which takes
+            twice as long to compile, and must not be where the innermost loops are of few turns.
+
+    Raises:
+        Untraceable: if something in it has no machine code, or llvmlite is not installed.
+    """
+    with _LOCK:
+        return _code(text, key, folder, name, tuple(given), unrolled)
+
+
+@lru_cache(maxsize=256)
+def _code(
+    text: str, key: str, folder: Path, name: str, given: tuple[Parameter, ...], unrolled: bool
+) -> Code:
+    kind = hashlib.sha256(repr((name, given, unrolled)).encode()).hexdigest()[:8]
+    path = folder / f"step_{key}.{processor()}.{kind}{SUFFIX}"
+    made = _read(path)
+    if made is None:
+        made = _object(text, name, given, unrolled)
+        _keep(path, made)
+    found = _loaded(made, name, given)
+    _KEYS.add(key)
+    return found
+
+
+_KEYS: set[str] = set()
+
+
+def is_any_loaded() -> bool:
+    """Whether this process has machine code of any program."""
+    return bool(_KEYS)
+
+
+def is_loaded(key: str) -> bool:
+    """Whether this process has machine code of a program."""
+    return key in _KEYS
+
+
+def is_kept(key: str, folder: Path) -> bool:
+    """Whether machine code of a program is kept that this processor takes."""
+    return any(folder.glob(f"step_{key}.{processor()}.*{SUFFIX}"))
+
+
+def _read(path: Path) -> bytes | None:
+    """Machine code that is kept; ``None`` where there is none, or it is not whole."""
+    try:
+        found = path.read_bytes()
+    except OSError:
+        return None
+    digest, made = found[:32], found[32:]
+    return made if hashlib.sha256(made).digest() == digest else None
+
+
+def _keep(path: Path, made: bytes) -> None:
+    """Keep machine code where that can be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(hashlib.sha256(made).digest() + made)
+        os.replace(file.name, path)  # whole, whoever writes the same at this moment
+    except OSError:
+        pass  # then it is made anew in each process
