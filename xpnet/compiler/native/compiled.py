@@ -67,14 +67,26 @@ def text_of(
 
 
 @lru_cache(maxsize=64)
-def compiled(text: str, key: str) -> Callable[..., Any]:
-    """The function of a program.
+def functions(text: str, key: str) -> dict[str, Callable[..., Any]]:
+    """The functions of a program by their names, each of which begins with ``run``.
 
     Raises:
         Untraceable: if numba is not installed.
     """
-    run: Callable[..., Any] = _module(_written(text, key), key).run
-    return run
+    return _functions(_module(_written(text, key), key))
+
+
+def _functions(module: ModuleType) -> dict[str, Callable[..., Any]]:
+    return {name: found for name, found in vars(module).items() if name.startswith("run")}
+
+
+def compiled(text: str, key: str) -> Callable[..., Any]:
+    """The function of a program that has one.
+
+    Raises:
+        Untraceable: if numba is not installed.
+    """
+    return functions(text, key)["run"]
 
 
 def _written(text: str, key: str) -> Path:

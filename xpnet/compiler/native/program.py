@@ -34,7 +34,7 @@ TURN = 0.05
 
 _TEXTS: OrderedDict[Any, tuple[Loops, str, str]] = OrderedDict()
 _LOCK = Lock()
-_COMPILING = Lock()
+COMPILING = Lock()
 
 
 class LoopNumPy(NumPy):
@@ -159,7 +159,7 @@ class NativeProgram(Runs):
         Raises:
             Untraceable: if something in it has none.
         """
-        with _COMPILING:  # of several threads one compiles, and the others find it
+        with COMPILING:  # of several threads one compiles, and the others find it
             if self.function is None:
                 self.function = self._compiled()
 

@@ -60,7 +60,18 @@ class Chain:
         }
 
 
-Unit = Node | Chain
+@dataclass(eq=False)
+class Stretch:
+    """Operations that are written as one function of loops.
+
+    Attributes:
+        nodes: the operations, in their order, each with a place of its own.
+    """
+
+    nodes: list[Node]
+
+
+Unit = Node | Chain | Stretch
 """What is done at once."""
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from xpnet.compiler.ir import Node, Recording, Shape, Untraceable
 from xpnet.compiler.layout import Buffer, Layout, Ref, viewed
 from xpnet.compiler.library import Library
-from xpnet.compiler.passes.chains import Chain, Unit, blocks_within
+from xpnet.compiler.passes.chains import Chain, Stretch, Unit, blocks_within
 from xpnet.compiler.passes.lifetimes import Lifetimes, homes
 from xpnet.compiler.passes.pieces import pieces
 from xpnet.compiler.passes.rewriting import readers
@@ -110,6 +110,10 @@ class Placement:
     # ---- one unit after the other
 
     def _place(self, unit: Unit) -> list[Unit]:
+        if isinstance(unit, Stretch):
+            for node in unit.nodes:
+                self._place(node)
+            return [unit]
         if isinstance(unit, Chain):
             before = dict(self._refs), self._memory.copy()
             if self._place_chain(unit):

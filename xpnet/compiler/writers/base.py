@@ -18,7 +18,7 @@ from xpnet.compiler.bits import Drawing
 from xpnet.compiler.host import literal
 from xpnet.compiler.ir import Node, Untraceable
 from xpnet.compiler.layout import Ref, Shape
-from xpnet.compiler.passes.chains import Chain
+from xpnet.compiler.passes.chains import Chain, Stretch
 from xpnet.compiler.passes.pieces import targets
 from xpnet.compiler.passes.placement import Placement, within
 from xpnet.compiler.passes.rewriting import is_number
@@ -40,6 +40,8 @@ class Text:
         rows: whether it is of the rows of a batch.
         largest: how many elements the largest array has that is computed.
         product: how many multiplications the largest matrix product takes, of one member.
+        machine: the functions of loops that it calls, as a file has them, and what that is called;
+            empty where there are none.
     """
 
     lines: list[str]
@@ -52,6 +54,7 @@ class Text:
     rows: bool
     largest: int
     product: int
+    machine: tuple[str, str] = ("", "")
 
     @property
     def source(self) -> str:
@@ -104,6 +107,8 @@ class Writer(ABC):
         for unit in self.plan.units:
             if isinstance(unit, Chain):
                 _write_chain(self, unit)
+            elif isinstance(unit, Stretch):
+                self.stretch(unit)
             elif unit.host:
                 _write_host(self, unit)
             elif self.plan.is_variable(unit):
@@ -144,6 +149,10 @@ class Writer(ABC):
     @abstractmethod
     def metric(self, name: str, node: Node) -> str:
         """The call that puts a metric into row ``k`` of its history."""
+
+    def stretch(self, stretch: Stretch) -> None:
+        """Write the call of a function of loops."""
+        raise Untraceable("a function of loops among calls")
 
     def scalar(self, node: Node) -> str:
         """The expression of a number that follows from arrays, of a library that has them."""

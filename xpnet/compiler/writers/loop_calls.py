@@ -11,7 +11,7 @@ from xpnet.compiler.ir import Node, Untraceable
 from xpnet.compiler.layout import Buffer, Layout, Ref
 from xpnet.compiler.passes.pieces import targets
 from xpnet.compiler.passes.placement import within
-from xpnet.compiler.writers.loop_sums import LONG, REDUCTIONS, TERMS, reduction
+from xpnet.compiler.writers.loop_sums import LONG, REDUCTIONS, START, TERMS, reduction, terms_of
 from xpnet.noise import LANE, RATES, WORD, counters
 
 if TYPE_CHECKING:
@@ -86,8 +86,6 @@ def _matmul(w: LoopWriter, node: Node) -> None:
     out = w.ref(node)
     *lead, n, m = node.shape
     inner = int(a.shape[-1])
-    if inner > LONG:
-        raise Untraceable(f"a sum of {inner} products is not written as a loop")
     left = w.ref(a, (*lead, n, inner))
     right = w.ref(b, (*lead, inner, m))
     depth = w.depth
@@ -165,11 +163,7 @@ def _arg(w: LoopWriter, node: Node) -> None:
     (array,), axis = node.args, node.static["axis"]
     source, out, depth = w.ref(array), w.ref(node), w.depth
     each = bool(w.lanes) and node in w.each
-    if axis is None:
-        if array.ndim != 1:
-            raise Untraceable(f"{node.op} over all axes is not written as a loop")
-        axis = 0
-    gone = range(array.ndim)[axis]
+    gone = range(array.ndim)[axis or 0]
     variables = [w.new("i") for _ in array.shape]
     kept = [v for a, v in enumerate(variables) if a != gone]
     for a, variable in enumerate(variables):
@@ -217,8 +211,6 @@ def _flip(w: LoopWriter, node: Node) -> None:
 
 def _roll(w: LoopWriter, node: Node) -> None:
     shift, axis = node.static["shift"], node.static["axis"]
-    if not isinstance(shift, int) or not isinstance(axis, int):
-        raise Untraceable("a roll over several axes is not written as a loop")
     source, out, axis = w.ref(node.args[0]), w.ref(node), range(node.ndim)[axis]
     n = node.shape[axis]
     shift = shift % n if n else 0
@@ -267,7 +259,7 @@ def _take(w: LoopWriter, node: Node) -> None:
             place = w.element(w.ref(rows), [variable]) if rows is not w.recording.rows else ""
             if rows in w.each and w.lanes:
                 raise Untraceable("rows of each member's own are not written as a loop")
-            w.line(f"{at} = {place or f'batch_rows[k, {variable}]'}")
+            w.line(f"{at} = {place or w.row(variable)}")
             if place:
                 w.line(f"if {at} < 0:")
                 w.line(f"    {at} += {array.shape[axis]}")
@@ -335,3 +327,26 @@ CALLS: Mapping[str, Callable[[LoopWriter, Node], None]] = {
     **dict.fromkeys(REDUCTIONS, reduction),
 }
 """How each operation is written that is not elementwise."""
+
+
+def unwritten(node: Node) -> str:
+    """Why an operation is not written as a loop, as far as it tells by itself; else empty."""
+    op, static = node.op, node.static
+    if node.elementwise:
+        return "" if op in EXPRESSIONS else f"{op} is not written as a loop"
+    if op not in CALLS:
+        return f"{op} is not written as a loop"
+    array = node.nodes[0]
+    if op == "matmul" and array.shape[-1] > LONG:
+        return f"a sum of {array.shape[-1]} products is not written as a loop"
+    if op in ("argmax", "argmin") and static["axis"] is None and array.ndim != 1:
+        return f"{op} over all axes is not written as a loop"
+    if op == "roll" and not (isinstance(static["shift"], int) and isinstance(static["axis"], int)):
+        return "a roll over several axes is not written as a loop"
+    if op in REDUCTIONS:
+        counted = terms_of(node)
+        if counted > LONG and op == "sum":
+            return f"a sum of {counted} terms is not written as a loop"
+        if not counted and op not in START:
+            return f"the {op} of nothing"
+    return ""

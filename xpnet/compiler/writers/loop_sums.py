@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xpnet.compiler.ir import Node, Untraceable
+from xpnet.compiler.ir import Node
 from xpnet.compiler.layout import Buffer, Layout, Ref
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def kind(dtype: object) -> str:
     return "np.bool_" if name == "bool" else f"np.{name}"
 
 
-_START = {"sum": 0, "count_nonzero": 0, "prod": 1, "any": False, "all": True}
+START = {"sum": 0, "count_nonzero": 0, "prod": 1, "any": False, "all": True}
 """What nothing at all comes to."""
 
 _JOIN = {
@@ -45,6 +45,18 @@ _JOIN = {
 REDUCTIONS = tuple(_JOIN)
 
 
+def _gone(node: Node) -> list[int]:
+    """The axes that a reduction goes over."""
+    axes, axis = range(node.nodes[0].ndim), node.static["axis"]
+    named = axes if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    return sorted(axes[a] for a in named)
+
+
+def terms_of(node: Node) -> int:
+    """Of how many terms each number is that a reduction gives."""
+    return math.prod(node.nodes[0].shape[a] for a in _gone(node))
+
+
 class _Reduction:
     """A reduction that is being written.
 
@@ -55,21 +67,16 @@ class _Reduction:
     """
 
     def __init__(self, w: LoopWriter, node: Node) -> None:
-        (array,), axis = node.args, node.static["axis"]
-        named = range(array.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+        (array,) = node.args
         self.w, self.node, self.array = w, node, array
-        self.gone = sorted(range(array.ndim)[a] for a in named)
+        self.gone = _gone(node)
         self.kept = [a for a in range(array.ndim) if a not in self.gone]
         self.source, self.out = w.ref(array), w.ref(node)
         if not node.static.get("keepdims") and self.gone:
             self.out = _with_axes(self.out, self.gone)
         self.each = bool(w.lanes) and node in w.each
         self.variables = [""] * array.ndim
-        self.counted = math.prod(array.shape[a] for a in self.gone)
-        if self.counted > LONG and node.op == "sum":
-            raise Untraceable(f"a sum of {self.counted} terms is not written as a loop")
-        if not self.counted and node.op not in _START:
-            raise Untraceable(f"the {node.op} of nothing")
+        self.counted = terms_of(node)
 
     def write(self) -> None:
         """Write it."""
@@ -151,12 +158,12 @@ class _Reduction:
                 self.variables[a] = str(i)
             texts.append(self._value(self.variables))
         here = self._into()
-        text = self._joined(texts) if texts else w.constant(_START[self.node.op], self.node.dtype)
+        text = self._joined(texts) if texts else w.constant(START[self.node.op], self.node.dtype)
         w.line(f"{here} = {self._whole(text)}")
 
     def _step_by_step(self) -> None:
         """Partial results of `TERMS` at a time along the last axis that goes."""
-        w, shape, start, total = self.w, self.array.shape, _START.get(self.node.op), ""
+        w, shape, start, total = self.w, self.array.shape, START.get(self.node.op), ""
         if w.registers:
             self._along_kept()
             total = w.new("t")

@@ -164,6 +164,10 @@ class LoopText:
             self.given[key] = self.new("n")
         return self.given[key]
 
+    def row(self, variable: str) -> str:
+        """The number of a sample of the batch."""
+        return f"batch_rows[k, {variable}]"
+
     # ---- places
 
     def buffer(self, buffer: Buffer) -> str:

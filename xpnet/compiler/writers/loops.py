@@ -17,9 +17,10 @@ import numpy as np
 
 from xpnet.compiler.ir import Node, Untraceable
 from xpnet.compiler.layout import Buffer, Layout, Ref, Shape
+from xpnet.compiler.passes.chains import Unit
 from xpnet.compiler.passes.placement import Placement
 from xpnet.compiler.passes.rewriting import readers
-from xpnet.compiler.writers.loop_calls import CALLS, FUNCTIONS
+from xpnet.compiler.writers.loop_calls import CALLS, FUNCTIONS, unwritten
 from xpnet.compiler.writers.loop_sums import kind
 from xpnet.compiler.writers.loop_text import LoopText
 
@@ -114,18 +115,7 @@ class LoopWriter(LoopText):
             self.numbers[recording.carry[name]] = variable
         histories = {name: self.names.variable(f"history_{name}") for name in recording.metrics}
         self.depth = 3 if self.lanes else 2
-        for unit in plan.units:
-            assert isinstance(unit, Node)  # chains are made here
-            if unit.host:
-                self._flush()
-                self._host(unit)
-            elif unit.elementwise:
-                self._add(unit)
-            else:
-                self._flush()
-                with self.unit():
-                    self.calls(unit)(self, unit)
-        self._flush()
+        self.statements(plan.units)
         for name, node in recording.metrics.items():
             with self.unit():
                 self._metric(histories[name], node)
@@ -133,7 +123,7 @@ class LoopWriter(LoopText):
         body, self.lines, self.depth = self.lines, [], 1
         carried = self._around(body, counters)
         order = plan.lives.order
-        products = [_multiplications(node) for node in order if node.op == "matmul"]
+        products = [multiplications(node) for node in order if node.op == "matmul"]
         computed = sum(math.prod(node.shape) for node in order if not node.operation.view)
         return Loops(
             self.lines,
@@ -151,6 +141,21 @@ class LoopWriter(LoopText):
             self._nbytes,
             [value for value, _, _ in self.given],
         )
+
+    def statements(self, units: Iterable[Unit]) -> None:
+        """Write operations in their order; what is elementwise on one shape is one loop."""
+        for unit in units:
+            assert isinstance(unit, Node)  # chains are made here
+            if unit.host:
+                self._flush()
+                self._host(unit)
+            elif unit.elementwise:
+                self._add(unit)
+            else:
+                self._flush()
+                with self.unit():
+                    self.calls(unit)(self, unit)
+        self._flush()
 
     def _around(self, body: list[str], counters: dict[str, str]) -> dict[str, str]:
         """Write what is around the steps: arrays are made, the carry comes and goes."""
@@ -359,8 +364,8 @@ class LoopWriter(LoopText):
 
     def calls(self, node: Node) -> Callable[[LoopWriter, Node], None]:
         """How an operation is written that is not elementwise."""
-        if node.op not in CALLS:
-            raise Untraceable(f"{node.op} is not written as a loop")
+        if why := unwritten(node):
+            raise Untraceable(why)
         return CALLS[node.op]
 
 
@@ -369,5 +374,6 @@ def _index(layout: Layout, variables: list[str]) -> str:
     return " + ".join(parts) or "0"
 
 
-def _multiplications(node: Node) -> int:
+def multiplications(node: Node) -> int:
+    """How many a matrix product takes."""
     return math.prod(node.shape) * int(node.nodes[0].shape[-1])

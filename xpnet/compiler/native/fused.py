@@ -1,0 +1,200 @@
+"""A recorded step as calls of NumPy, with machine code between them: for large products.
+
+A product of large matrices is BLAS's. What stands between two of them is one function of loops,
+which reads each array once where NumPy would once an operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from xpnet.compiler.ir import Node, Recording, Untraceable
+from xpnet.compiler.layout import Ref
+from xpnet.compiler.library import Library
+from xpnet.compiler.native.choice import LARGE
+from xpnet.compiler.native.compiled import functions, is_kept, text_of
+from xpnet.compiler.native.program import COMPILING, LoopNumPy
+from xpnet.compiler.passes.chains import Stretch
+from xpnet.compiler.passes.lifetimes import lifetimes
+from xpnet.compiler.passes.placement import Placement
+from xpnet.compiler.passes.rewriting import Rewriter, Rule, rewritten
+from xpnet.compiler.passes.stretches import stretches
+from xpnet.compiler.passes.sums import Sums
+from xpnet.compiler.passes.views import reshapes
+from xpnet.compiler.writers.base import Text
+from xpnet.compiler.writers.loop_calls import unwritten
+from xpnet.compiler.writers.loops import multiplications
+from xpnet.compiler.writers.numpy import ADDED, NumPyProgram, NumPyWriter
+from xpnet.compiler.writers.stretches import Function, StretchWriter
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A function of machine code.
+
+    Attributes:
+        name: what it is called.
+        types: of what kind each number is that it is given, or each element of an array.
+    """
+
+    name: str
+    types: tuple[tuple[str, bool], ...]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """All of the memory of an array, as a function of machine code takes it."""
+
+    ref: Ref
+
+
+def apart(node: Node) -> bool:
+    """Whether an operation is a call of NumPy among functions of loops."""
+    large = node.op == "matmul" and multiplications(node) // _stacked(node) > LARGE
+    return large or bool(unwritten(node))
+
+
+def _stacked(node: Node) -> int:
+    """How many products of matrices one of stacked ones is."""
+    count = 1
+    for n in node.shape[:-2]:
+        count *= n
+    return max(count, 1)
+
+
+class FusedWriter(NumPyWriter):
+    """Writes NumPy's calls, and functions of loops."""
+
+    def __init__(self, plan: Placement) -> None:
+        super().__init__(plan)
+        self.loops = StretchWriter(plan)
+        self._places: list[tuple[int, Function]] = []
+
+    def stretch(self, stretch: Stretch) -> None:
+        self._places.append((len(self.lines), self.loops.function(stretch)))
+        self.lines.append("")  # once it is known what it is given
+
+    def write(self) -> Text:
+        text = super().write()
+        elsewhere = [ref.buffer for ref in self.names.known.values() if isinstance(ref, Ref)]
+        constants, source = self.loops.finished(elsewhere)
+        numbers = self.names.new("numbers", np.array([value for value, _ in self.loops.given]))
+        for place, function in self._places:
+            text.lines[place] = self._call(function, numbers)
+        text.machine = text_of(constants, source)
+        return text
+
+    def _call(self, function: Function, numbers: str) -> str:
+        given: list[tuple[str, str, bool]] = []
+        if function.rows:
+            given.append(("rows", "int64", True))
+        if function.given:
+            given.append((numbers, "float64", True))
+        given += [(str(size), "int64", False) for size in function.sizes.values()]
+        for node in function.counters.values():
+            made, name = {"f": ("float", "float64"), "b": ("bool", "bool_")}.get(
+                np.dtype(node.dtype).kind, ("int", "int64")
+            )
+            given.append((f"{made}({self.number(node, plain=True)})", name, False))
+        for buffer in function.buffers.values():
+            name = self.names.new("memory", Memory(self.loops.memory(buffer)))
+            given.append((name, np.dtype(buffer.dtype).name, True))
+        types = tuple((name, array) for _, name, array in given)
+        called = self.names.new("loops", Compiled(function.name, types))
+        return f"{called}({', '.join(text for text, _, _ in given)})"
+
+
+class FusedProgram(NumPyProgram):
+    """A recorded step, written in NumPy with functions of machine code."""
+
+    is_native = True
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._is_compiled = False
+
+    def made_for(self) -> Library:
+        return LoopNumPy()
+
+    def planned(self, recording: Recording, sources: dict[Node, int]) -> Placement:
+        recording = rewritten(recording, partial(reshapes, self.library), self._long_sums)
+        lives = lifetimes(recording)
+        return Placement(recording, lives, stretches(lives, apart), self.library, sources)
+
+    def _long_sums(self, rewriter: Rewriter) -> Rule:
+        """As NumPy's: those of so many terms that no loop adds them up."""
+        sums = Sums(self.library, ADDED, True, rewriter)
+        return lambda node: sums(node) if node.op == "sum" and unwritten(node) else None
+
+    def writer(self, plan: Placement) -> FusedWriter:
+        return FusedWriter(plan)
+
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, Memory):
+            array = self._array(value.ref)
+            return array if array.flags.writeable else np.asarray(_Writeable(array))
+        return super()._value(value)
+
+    @property
+    def key(self) -> str:
+        """What its machine code is called."""
+        return self.text.machine[1]
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether its machine code is on disk."""
+        return is_kept(self.key)
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}\n\n{self.text.machine[0]}"
+
+    def compile(self) -> None:
+        """Make machine code of it, or find it on disk.
+
+        Raises:
+            Untraceable: if numba cannot.
+        """
+        with COMPILING:
+            if self._is_compiled:
+                return
+            made = functions(*self.text.machine)
+            for name, value in self.text.names.items():
+                if isinstance(value, Compiled):
+                    self._run.__globals__[name] = self.made(made[value.name], value)
+            self._is_compiled = True
+
+    def made(self, function: Callable[..., Any], value: Compiled) -> Callable[..., Any]:
+        """A function, compiled for what it is given."""
+        import numba
+
+        scalars = [getattr(numba.types, name + "_" * (name == "bool")) for name, _ in value.types]
+        types = [
+            numba.types.Array(scalar, 1, "C") if array else scalar
+            for scalar, (_, array) in zip(scalars, value.types, strict=True)
+        ]
+        try:
+            function.compile(tuple(types))  # type: ignore[attr-defined]
+        except Exception as error:
+            said = str(error).strip().splitlines()
+            raise Untraceable(f"numba refuses it: {said[-1] if said else error!r}") from error
+        return function
+
+    def run(self, *args: Any) -> Any:
+        self.compile()
+        return super().run(*args)
+
+
+class _Writeable:
+    """The memory of an array that nobody may write into, for what only reads it: machine code of
+    one that may be written into is other code.
+    """
+
+    def __init__(self, array: np.ndarray) -> None:
+        said = dict(array.__array_interface__)
+        said["data"] = said["data"][0], False
+        self.__array_interface__, self.array = said, array
