@@ -53,7 +53,10 @@ class Explanation:
         how = {
             "recorded": f"recorded once and replayed, {self.calls} calls a step, "
             f"with {_size(self.nbytes)} of buffers",
-            "native": f"machine code, whole intervals at once, with {_size(self.nbytes)} of arrays",
+            "native": f"machine code, whole intervals at once, with {_size(self.nbytes)} of arrays"
+            if not self.calls
+            else f"machine code between BLAS's products, {self.calls} calls a step, "
+            f"with {_size(self.nbytes)} of buffers",
             "compiled": "compiled, a checking interval at a time",
             "plain": f"run operation by operation: {self.why}",
         }[self.way]

@@ -53,6 +53,11 @@ class Runs(ABC):
         """How many calls a step is."""
 
     @property
+    def largest(self) -> int:
+        """How many elements the largest array has that calls compute."""
+        return 0
+
+    @property
     @abstractmethod
     def nbytes(self) -> int:
         """How much memory its buffers have, those of others among them."""
@@ -189,6 +194,11 @@ class Program(Runs):
     def calls(self) -> int:
         """How many calls a step is."""
         return sum("(" in line for line in self.text.lines)
+
+    @property
+    def largest(self) -> int:
+        """How many elements the largest array has that calls compute."""
+        return self.text.largest
 
     @property
     def nbytes(self) -> int:

@@ -148,10 +148,21 @@ class Replay:
 
     def make(self, carry: Carry, data: Data, batch_rows: Array | None, given: Buffers) -> Any:
         """Record and write a program, or raise `Untraceable`."""
+        assert self.write is not None
+        return self.written(carry, data, batch_rows, given, self.write)
+
+    def written(
+        self,
+        carry: Carry,
+        data: Data,
+        batch_rows: Array | None,
+        given: Buffers,
+        write: Callable[[Recording, Buffers], Program],
+    ) -> Any:
+        """As `make`, by ``write``."""
         rows = None if batch_rows is None else batch_rows[0, ...]
         recording = record(self.step, self.xp, carry, data, rows, constant=not self.varies)
-        assert self.write is not None
-        return self.write(recording, given)
+        return write(recording, given)
 
 
 # ---- from one training to the next

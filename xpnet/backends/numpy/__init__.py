@@ -13,12 +13,13 @@ from xpnet.backends.base import Backend, Size, cores
 from xpnet.backends.numpy.threads import (
     ONE_BLAS_THREAD,
     ThreadedProgram,
+    in_blocks,
     shares,
     threads_for,
     worth_holding,
 )
 from xpnet.compiler.ir import Untraceable
-from xpnet.compiler.native.choice import Native, is_installed
+from xpnet.compiler.native.choice import LARGE, Machine, Native, is_installed
 from xpnet.compiler.plain import Runner, Step
 from xpnet.compiler.replay import Buffers, Replay, kept, tell
 from xpnet.compiler.writers.numpy import NumPyProgram
@@ -205,48 +206,56 @@ class NumPyReplay(Replay):
         self.native, self.decided = Native() if native else None, native
 
     def make(self, carry: Carry, data: Data, batch_rows: Array | None, given: Buffers) -> Any:
+        program = self._calls(carry, data, batch_rows, given)
+        return program if self.native is None else self._native(program, carry, data, batch_rows)
+
+    def _calls(
+        self,
+        carry: Carry,
+        data: Data,
+        batch_rows: Array | None,
+        given: Buffers,
+        write: Callable[[Any, Any], Any] | None = None,
+    ) -> Any:
+        """A program of calls, on several threads where that is worth it."""
         batch = data[0].shape[-2] if batch_rows is None else batch_rows.shape[1]
         threads = threads_for(carry, batch, self.threads)
         if threads > 1:
+            split = write or in_blocks
             try:
                 # Already here: BLAS's own threads, once used, busy-wait for a tenth of a
                 # second, on the cores that the program's threads are to have.
                 with ONE_BLAS_THREAD():
-                    program = ThreadedProgram(self.step, carry, data, batch_rows, threads, given)
+                    program = ThreadedProgram(
+                        self.step, carry, data, batch_rows, threads, given, split
+                    )
                 self.alone = True
                 return program
             except Untraceable:
                 pass  # then on one
-        program = super().make(carry, data, batch_rows, given)
+        program = self.written(carry, data, batch_rows, given, write or NumPyProgram)
         if self.alone or worth_holding(program.text.product):
             program.around = ONE_BLAS_THREAD
-        return program if self.native is None else self._native(program, carry, data, batch_rows)
+        return program
 
-    def _native(
-        self, program: NumPyProgram, carry: Carry, data: Data, batch_rows: Array | None
-    ) -> Any:
+    def _native(self, program: Any, carry: Carry, data: Data, batch_rows: Array | None) -> Any:
         """Machine code of a step, where that is asked for and can be had; else the program."""
         assert self.native is not None
         always = self.native.always or self.decided
         if self.decided is False:
             return program
         try:
-            if self.varies == 2:
-                raise Untraceable("its samples are read step by step")
             if not always and (why := self.native.hopeless(program)):
                 raise Untraceable(why)
             if not is_installed():
                 raise Untraceable(
                     "llvmlite is not installed, which pip install 'xpnet[native]' does"
                 )
-            from xpnet.compiler.native.program import native_of  # which nothing but this needs
-
-            rows = None if batch_rows is None else batch_rows[0, ...]
-            native = native_of(self.step, carry, data, rows, program.carry, not self.varies)
+            native, machine = self._machine(program, carry, data, batch_rows)
             if not always:
-                self.recorded = self.native.refuses(program, native)
+                self.recorded = self.native.refuses(program, machine)
             if not self.recorded:
-                native.compile()
+                machine.compile()
                 self.decided = True
                 return native
         except Untraceable as error:
@@ -255,6 +264,26 @@ class NumPyReplay(Replay):
         if always:
             tell(self.step, f"A step is recorded, and not machine code, since {self.recorded}.")
         return program
+
+    def _machine(
+        self, program: Any, carry: Carry, data: Data, batch_rows: Array | None
+    ) -> tuple[Any, Machine]:
+        """A step as machine code, all of it or between BLAS's products, and what that is made of.
+
+        Raises:
+            Untraceable: if there is none.
+        """
+        from xpnet.compiler.native.fused import FusedProgram, machine_of  # nothing else needs them
+        from xpnet.compiler.native.program import native_of
+
+        if program.threads == 1 and self.varies != 2:
+            rows = None if batch_rows is None else batch_rows[0, ...]
+            with suppress(Untraceable):
+                whole = native_of(self.step, carry, data, rows, program.carry, not self.varies)
+                if whole.text.product <= LARGE:
+                    return whole, whole
+        fused = self._calls(carry, data, batch_rows, program.carry, FusedProgram)
+        return fused, machine_of(fused)
 
 
 _BACKEND = NumPyBackend()

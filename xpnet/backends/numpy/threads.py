@@ -26,7 +26,7 @@ import numpy as np
 from xpnet.backends.base import cores
 from xpnet.backends.numpy.update import updates
 from xpnet.backends.shared_setting import Setting, SharedSetting, mkl
-from xpnet.compiler.ir import Untraceable
+from xpnet.compiler.ir import Recording, Untraceable
 from xpnet.compiler.record import record
 from xpnet.compiler.writers.numpy import NumPyProgram
 from xpnet.types import Carry, Data, Metrics
@@ -150,6 +150,11 @@ class _Gradient:
         return chosen
 
 
+def in_blocks(recording: Recording, given: Carry) -> NumPyProgram:
+    """A program of NumPy's calls, in blocks as threads want them."""
+    return NumPyProgram(recording, given, BLOCK_BYTES)
+
+
 class ThreadedProgram:
     """A step on several threads, for one set of shapes.
 
@@ -157,6 +162,7 @@ class ThreadedProgram:
         step, carry, data, batch_rows: what is run.
         threads: over how many.
         given: buffers of the carry that are somebody else's, as for a `Program`.
+        write: makes a program of a recording and buffers.
 
     Raises:
         Untraceable: if the step cannot be recorded, or split.
@@ -170,6 +176,7 @@ class ThreadedProgram:
         batch_rows: np.ndarray | None,
         threads: int,
         given: dict[str, np.ndarray] | None = None,
+        write: Callable[[Recording, Carry], NumPyProgram] = in_blocks,
     ) -> None:
         theta = carry["theta"]
         if not getattr(step, "is_samplewise", False):
@@ -198,9 +205,9 @@ class ThreadedProgram:
             if any(recording.results[name] is not recording.carry[name] for name in self.state):
                 raise Untraceable("a state of layers that its samples change")
             buffers = {"theta": self.carry["theta"]}
-            self.gradients.append(NumPyProgram(recording, buffers, BLOCK_BYTES))
+            self.gradients.append(write(recording, buffers))
         grads = [program.carry["grad"] for program in self.gradients]
-        self.updates = updates(step, carry, grads, self.carry, BLOCK_BYTES)
+        self.updates = updates(step, carry, grads, self.carry, write)
 
     @property
     def threads(self) -> int:
@@ -208,19 +215,37 @@ class ThreadedProgram:
         return len(self.rows)
 
     @property
+    def all(self) -> list[NumPyProgram]:
+        """What all of its threads do."""
+        return [*self.gradients, *itertools.chain.from_iterable(self.updates)]
+
+    @property
+    def programs(self) -> list[NumPyProgram]:
+        """What one of its threads does in a step."""
+        return [self.gradients[0], *self.updates[0]]
+
+    @property
     def calls(self) -> int:
         """How many calls a step is, on one of its threads."""
-        return sum(program.calls for program in (self.gradients[0], *self.updates[0]))
+        return sum(program.calls for program in self.programs)
+
+    @property
+    def largest(self) -> int:
+        """How many elements the largest array has that one of its threads computes."""
+        return max(program.largest for program in self.programs)
+
+    @property
+    def is_native(self) -> bool:
+        """Whether there is machine code between its calls."""
+        return self.gradients[0].is_native
 
     @property
     def nbytes(self) -> int:
         """How much memory it holds, at most."""
-        updates = itertools.chain.from_iterable(self.updates)
-        return sum(program.nbytes for program in (*self.gradients, *updates))
+        return sum(program.nbytes for program in self.all)
 
     def __str__(self) -> str:
-        programs = self.gradients[0], *self.updates[0]
-        return "\n\n".join([f"# each of {self.threads} threads", *map(str, programs)])
+        return "\n\n".join([f"# each of {self.threads} threads", *map(str, self.programs)])
 
     def run(
         self, carry: Carry, n: int, batch_rows: np.ndarray | None, interrupted: Callable[[], bool]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -91,7 +92,11 @@ class _Update:
 
 
 def updates(
-    step: Any, carry: Carry, grads: list[np.ndarray], buffers: Carry, block_bytes: int
+    step: Any,
+    carry: Carry,
+    grads: list[np.ndarray],
+    buffers: Carry,
+    write: Callable[[Recording, Carry], NumPyProgram],
 ) -> list[list[NumPyProgram]]:
     """The programs of each thread, one after the other; before each all threads meet.
 
@@ -100,7 +105,7 @@ def updates(
         carry: parameters, moments and counters.
         grads: the gradients of the shares of the batch, one a thread.
         buffers: where the arrays of the carry are.
-        block_bytes: as for a `NumPyProgram`.
+        write: makes a program of a recording and buffers.
 
     Raises:
         Untraceable: if the update looks beyond single parameters otherwise.
@@ -127,7 +132,7 @@ def updates(
             recording = record(half, np, piece, parts, constant=False)
             _check(recording, whole)
             given = {name: buffer[share] for name, buffer in buffers.items()} | {FOUND: found[i]}
-            programs[i].append(NumPyProgram(recording, given, block_bytes))
+            programs[i].append(write(recording, given))
         if whole.results[FOUND] is whole.carry[FOUND]:
             return programs
         known += found

@@ -5,16 +5,16 @@ from __future__ import annotations
 import importlib.util
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from xpnet.compiler.native.machine import is_any_loaded, is_loaded
+from xpnet.compiler.native.machine import is_any_loaded
 
 if TYPE_CHECKING:
-    from xpnet.compiler.native.program import NativeProgram
+    from xpnet.compiler.program import Runs
 
-CALL, NUMBER = 0.7e-6, 1.0e-9
-"""What a call of NumPy takes at the least, and a number that machine code computes at the most, in
-seconds."""
+CALL, NUMBER, PASS = 0.7e-6, 1.0e-9, 1.0e-10
+"""What a call of NumPy takes at the least, a number that machine code computes at the most, and a
+number that one operation of NumPy leaves in memory for the next one at the least, in seconds."""
 
 COMPILING, PER_LINE, LOADING = 0.2, 0.003, 0.15
 """What LLVM takes to compile a program, and each of its lines, and to find it on disk."""
@@ -22,11 +22,37 @@ COMPILING, PER_LINE, LOADING = 0.2, 0.003, 0.15
 MARGIN = 1.25
 """How many times its cost is to be saved."""
 
-FEW = 3000
-"""Of how few steps nothing is to be gained, whatever they take."""
+FEW, SOME = 1_000, 3_000
+"""Of how few steps nothing is to be gained, whatever they take; and where they are small."""
 
 LARGE = 1 << 15
 """From how many multiplications a product is BLAS's, which is faster than a loop."""
+
+
+class Machine(Protocol):
+    """A program of machine code, before it is made.
+
+    Attributes:
+        length: how many lines there are to compile.
+        is_kept: whether what is compiled is on disk.
+        is_loaded: whether this process has it.
+    """
+
+    @property
+    def length(self) -> int: ...
+
+    @property
+    def is_kept(self) -> bool: ...
+
+    @property
+    def is_loaded(self) -> bool: ...
+
+    def saves(self, calls: int) -> float:
+        """How many seconds a step takes less, at the least, than with so many calls of NumPy."""
+        ...
+
+    def compile(self) -> None:
+        """Make it, or find it on disk, or raise `Untraceable`."""
 
 
 @dataclass(frozen=True)
@@ -48,32 +74,27 @@ class Native:
 
     def hopeless(self, recorded: Any) -> str:
         """Why machine code is not even written down; empty where it might pay."""
-        most = self.steps * recorded.calls * CALL
-        if self.always or most >= MARGIN * LOADING or is_any_loaded():
+        most = self.steps * recorded.calls * (CALL + recorded.largest * PASS)
+        loaded = self.steps >= SOME and is_any_loaded()
+        if self.always or most >= MARGIN * LOADING or loaded:
             return ""
         return f"{self.steps:.0f} steps take {most:.1f} s at the least, too few to load it for"
 
-    def refuses(self, recorded: Any, native: NativeProgram) -> str:
+    def refuses(self, recorded: Runs, machine: Machine) -> str:
         """Why a step is better left to NumPy; empty where it is not.
 
         By counts alone, and whether the program is on disk: what is measured would be another thing
         in the next run, and so the last digits.
         """
-        text = native.text
-        if text.product > LARGE:
-            return f"a product of {text.product} multiplications is faster by BLAS"
-        members = native.members or 1
-        machine = text.work * members * NUMBER
-        saved = self.steps * (recorded.calls * CALL + machine - machine * 2)
-        cost = COMPILING + PER_LINE * len(text.lines)
-        if native.is_kept:
-            cost = LOADING
-        if is_loaded(native.key):
-            cost = 0.0
+        saved = self.steps * machine.saves(recorded.calls)
+        cost = COMPILING + PER_LINE * machine.length
+        kept, loaded = machine.is_kept, machine.is_loaded
+        if kept or loaded:
+            cost = 0.0 if loaded else LOADING
         if saved < MARGIN * cost:
             return (
                 f"{self.steps:.0f} steps would save {max(saved, 0):.1f} s or more, and "
-                f"{'loading' if native.is_kept else 'compiling'} takes {cost:.1f} s or more"
+                f"{'loading' if kept else 'compiling'} takes {cost:.1f} s or more"
             )
         return ""
 

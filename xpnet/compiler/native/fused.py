@@ -6,7 +6,8 @@ which reads each array once where NumPy would once an operation.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,8 +17,8 @@ import numpy as np
 from xpnet.compiler.ir import Node, Recording, Untraceable
 from xpnet.compiler.layout import Ref
 from xpnet.compiler.library import Library
-from xpnet.compiler.native.choice import LARGE
-from xpnet.compiler.native.compiled import functions, is_kept, text_of
+from xpnet.compiler.native.choice import CALL, LARGE, PASS
+from xpnet.compiler.native.compiled import functions, is_kept, is_loaded, text_of
 from xpnet.compiler.native.program import COMPILING, LoopNumPy
 from xpnet.compiler.passes.chains import Stretch
 from xpnet.compiler.passes.lifetimes import lifetimes
@@ -53,18 +54,28 @@ class Memory:
     ref: Ref
 
 
+@dataclass(frozen=True)
+class Machine:
+    """The functions of a program.
+
+    Attributes:
+        file: all of them, as a file has them.
+        key: what that is called.
+        length: how many lines there are to compile.
+        spared: how many numbers no operation has to leave in memory for the next one.
+    """
+
+    file: str
+    key: str
+    length: int
+    spared: int
+
+
 def apart(node: Node) -> bool:
     """Whether an operation is a call of NumPy among functions of loops."""
-    large = node.op == "matmul" and multiplications(node) // _stacked(node) > LARGE
+    stacked = max(math.prod(node.shape[:-2]), 1)
+    large = node.op == "matmul" and multiplications(node) > LARGE * stacked
     return large or bool(unwritten(node))
-
-
-def _stacked(node: Node) -> int:
-    """How many products of matrices one of stacked ones is."""
-    count = 1
-    for n in node.shape[:-2]:
-        count *= n
-    return max(count, 1)
 
 
 class FusedWriter(NumPyWriter):
@@ -86,7 +97,8 @@ class FusedWriter(NumPyWriter):
         numbers = self.names.new("numbers", np.array([value for value, _ in self.loops.given]))
         for place, function in self._places:
             text.lines[place] = self._call(function, numbers)
-        text.machine = text_of(constants, source)
+        length = sum(len(function.lines) for function in self.loops.functions)
+        text.machine = Machine(*text_of(constants, source), length, self.loops.spared)
         return text
 
     def _call(self, function: Function, numbers: str) -> str:
@@ -141,17 +153,13 @@ class FusedProgram(NumPyProgram):
         return super()._value(value)
 
     @property
-    def key(self) -> str:
-        """What its machine code is called."""
-        return self.text.machine[1]
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether its machine code is on disk."""
-        return is_kept(self.key)
+    def machine(self) -> Machine:
+        """Its functions."""
+        found: Machine = self.text.machine
+        return found
 
     def __str__(self) -> str:
-        return f"{super().__str__()}\n\n{self.text.machine[0]}"
+        return f"{super().__str__()}\n\n{self.machine.file}"
 
     def compile(self) -> None:
         """Make machine code of it, or find it on disk.
@@ -159,34 +167,92 @@ class FusedProgram(NumPyProgram):
         Raises:
             Untraceable: if numba cannot.
         """
-        with COMPILING:
-            if self._is_compiled:
-                return
-            made = functions(*self.text.machine)
-            for name, value in self.text.names.items():
-                if isinstance(value, Compiled):
-                    self._run.__globals__[name] = self.made(made[value.name], value)
-            self._is_compiled = True
+        with COMPILING:  # of several threads one compiles, and the others find it
+            if not self._is_compiled:
+                self._run.__globals__.update(self.functions())
+                self._is_compiled = True
 
-    def made(self, function: Callable[..., Any], value: Compiled) -> Callable[..., Any]:
-        """A function, compiled for what it is given."""
-        import numba
-
-        scalars = [getattr(numba.types, name + "_" * (name == "bool")) for name, _ in value.types]
-        types = [
-            numba.types.Array(scalar, 1, "C") if array else scalar
-            for scalar, (_, array) in zip(scalars, value.types, strict=True)
-        ]
-        try:
-            function.compile(tuple(types))  # type: ignore[attr-defined]
-        except Exception as error:
-            said = str(error).strip().splitlines()
-            raise Untraceable(f"numba refuses it: {said[-1] if said else error!r}") from error
-        return function
+    def functions(self) -> dict[str, Callable[..., Any]]:
+        """The functions by their names in the program, compiled for what they are given."""
+        made = functions(self.machine.file, self.machine.key)
+        calls = {n: value for n, value in self.text.names.items() if isinstance(value, Compiled)}
+        for value in calls.values():
+            _compile(made[value.name], value)
+        return {name: made[value.name] for name, value in calls.items()}
 
     def run(self, *args: Any) -> Any:
-        self.compile()
+        if not self._is_compiled:
+            self.compile()
         return super().run(*args)
+
+
+@dataclass(frozen=True)
+class Together:
+    """The machine code of a step.
+
+    Attributes:
+        one: the programs of one of its threads.
+        all: those of all.
+    """
+
+    one: Sequence[FusedProgram]
+    all: Sequence[FusedProgram]
+
+    @property
+    def machines(self) -> dict[str, Machine]:
+        """The functions by what they are called; threads that do the same have the same."""
+        return {program.machine.key: program.machine for program in self.all}
+
+    @property
+    def length(self) -> int:
+        """How many lines there are to compile."""
+        return sum(machine.length for machine in self.machines.values())
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether all is on disk."""
+        return all(map(is_kept, self.machines))
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether this process has all of it."""
+        return all(map(is_loaded, self.machines))
+
+    def saves(self, calls: int) -> float:
+        """How many seconds a step takes less, at the least, than with so many calls of NumPy."""
+        fewer = calls - sum(program.calls for program in self.one)
+        return fewer * CALL + sum(program.machine.spared for program in self.one) * PASS
+
+    def compile(self) -> None:
+        """Make machine code of it, or find it on disk.
+
+        Raises:
+            Untraceable: if numba cannot.
+        """
+        for program in self.all:
+            program.compile()
+
+
+def machine_of(program: Any) -> Together:
+    """The machine code of a program, or of a step on several threads."""
+    if isinstance(program, FusedProgram):
+        return Together([program], [program])
+    return Together(program.programs, program.all)
+
+
+def _compile(function: Any, value: Compiled) -> None:
+    import numba
+
+    scalars = [getattr(numba.types, name + "_" * (name == "bool")) for name, _ in value.types]
+    types = [
+        numba.types.Array(scalar, 1, "C") if array else scalar
+        for scalar, (_, array) in zip(scalars, value.types, strict=True)
+    ]
+    try:
+        function.compile(tuple(types))
+    except Exception as error:
+        said = str(error).strip().splitlines()
+        raise Untraceable(f"numba refuses it: {said[-1] if said else error!r}") from error
 
 
 class _Writeable:

@@ -40,8 +40,7 @@ class Text:
         rows: whether it is of the rows of a batch.
         largest: how many elements the largest array has that is computed.
         product: how many multiplications the largest matrix product takes, of one member.
-        machine: the functions of loops that it calls, as a file has them, and what that is called;
-            empty where there are none.
+        machine: the functions of loops that it calls; ``None`` where there are none.
     """
 
     lines: list[str]
@@ -54,7 +53,7 @@ class Text:
     rows: bool
     largest: int
     product: int
-    machine: tuple[str, str] = ("", "")
+    machine: Any = None
 
     @property
     def source(self) -> str:

@@ -82,7 +82,7 @@ class Loops:
 
 
 @dataclass
-class _Group:
+class Group:
     """Elementwise operations on one shape that are done in one loop."""
 
     shape: Shape
@@ -103,7 +103,7 @@ class LoopWriter(LoopText):
         super().__init__(plan, lanes, each)
         self._readers = readers(self.recording)
         self._outputs = set(self.recording.outputs)
-        self._group: _Group | None = None
+        self._group: Group | None = None
 
     # ---- all
 
@@ -287,13 +287,13 @@ class LoopWriter(LoopText):
         write = self.ref(node)
         if group is None or not self._joins(group, node, each, reads, write):
             self._flush()
-            self._group = group = _Group(node.shape, each)
+            self._group = group = Group(node.shape, each)
             reads = [self.ref(arg, node.shape) for arg in node.nodes if not arg.host]
         group.nodes.append(node)
         group.reads += reads
         group.writes.append(write)
 
-    def _joins(self, group: _Group, node: Node, each: bool, reads: list[Ref], write: Ref) -> bool:
+    def _joins(self, group: Group, node: Node, each: bool, reads: list[Ref], write: Ref) -> bool:
         if group.shape != node.shape or group.each != each:
             return False
         if node.op in FUNCTIONS and any(one.op in FUNCTIONS for one in group.nodes):
@@ -310,9 +310,10 @@ class LoopWriter(LoopText):
         group, self._group = self._group, None
         if group is not None:
             with self.unit():
-                self._loop_of(group)
+                self.loop_of(group)
 
-    def _loop_of(self, group: _Group) -> None:
+    def loop_of(self, group: Group) -> None:
+        """Write a loop."""
         made, depth = set(group.nodes), self.depth
         kept = [
             node

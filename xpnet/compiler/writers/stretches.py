@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ from xpnet.compiler.layout import Buffer, Layout, Ref
 from xpnet.compiler.passes.chains import Stretch
 from xpnet.compiler.passes.placement import Placement
 from xpnet.compiler.writers.loop_sums import kind
-from xpnet.compiler.writers.loops import STACK_BYTES, LoopWriter
+from xpnet.compiler.writers.loops import STACK_BYTES, Group, LoopWriter
 
 MANY = 1 << 12
 """From how many turns on a loop is told how many it has: the same text does for any number."""
@@ -56,10 +57,11 @@ class StretchWriter(LoopWriter):
 
     Attributes:
         functions: those that are written, in their order.
+        spared: how many numbers no operation has to leave in memory for the next one.
     """
 
     def __init__(self, plan: Placement) -> None:
-        self._here = Function("")
+        self._here, self.spared = Function(""), 0
         super().__init__(plan)
         self.functions: list[Function] = []
 
@@ -105,6 +107,10 @@ class StretchWriter(LoopWriter):
         """All of the memory of an array, along one axis."""
         found = self.found.get(buffer)
         return Ref(buffer, found[1] if found else Layout.in_order((buffer.size,)))
+
+    def loop_of(self, group: Group) -> None:
+        self.spared += math.prod(group.shape) * (len(group.nodes) - 1)
+        super().loop_of(group)
 
     # ---- what the function under way is to be given
 
