@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
 from xpnet.backends.numpy import NumPyReplay
 from xpnet.compiler.ir import Untraceable
+from xpnet.compiler.native import choice
+from xpnet.compiler.native.compiled import HEAD
+from xpnet.compiler.native.fused import FusedProgram
 from xpnet.compiler.native.program import NativeProgram, native_of
 from xpnet.noise import PARITY, ROTATIONS, ROUNDS
 
-MOST = 30_000
-"""Up to how many numbers a step is run so: larger ones would take long, and say no more."""
+MOST, WIDE = 30_000, 2_000
+"""Up to how many numbers, and of how many in one array, a step is run so: larger ones would take
+long, and say no more."""
 
 
 def _threefry(k0: Any, k1: Any, a: Any, b: Any) -> tuple[Any, Any]:
@@ -67,6 +73,17 @@ def interpreted(program: NativeProgram) -> Any:
     return run
 
 
+class InterpretedStretches(FusedProgram):
+    """Calls of NumPy, and between them loops that Python runs."""
+
+    def functions(self) -> dict[str, Any]:
+        names = {**NAMESPACE, "njit": lambda **_: lambda function: function, "HOW": {}}
+        machine = self.machine
+        with np.errstate(all="ignore"):
+            exec(machine.file.removeprefix(HEAD.format(key=machine.key)), names)
+        return {name: names[value.name] for name, value in self.called.items()}
+
+
 class LoopReplay(NumPyReplay):
     """Runs steps as the loops that machine code is made of; the rest as NumPy's runner does."""
 
@@ -80,3 +97,14 @@ class LoopReplay(NumPyReplay):
             return super().make(carry, data, batch_rows, given)
         program.function, self.decided = interpreted(program), True
         return program
+
+
+class StretchReplay(NumPyReplay):
+    """Runs steps as NumPy's products, of any size, with loops between them."""
+
+    def make(self, carry: Any, data: Any, batch_rows: Any, given: Any) -> Any:
+        with patch.object(choice, "LARGE", 0), suppress(Untraceable):
+            program = self.written(carry, data, batch_rows, given, InterpretedStretches)
+            if program.largest <= WIDE:
+                return program
+        return super().make(carry, data, batch_rows, given)

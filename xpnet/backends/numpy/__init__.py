@@ -19,7 +19,8 @@ from xpnet.backends.numpy.threads import (
     worth_holding,
 )
 from xpnet.compiler.ir import Untraceable
-from xpnet.compiler.native.choice import LARGE, Machine, Native, is_installed
+from xpnet.compiler.native import choice
+from xpnet.compiler.native.choice import Machine, Native, is_installed
 from xpnet.compiler.plain import Runner, Step
 from xpnet.compiler.replay import Buffers, Replay, kept, tell
 from xpnet.compiler.writers.numpy import NumPyProgram
@@ -280,7 +281,7 @@ class NumPyReplay(Replay):
             rows = None if batch_rows is None else batch_rows[0, ...]
             with suppress(Untraceable):
                 whole = native_of(self.step, carry, data, rows, program.carry, not self.varies)
-                if whole.text.product <= LARGE:
+                if whole.text.product <= choice.LARGE:
                     return whole, whole
         fused = self._calls(carry, data, batch_rows, program.carry, FusedProgram)
         return fused, machine_of(fused)

@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.compiler.bits import Drawing
 from xpnet.compiler.ir import Node, Recording, Untraceable
 from xpnet.compiler.layout import Ref
 from xpnet.compiler.library import Library
-from xpnet.compiler.native.choice import CALL, LARGE, PASS
+from xpnet.compiler.native import choice
+from xpnet.compiler.native.choice import CALL, PASS
 from xpnet.compiler.native.compiled import functions, is_kept, is_loaded, text_of
 from xpnet.compiler.native.program import COMPILING, LoopNumPy
 from xpnet.compiler.passes.chains import Stretch
@@ -74,7 +76,7 @@ class Machine:
 def apart(node: Node) -> bool:
     """Whether an operation is a call of NumPy among functions of loops."""
     stacked = max(math.prod(node.shape[:-2]), 1)
-    large = node.op == "matmul" and multiplications(node) > LARGE * stacked
+    large = node.op == "matmul" and multiplications(node) > choice.LARGE * stacked
     return large or bool(unwritten(node))
 
 
@@ -92,7 +94,13 @@ class FusedWriter(NumPyWriter):
 
     def write(self) -> Text:
         text = super().write()
-        elsewhere = [ref.buffer for ref in self.names.known.values() if isinstance(ref, Ref)]
+        if not self._places:
+            raise Untraceable("there is nothing in it but calls")
+        refs: list[Ref | None] = []
+        for value in self.names.known.values():
+            refs += [value] if isinstance(value, Ref) else []
+            refs += [value.out, value.key, value.step] if isinstance(value, Drawing) else []
+        elsewhere = [ref.buffer for ref in refs if ref is not None]
         constants, source = self.loops.finished(elsewhere)
         numbers = self.names.new("numbers", np.array([value for value, _ in self.loops.given]))
         for place, function in self._places:
@@ -132,6 +140,9 @@ class FusedProgram(NumPyProgram):
 
     def made_for(self) -> Library:
         return LoopNumPy()
+
+    def settings(self) -> tuple[Any, ...]:
+        return (choice.LARGE,)
 
     def planned(self, recording: Recording, sources: dict[Node, int]) -> Placement:
         recording = rewritten(recording, partial(reshapes, self.library), self._long_sums)
@@ -175,10 +186,14 @@ class FusedProgram(NumPyProgram):
     def functions(self) -> dict[str, Callable[..., Any]]:
         """The functions by their names in the program, compiled for what they are given."""
         made = functions(self.machine.file, self.machine.key)
-        calls = {n: value for n, value in self.text.names.items() if isinstance(value, Compiled)}
-        for value in calls.values():
+        for value in self.called.values():
             _compile(made[value.name], value)
-        return {name: made[value.name] for name, value in calls.items()}
+        return {name: made[value.name] for name, value in self.called.items()}
+
+    @property
+    def called(self) -> dict[str, Compiled]:
+        """Which functions it calls, by their names in the program."""
+        return {n: value for n, value in self.text.names.items() if isinstance(value, Compiled)}
 
     def run(self, *args: Any) -> Any:
         if not self._is_compiled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -259,7 +260,7 @@ def _take(w: LoopWriter, node: Node) -> None:
             place = w.element(w.ref(rows), [variable]) if rows is not w.recording.rows else ""
             if rows in w.each and w.lanes:
                 raise Untraceable("rows of each member's own are not written as a loop")
-            w.line(f"{at} = {place or w.row(variable)}")
+            w.line(f"{at} = {place or w.row(variable, array.shape[axis])}")
             if place:
                 w.line(f"if {at} < 0:")
                 w.line(f"    {at} += {array.shape[axis]}")
@@ -274,8 +275,8 @@ def _random_bits(w: LoopWriter, node: Node) -> None:
     """Threefry, as in ``noise.py``, a counter a turn of the loop."""
     key, step = node.args
     static, out, depth = node.static, w.ref(node), w.depth
-    if np.dtype(key.dtype) != np.uint32 or not out.layout.is_in_order:
-        raise Untraceable("random bits as these are not written as a loop")
+    if not out.layout.is_in_order:
+        raise Untraceable("random bits that do not lie in order are not written as a loop")
     (rows, features), bits, below = static["shape"], static["bits"], static["below"]
     start, stop, skip = counters(static["first"], (rows, features), bits)
     if w.lanes and node in w.each:
@@ -343,6 +344,8 @@ def unwritten(node: Node) -> str:
         return f"{op} over all axes is not written as a loop"
     if op == "roll" and not (isinstance(static["shift"], int) and isinstance(static["axis"], int)):
         return "a roll over several axes is not written as a loop"
+    if op == "random_bits" and (math.prod(array.shape) != 2 or np.dtype(array.dtype) != np.uint32):
+        return "random bits as these are not written as a loop"
     if op in REDUCTIONS:
         counted = terms_of(node)
         if counted > LONG and op == "sum":

@@ -164,8 +164,8 @@ class LoopText:
             self.given[key] = self.new("n")
         return self.given[key]
 
-    def row(self, variable: str) -> str:
-        """The number of a sample of the batch."""
+    def row(self, variable: str, samples: int) -> str:
+        """The number of a sample of the batch, among so many."""
         return f"batch_rows[k, {variable}]"
 
     # ---- places

@@ -123,9 +123,8 @@ class StretchWriter(LoopWriter):
             sizes[bounds[0]] = stop
         super().loop(variable, *bounds)
 
-    def row(self, variable: str) -> str:
+    def row(self, variable: str, samples: int) -> str:
         self._here.rows = True
-        samples = max(node.shape[0] for node in self.plan.sources if node.shape)
         return f"min(max(rows[{variable}], 0), {samples - 1})"  # as if it were not known
 
     def buffer(self, buffer: Buffer) -> str:
