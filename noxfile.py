@@ -168,7 +168,8 @@ def matrix(session: nox.Session, backend: str) -> None:
 
 
 LOOPED = ("operations", "programs", "recorded_as_plain", "sums", "noise", "optimizers", "fuzz")
-"""The tests of what a step may do."""
+BETWEEN = ("programs", "recorded_as_plain", "sums", "noise")
+"""The tests of what a step may do, and those of loops between calls, which are the same loops."""
 
 
 @nox.session
@@ -179,6 +180,8 @@ def loops(session: nox.Session) -> None:
     pytest(
         session, *(session.posargs or ["-m", "not program", *files]), XPNET_BACKENDS="numpy:loops"
     )
+    between = [f"tests/test_{name}.py" for name in BETWEEN]
+    pytest(session, "-m", "not program and not slow", *between, XPNET_BACKENDS="numpy:stretches")
 
 
 @nox.session

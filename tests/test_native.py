@@ -11,8 +11,12 @@ import numpy as np
 import pytest
 
 import xpnet as xn
+from xpnet.backends.numpy import NumPyReplay
+from xpnet.compiler.native import choice
+from xpnet.training.step import TrainingStep, carry_of
 
 pytest.importorskip("llvmlite", reason="llvmlite is not installed")
+from xpnet.compiler.native.fused import FusedProgram
 
 SAMPLES, FEATURES = 21, 2
 
@@ -115,6 +119,107 @@ def test_a_checkpoint_is_gone_on_from_as_it_was_begun(tmp_path: Path) -> None:
     np.testing.assert_array_equal(more.theta, whole.theta)
 
 
+# ---- between large products
+
+
+@pytest.fixture
+def large(monkeypatch: Any) -> None:
+    """All products are too large for loops."""
+    monkeypatch.setattr(choice, "LARGE", 0)
+
+
+def one_layer() -> tuple[Any, ...]:
+    """A network of one layer, of which a function of loops stands between two products."""
+    _, x, y, how = problem()
+    return xn.Sequential(xn.Linear(2, 1), xn.Sigmoid()), x, y, {**how, "batch_size": 7, "epochs": 2}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_stands_between_large_products_is_machine_code(large: None, threads: int) -> None:
+    net, x, y, how = one_layer()
+    how["threads"] = threads
+    one, other, recorded = (
+        xn.fit(net, x, y, check_every=every, native=native, **how)
+        for every, native in ((1, True), (2, True), (2, False))
+    )
+    np.testing.assert_array_equal(one.theta, other.theta)
+    np.testing.assert_allclose(one.theta, recorded.theta, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(one.history.loss, recorded.history.loss, rtol=0, atol=1e-14)
+    del how["seed"]
+    found = xn.explain(net, x, y, native=True, **how)
+    assert (found.way, found.threads) == ("native", threads)
+    assert f"machine code between BLAS's products, {found.calls} calls a step" in str(found)
+    assert "dot(" in found.program and "def run_0(" in found.program
+
+
+def test_samples_that_are_read_as_they_are_needed_are_computed_so_too() -> None:
+    net, x, y, how = one_layer()
+
+    class Rows:
+        shape, dtype = x.shape, x.dtype
+
+        def __getitem__(self, rows: Any) -> np.ndarray:
+            return x[rows]
+
+    native, recorded = (xn.fit(net, Rows(), y, native=way, **how) for way in (True, False))
+    np.testing.assert_allclose(native.theta, recorded.theta, rtol=0, atol=1e-14)
+    del how["seed"]
+    assert xn.explain(net, Rows(), y, native=True, **how).way == "native"
+
+
+def test_it_is_made_between_products_where_so_many_steps_pay_for_it(
+    large: None, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("XPNET_CACHE_DIR", str(tmp_path))
+    net, x, y, _ = one_layer()
+    how = {"loss": xn.MSE(), "optimizer": xn.SGD(lr=0.1), "native": "auto"}  # in no other test
+    few, some = (xn.explain(net, x, y, epochs=epochs, **how) for epochs in (20_000, 10**7))
+    assert (few.way, few.calls > some.calls) == ("recorded", True)
+    assert "20000 steps" in few.why
+    assert some.way == "native"
+
+
+def fused(step: Any, x: np.ndarray, y: np.ndarray, carry: Any, threads: int = 1) -> Any:
+    """The program of a step, before it is compiled."""
+    return NumPyReplay(step, threads)._calls(carry, (x, y, None), None, {}, FusedProgram)
+
+
+def test_threads_with_other_shares_have_the_same_functions(large: None) -> None:
+    net = xn.Sequential(xn.Linear(100, 99), xn.ReLU(), xn.Linear(99, 1))
+    x, y = np.ones((8, 100)), np.ones((8, 1))
+    theta = net.init(0, like=x)
+    step = TrainingStep(np, net, xn.MSE(), xn.Adam())
+    program = fused(step, x, y, carry_of(theta, xn.Adam().init(theta)), threads=2)
+    sizes = [part[0].text.carry["theta"].shape for part in program.updates]
+    assert sizes[0] != sizes[1]
+    assert len({one.machine.key for one in program.all}) == 2  # of a gradient, and of an update
+
+
+def test_samples_that_cannot_be_written_into_need_no_other_code(large: None) -> None:
+    net, x, y, how = one_layer()
+    step = TrainingStep(np, net, how["loss"], how["optimizer"])
+    theta = net.init(0, like=x)
+    carry, found = carry_of(theta, how["optimizer"].init(theta)), []
+    for writeable in (True, False):
+        x.flags.writeable = y.flags.writeable = writeable
+        program = fused(step, x, y, carry)
+        after, _ = program.run(carry, 2, None, lambda: False)
+        found.append(after["theta"].copy())
+        for name in program.called:
+            assert len(program._run.__globals__[name].signatures) == 1
+    np.testing.assert_array_equal(*found)
+
+
+def test_sums_of_more_terms_than_loops_add_up_are_numpys() -> None:
+    net = xn.Sequential(xn.Linear(2, 1))
+    x, y = np.ones((5000, 2)), np.ones((5000, 1))
+    theta, sgd = net.init(0, like=x), xn.SGD(lr=0.1)
+    step = TrainingStep(np, net, xn.MSE(), sgd)
+    calls, functions = str(fused(step, x, y, carry_of(theta, sgd.init(theta)))).split("import math")
+    assert "add_reduce(" in calls
+    assert "def run_0(" in functions
+
+
 # ---- when it is made
 
 
@@ -141,28 +246,14 @@ def test_it_is_made_where_so_many_steps_pay_for_it(tmp_path: Path, monkeypatch: 
     assert list((tmp_path / "native").glob("step_*.o"))
 
 
-def test_a_large_product_is_left_to_blas() -> None:
-    net = xn.Sequential(xn.Linear(64, 128), xn.ReLU(), xn.Linear(128, 1))
-    x, y = np.ones((256, 64)), np.ones((256, 1))
-    found = xn.explain(
-        net, x, y, loss=xn.MSE(), optimizer=xn.SGD(lr=1e-2), native="auto", epochs=10**6
-    )
-    assert found.way == "recorded"
-    assert "BLAS" in found.why
-
-
-def test_what_cannot_be_made_is_told_and_recorded() -> None:
+def test_what_cannot_be_made_is_told_and_recorded(monkeypatch: Any) -> None:
     net, x, y, how = problem()
-    how |= {"batch_size": 7, "epochs": 1}
-
-    class Rows:
-        shape, dtype = x.shape, x.dtype
-
-        def __getitem__(self, rows: Any) -> np.ndarray:
-            return x[rows]
-
-    with pytest.warns(RuntimeWarning, match="not machine code, since its samples are read"):
-        xn.fit(net, Rows(), y, native=True, **how)
+    theta, adam = net.init(0, like=x), how["optimizer"]
+    runner = NumPyReplay(TrainingStep(np, net, how["loss"], adam), 1)
+    runner.go_on(True)  # as where a checkpoint is gone on from that a machine with LLVM has made
+    monkeypatch.setitem(sys.modules, "llvmlite", None)
+    with pytest.warns(RuntimeWarning, match="not machine code, since llvmlite is not installed"):
+        runner(carry_of(theta, adam.init(theta)), (x, y, None), 1)
 
 
 @pytest.mark.parametrize("native", [1, "yes", None, "True"])

@@ -25,17 +25,19 @@ class Explanation:
 
     Attributes:
         library: the array library and its device.
-        way: ``"native"``, machine code; ``"recorded"`` and replayed; ``"compiled"`` by the library;
+        way: ``"native"``, machine code, all of a step or what stands between BLAS's products;
+            ``"recorded"`` and replayed; ``"compiled"`` by the library;
             or ``"plain"``, one operation after the other.
         why: why plainly, or why not native where that was thought of; else empty.
-        calls: how many calls of the library a recorded step is, on one of its threads; else 0.
+        calls: how many calls a recorded step is, on one of its threads, of the library or of
+            machine code between its own; else 0.
         threads: over how many threads blocks of members, or the samples of a step, are spread.
         members: how many networks there are, or ``None`` for one.
         block: how many of them are computed together, in the first block; 1 for one.
         blocks: in how many blocks.
-        nbytes: how much memory the program of a recorded step holds, at most.
-        program: the calls of a recorded step, with what its names stand for, to be printed; else
-            empty.
+        nbytes: how much memory the program of a step holds, at most.
+        program: the calls of a step, with what its names stand for, or its machine code before it
+            is compiled, to be printed; else empty.
     """
 
     library: str

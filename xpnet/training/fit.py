@@ -142,10 +142,11 @@ def fit(
             their number); ``None`` for one a core where that pays, 1 for none. For the rest,
             libraries have threads of their own.
         native: whether NumPy's steps become machine code, which LLVM compiles, whole intervals of
-            them: ``"auto"`` where the steps that there may be pay for that, or it is kept on disk
-            from an earlier training; `xpnet.explain` says why not. The last digits differ from
-            NumPy's, so that ``True`` or ``False`` make sure of them; a checkpoint is gone on from
-            as it was begun. See docs/native.md.
+            them, or of large networks what stands between BLAS's products: ``"auto"`` where the
+            steps that there may be pay for that, or it is kept on disk from an earlier training;
+            `xpnet.explain` says why not. The last digits differ from NumPy's, so that ``True`` or
+            ``False`` make sure of them; a checkpoint is gone on from as it was begun. See
+            docs/native.md.
         callbacks: told of the run at every check.
         resume: a checkpoint to go on from (`xpnet.callbacks.Checkpoint`): a file, or the folder of
             which it is the newest. If that is not there or holds none, all begins anew, so that a

@@ -12,7 +12,7 @@ from xpnet.checks.layers import check_layers
 from xpnet.checks.losses import check_answers
 from xpnet.checks.network import check_arrays, check_state
 from xpnet.checks.optimizers import check_update
-from xpnet.compiler.native.choice import chosen
+from xpnet.compiler.native.choice import LARGE, chosen
 from xpnet.distributed.agreement import first_state, of_all, require_equal, validated_by_all
 from xpnet.distributed.ranks import Ranks
 from xpnet.distributed.runner import RankRunner
@@ -112,7 +112,8 @@ def _placed(asked: Asked, ranks: Ranks | None) -> tuple[TrainingLoop, Any]:
         if members is not None and block is None:
             share = batches.part if ranks is None else -(-batches.part // ranks.size)
             block = block_size(backend, network, like, share)
-            if asked.native is True:  # its lanes suit the cache, whatever the block
+            product = network.layout.extent(None, share).product
+            if asked.native is True and product <= LARGE:  # lanes suit the cache whatever the block
                 block = max(block, -(-members // backend.workers(threads)))
         elif block is not None:
             block = checks.whole("block", block)

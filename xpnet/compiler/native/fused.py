@@ -34,6 +34,7 @@ from xpnet.compiler.writers.loop_calls import unwritten
 from xpnet.compiler.writers.loops import multiplications
 from xpnet.compiler.writers.numpy import ADDED, NumPyProgram, NumPyWriter
 from xpnet.compiler.writers.stretches import Function, StretchWriter
+from xpnet.types import Carry, Metrics
 
 
 @dataclass(frozen=True)
@@ -195,10 +196,19 @@ class FusedProgram(NumPyProgram):
         """Which functions it calls, by their names in the program."""
         return {n: value for n, value in self.text.names.items() if isinstance(value, Compiled)}
 
-    def run(self, *args: Any) -> Any:
+    def run(
+        self,
+        carry: Carry,
+        n: int,
+        batch_rows: np.ndarray | None,
+        interrupted: Callable[[], bool],
+    ) -> tuple[Carry, Metrics]:
+        """As `Program.run`."""
         if not self._is_compiled:
             self.compile()
-        return super().run(*args)
+        if batch_rows is not None:
+            batch_rows = np.require(batch_rows, np.int64, ["C", "W"])  # as it was compiled for
+        return super().run(carry, n, batch_rows, interrupted)
 
 
 @dataclass(frozen=True)
