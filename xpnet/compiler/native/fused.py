@@ -20,7 +20,9 @@ from xpnet.compiler.layout import Ref
 from xpnet.compiler.library import Library
 from xpnet.compiler.native import choice
 from xpnet.compiler.native.choice import CALL, PASS
-from xpnet.compiler.native.compiled import functions, is_kept, is_loaded, text_of
+from xpnet.compiler.native.compiled import folder, text_of
+from xpnet.compiler.native.lowering import type_of
+from xpnet.compiler.native.machine import Call, is_kept, is_loaded
 from xpnet.compiler.native.program import COMPILING, LoopNumPy
 from xpnet.compiler.passes.chains import Stretch
 from xpnet.compiler.passes.lifetimes import lifetimes
@@ -103,7 +105,7 @@ class FusedWriter(NumPyWriter):
             refs += [value.out, value.key, value.step] if isinstance(value, Drawing) else []
         elsewhere = [ref.buffer for ref in refs if ref is not None]
         constants, source = self.loops.finished(elsewhere)
-        numbers = self.names.new("numbers", np.array([value for value, _ in self.loops.given]))
+        numbers = self.names.new("numbers", np.array([value for value, _, _ in self.loops.given]))
         for place, function in self._places:
             text.lines[place] = self._call(function, numbers)
         length = sum(len(function.lines) for function in self.loops.functions)
@@ -160,8 +162,7 @@ class FusedProgram(NumPyProgram):
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, Memory):
-            array = self._array(value.ref)
-            return array if array.flags.writeable else np.asarray(_Writeable(array))
+            return self._array(value.ref)
         return super()._value(value)
 
     @property
@@ -177,7 +178,7 @@ class FusedProgram(NumPyProgram):
         """Make machine code of it, or find it on disk.
 
         Raises:
-            Untraceable: if numba cannot.
+            Untraceable: if something in it has none.
         """
         with COMPILING:  # of several threads one compiles, and the others find it
             if not self._is_compiled:
@@ -186,10 +187,12 @@ class FusedProgram(NumPyProgram):
 
     def functions(self) -> dict[str, Callable[..., Any]]:
         """The functions by their names in the program, compiled for what they are given."""
-        made = functions(self.machine.file, self.machine.key)
-        for value in self.called.values():
-            _compile(made[value.name], value)
-        return {name: made[value.name] for name, value in self.called.items()}
+        made: dict[str, Callable[..., Any]] = {}
+        for name, value in self.called.items():
+            call = Call(self.machine.file, self.machine.key, folder(), value.name)
+            call.prepare([(type_of(of), int(array)) for of, array in value.types])
+            made[name] = call
+        return made
 
     @property
     def called(self) -> dict[str, Compiled]:
@@ -207,7 +210,7 @@ class FusedProgram(NumPyProgram):
         if not self._is_compiled:
             self.compile()
         if batch_rows is not None:
-            batch_rows = np.require(batch_rows, np.int64, ["C", "W"])  # as it was compiled for
+            batch_rows = np.ascontiguousarray(batch_rows, np.int64)
         return super().run(carry, n, batch_rows, interrupted)
 
 
@@ -236,7 +239,7 @@ class Together:
     @property
     def is_kept(self) -> bool:
         """Whether all is on disk."""
-        return all(map(is_kept, self.machines))
+        return all(is_kept(key, folder()) for key in self.machines)
 
     @property
     def is_loaded(self) -> bool:
@@ -252,7 +255,7 @@ class Together:
         """Make machine code of it, or find it on disk.
 
         Raises:
-            Untraceable: if numba cannot.
+            Untraceable: if something in it has none.
         """
         for program in self.all:
             program.compile()
@@ -263,29 +266,3 @@ def machine_of(program: Any) -> Together:
     if isinstance(program, FusedProgram):
         return Together([program], [program])
     return Together(program.programs, program.all)
-
-
-def _compile(function: Any, value: Compiled) -> None:
-    import numba
-
-    scalars = [getattr(numba.types, name + "_" * (name == "bool")) for name, _ in value.types]
-    types = [
-        numba.types.Array(scalar, 1, "C") if array else scalar
-        for scalar, (_, array) in zip(scalars, value.types, strict=True)
-    ]
-    try:
-        function.compile(tuple(types))
-    except Exception as error:
-        said = str(error).strip().splitlines()
-        raise Untraceable(f"numba refuses it: {said[-1] if said else error!r}") from error
-
-
-class _Writeable:
-    """The memory of an array that nobody may write into, for what only reads it: machine code of
-    one that may be written into is other code.
-    """
-
-    def __init__(self, array: np.ndarray) -> None:
-        said = dict(array.__array_interface__)
-        said["data"] = said["data"][0], False
-        self.__array_interface__, self.array = said, array

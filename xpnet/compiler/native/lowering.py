@@ -44,7 +44,8 @@ def type_of(dtype: Any) -> Type:
     dtype = np.dtype(dtype)
     if dtype.kind == "b":
         return "b1"
-    if dtype.kind not in "iuf" or dtype.name == "float16" or dtype.itemsize > 8:
+    known = dtype.kind in "iuf" and dtype.name != "float16" and dtype.itemsize <= 8
+    if not known or not dtype.isnative:
         raise Untraceable(f"{dtype} has no machine code")
     return f"{dtype.kind}{8 * dtype.itemsize}"
 

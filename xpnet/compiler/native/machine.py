@@ -20,7 +20,7 @@ import numpy as np
 
 from xpnet.compiler.ir import Untraceable
 from xpnet.compiler.native import lowering
-from xpnet.compiler.native.lowering import ALIGNED, Module, Parameter, lowered, type_of
+from xpnet.compiler.native.lowering import ALIGNED, Module, Parameter, Type, lowered, type_of
 
 SUFFIX = ".o"
 
@@ -51,66 +51,71 @@ class Call:
 
     Args:
         text, key, folder, name, unrolled: see `code`.
+
+    Attributes:
+        code: its machine code, once that is made.
     """
 
     def __init__(
         self, text: str, key: str, folder: Path, name: str = "run", unrolled: bool = True
     ) -> None:
         self._of = text, key, folder, name, unrolled
-        self._code: Code | None = None
+        self.code: Code | None = None
         self._held: list[Any] = []
 
     def __call__(self, *args: Any) -> None:
-        if self._code is None:
-            self._code = self._found(args)
+        if self.code is None:
+            kinds = [_kind(arg) for arg in args]
+            self.prepare(kinds)
+        assert self.code is not None
         for i, (arg, held) in enumerate(zip(args, self._held, strict=True)):
             if arg is not held:
                 self._give(i, arg)
-        self._code.run(self._place)
+        self.code.run(self._place)
 
-    def _found(self, args: tuple[Any, ...]) -> Code:
+    def prepare(self, kinds: Sequence[tuple[Type, int]]) -> None:
+        """Make its machine code, or find it.
+
+        Args:
+            kinds: of what it will be given, the types, and how many axes; 0 of a number.
+
+        Raises:
+            Untraceable: if there is none.
+        """
         text, key, folder, name, unrolled = self._of
         names = [arg.arg for arg in function_of(text, name).args.args]
-        found = code(text, key, folder, name, parameters(names, args), unrolled)
-        sizes = [max(1, parameter.ndim) for parameter in found.parameters]
+        given = [Parameter(n, of, ndim) for n, (of, ndim) in zip(names, kinds, strict=True)]
+        self.code = code(text, key, folder, name, given, unrolled)
+        sizes = [max(1, parameter.ndim) for parameter in given]
         self._first = [sum(sizes[:i]) for i in range(len(sizes))]
-        self._held = [None] * len(args)
+        self._held = [None] * len(given)
         self._words = np.zeros(sum(sizes) + 1, np.int64)
         self._reals = self._words.view(np.float64)
-        self._memory = np.empty(found.nbytes + ALIGNED, np.uint8)
+        self._memory = np.empty(self.code.nbytes + ALIGNED, np.uint8)
         begin = self._memory.ctypes.data
         self._words[-1] = begin + -begin % ALIGNED
         self._place = self._words.ctypes.data
-        return found
 
     def _give(self, i: int, arg: Any) -> None:
-        assert self._code is not None
-        first, parameter = self._first[i], self._code.parameters[i]
+        assert self.code is not None
+        first, parameter = self._first[i], self.code.parameters[i]
         if not parameter.ndim:
             (self._reals if parameter.type[0] == "f" else self._words)[first] = arg
         else:
+            in_line = arg.shape[-1] <= 1 or arg.strides[-1] == arg.itemsize
+            if not in_line or not arg.flags.aligned:
+                raise Untraceable(f"{parameter.name} does not lie as machine code takes it")
             self._words[first] = arg.__array_interface__["data"][0]
             for axis in range(parameter.ndim - 1):
                 self._words[first + 1 + axis] = arg.strides[axis] // arg.itemsize
         self._held[i] = arg  # or its memory might be somebody else's by then
 
 
-def parameters(names: Sequence[str], args: Sequence[Any]) -> tuple[Parameter, ...]:
-    """What a function is given, by what it is called with.
-
-    Raises:
-        Untraceable: if an array does not lie in memory as machine code takes it.
-    """
-    found = []
-    for name, arg in zip(names, args, strict=True):
-        if not isinstance(arg, np.ndarray):
-            found.append(Parameter(name, "f64" if isinstance(arg, float) else "i64"))
-            continue
-        in_line = arg.shape[-1] <= 1 or arg.strides[-1] == arg.itemsize
-        if not in_line or not arg.flags.aligned or not arg.dtype.isnative:
-            raise Untraceable(f"{name} does not lie in memory as machine code takes it")
-        found.append(Parameter(name, type_of(arg.dtype), arg.ndim))
-    return tuple(found)
+def _kind(arg: Any) -> tuple[Type, int]:
+    """The type of what a function is given, and how many axes it has."""
+    if isinstance(arg, np.ndarray):
+        return type_of(arg.dtype), arg.ndim
+    return "f64" if isinstance(arg, float) else "i64", 0
 
 
 # ---- made

@@ -13,8 +13,8 @@ import numpy as np
 
 from xpnet.compiler.ir import Node, Recording, Untraceable
 from xpnet.compiler.layout import Layout
-from xpnet.compiler.native.compiled import folder, text_of
 from xpnet.compiler.native.choice import CALL, NUMBER
+from xpnet.compiler.native.compiled import folder, text_of
 from xpnet.compiler.native.machine import Call, is_kept, is_loaded
 from xpnet.compiler.passes.chains import unchained
 from xpnet.compiler.passes.lifetimes import lifetimes

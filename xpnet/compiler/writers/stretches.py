@@ -93,7 +93,7 @@ class StretchWriter(LoopWriter):
                 if users[buffer] == 1 and buffer not in shared and nbytes <= STACK_BYTES:
                     del one.buffers[name]
                     one.lines.insert(0, f"    {name} = local({size}, {kind(buffer.dtype)})")
-            for i, ((_, of), name) in enumerate(self.given.items()):
+            for i, ((_, of, _), name) in enumerate(self.given.items()):
                 if name in one.given:
                     one.lines.insert(0, f"    {name} = {of}(numbers[{i}])")
         texts = [
@@ -101,7 +101,7 @@ class StretchWriter(LoopWriter):
             for one in self.functions
         ]
         constants = {name: f"{kind}({text})" for (text, kind), name in self.constants.items()}
-        return constants, "\n\n@njit(cache=True, **HOW)\n".join(texts)
+        return constants, "\n\n".join(texts)
 
     def memory(self, buffer: Buffer) -> Ref:
         """All of the memory of an array, along one axis."""
@@ -132,14 +132,14 @@ class StretchWriter(LoopWriter):
         self._here.buffers[name] = buffer
         return name
 
-    def given_number(self, value: float, kind: str) -> str:
-        name = super().given_number(value, kind)
+    def given_number(self, value: float, kind: str, of: Node | None) -> str:
+        name = super().given_number(value, kind, of)
         self._here.given.add(name)
         return name
 
-    def number(self, arg: Any) -> str:
+    def number(self, arg: Any, of: Node | None = None) -> str:
         if not isinstance(arg, Node):
-            return super().number(arg)
+            return super().number(arg, of)
         if arg not in self.numbers:
             self.numbers[arg] = self.new("s")
         self._here.counters[self.numbers[arg]] = arg
