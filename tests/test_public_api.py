@@ -47,6 +47,7 @@ NUMPY_ALLOWED = {
     "compiler/native/cuda.py": "a step is recorded on the host, of arrays that are brought there",
     "compiler/pure.py": "arrays of the host and generators are compared with what they were",
     "compiler/native/elementary.py": "the numbers of machine code are NumPy's",
+    "compiler/native/fused.py": "machine code reads and writes NumPy's memory",
     "compiler/native/lowering.py": "the numbers of machine code are NumPy's",
     "compiler/native/machine.py": "machine code reads and writes NumPy's memory",
     "compiler/native/program.py": "machine code reads and writes NumPy's memory",

@@ -7,14 +7,16 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from xpnet.compiler.native.machine import is_any_loaded
-
 if TYPE_CHECKING:
     from xpnet.compiler.program import Runs
 
-CALL, NUMBER, PASS = 0.7e-6, 1.0e-9, 1.0e-10
-"""What a call of NumPy takes at the least, a number that machine code computes at the most, and a
-number that one operation of NumPy leaves in memory for the next one at the least, in seconds."""
+CALL, PASS = 0.7e-6, 1.0e-10
+"""What a call of NumPy takes at the least, and a number that one operation of NumPy leaves in
+memory for the next one, in seconds."""
+
+PRODUCT, MULTIPLICATION, LOOPED = 2.5e-7, 1.0e-10, 2.5e-10
+"""What NumPy takes at the least for each member's matrix product, and one of its multiplications,
+and what machine code takes for one at the most, in seconds."""
 
 COMPILING, PER_LINE, LOADING = 0.2, 0.003, 0.15
 """What LLVM takes to compile a program, and each of its lines, and to find it on disk."""
@@ -24,6 +26,9 @@ MARGIN = 1.25
 
 FEW, SOME = 1_000, 3_000
 """Of how few steps nothing is to be gained, whatever they take; and where they are small."""
+
+LOADED: set[str] = set()
+"""The programs of which this process has machine code, by their keys."""
 
 LARGE = 1 << 15
 """From how many multiplications a product is BLAS's, which is faster than a loop."""
@@ -75,7 +80,7 @@ class Native:
     def hopeless(self, recorded: Any) -> str:
         """Why machine code is not even written down; empty where it might pay."""
         most = self.steps * recorded.calls * (CALL + recorded.largest * PASS)
-        loaded = self.steps >= SOME and is_any_loaded()
+        loaded = self.steps >= SOME and bool(LOADED)
         if self.always or most >= MARGIN * LOADING or loaded:
             return ""
         return f"{self.steps:.0f} steps take {most:.1f} s at the least, too few to load it for"

@@ -19,10 +19,10 @@ from xpnet.compiler.ir import Node, Recording, Untraceable
 from xpnet.compiler.layout import Ref
 from xpnet.compiler.library import Library
 from xpnet.compiler.native import choice
-from xpnet.compiler.native.choice import CALL, PASS
+from xpnet.compiler.native.choice import CALL, LOADED, PASS
 from xpnet.compiler.native.compiled import folder, text_of
 from xpnet.compiler.native.lowering import type_of
-from xpnet.compiler.native.machine import Call, is_kept, is_loaded
+from xpnet.compiler.native.machine import Call, is_kept
 from xpnet.compiler.native.program import COMPILING, LoopNumPy
 from xpnet.compiler.passes.chains import Stretch
 from xpnet.compiler.passes.lifetimes import lifetimes
@@ -244,7 +244,7 @@ class Together:
     @property
     def is_loaded(self) -> bool:
         """Whether this process has all of it."""
-        return all(map(is_loaded, self.machines))
+        return self.machines.keys() <= LOADED
 
     def saves(self, calls: int) -> float:
         """How many seconds a step takes less, at the least, than with so many calls of NumPy."""

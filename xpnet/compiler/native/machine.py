@@ -20,6 +20,7 @@ import numpy as np
 
 from xpnet.compiler.ir import Untraceable
 from xpnet.compiler.native import lowering
+from xpnet.compiler.native.choice import LOADED
 from xpnet.compiler.native.lowering import ALIGNED, Module, Parameter, Type, lowered, type_of
 
 SUFFIX = ".o"
@@ -149,7 +150,9 @@ def _show_library(llvm: Any) -> None:
     if sys.platform == "win32":
         libraries = [ctypes.CDLL("ucrtbase"), ctypes.CDLL("vcruntime140")]
     else:
-        libraries = [ctypes.CDLL(ctypes.util.find_library("m")), ctypes.CDLL(None)]
+        libraries = [ctypes.CDLL(None)]
+        if not hasattr(libraries[0], "hypot"):
+            libraries.append(ctypes.CDLL(ctypes.util.find_library("m")))
     rounding = "floor", "ceil", "trunc", "rint", "exp2", "ldexp"
     names = [f"{name}{of}" for name in (*lowering.LIBRARY, *rounding) for of in ("", "f")]
     for name in (*names, "memset", "memcpy", "memmove"):
@@ -245,21 +248,8 @@ def _code(
         made = _object(text, name, given, unrolled)
         _keep(path, made)
     found = _loaded(made, name, given)
-    _KEYS.add(key)
+    LOADED.add(key)
     return found
-
-
-_KEYS: set[str] = set()
-
-
-def is_any_loaded() -> bool:
-    """Whether this process has machine code of any program."""
-    return bool(_KEYS)
-
-
-def is_loaded(key: str) -> bool:
-    """Whether this process has machine code of a program."""
-    return key in _KEYS
 
 
 def is_kept(key: str, folder: Path) -> bool:

@@ -13,9 +13,9 @@ import numpy as np
 
 from xpnet.compiler.ir import Node, Recording, Untraceable
 from xpnet.compiler.layout import Layout
-from xpnet.compiler.native.choice import CALL, NUMBER
+from xpnet.compiler.native.choice import CALL, LOADED, LOOPED, MULTIPLICATION, PRODUCT
 from xpnet.compiler.native.compiled import folder, text_of
-from xpnet.compiler.native.machine import Call, is_kept, is_loaded
+from xpnet.compiler.native.machine import Call, is_kept
 from xpnet.compiler.passes.chains import unchained
 from xpnet.compiler.passes.lifetimes import lifetimes
 from xpnet.compiler.passes.placement import Placement
@@ -144,7 +144,7 @@ class NativeProgram(Runs):
     @property
     def is_loaded(self) -> bool:
         """Whether this process has it."""
-        return is_loaded(self.key)
+        return self.key in LOADED
 
     @property
     def length(self) -> int:
@@ -153,7 +153,10 @@ class NativeProgram(Runs):
 
     def saves(self, calls: int) -> float:
         """How many seconds a step takes less, at the least, than with so many calls of NumPy."""
-        return calls * CALL - self.text.work * (self.members or 1) * NUMBER
+        products = self.text.products
+        theirs = sum(max(PRODUCT, n * MULTIPLICATION) for n in products if self.members)
+        ours = sum(products) * LOOPED
+        return calls * CALL + (self.members or 1) * (theirs - ours)
 
     @property
     def calls(self) -> int:

@@ -43,7 +43,7 @@ class Loops:
         histories: the names of their histories.
         rows: whether it is of the rows of a batch.
         lanes: how many members are computed at once; 0 of one network alone.
-        product: how many multiplications the largest matrix product takes.
+        products: how many multiplications each matrix product takes.
         work: how many elements are computed in a step, and multiplications of products.
         nbytes: how much memory its arrays take.
         numbers: what it reckons with and is given.
@@ -61,12 +61,17 @@ class Loops:
     histories: dict[str, str]
     rows: bool
     lanes: int
-    product: int
+    products: list[int]
     work: int
     nbytes: int
     numbers: list[float]
     first: tuple[str, ...] = ()
     scratch: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def product(self) -> int:
+        """How many multiplications the largest matrix product takes."""
+        return max(self.products, default=0)
 
     @property
     def arguments(self) -> list[str]:
@@ -136,7 +141,7 @@ class LoopWriter(LoopText):
             histories,
             recording.rows is not None,
             self.lanes,
-            max(products, default=0),
+            products,
             computed + sum(products),
             self._nbytes,
             [value for value, _, _ in self.given],
