@@ -174,14 +174,19 @@ BETWEEN = ("programs", "recorded_as_plain", "sums", "noise")
 
 @nox.session
 def loops(session: nox.Session) -> None:
-    """What a step may do, as the loops that machine code is made of, by Python's interpreter."""
-    install(session, "test")
+    """What a step may do, as the loops that machine code is made of, by Python's interpreter and as
+    that machine code.
+    """
+    install(session, "test", packages=("llvmlite>=0.45",))
     files = [f"tests/test_{name}.py" for name in LOOPED]
     pytest(
         session, *(session.posargs or ["-m", "not program", *files]), XPNET_BACKENDS="numpy:loops"
     )
     between = [f"tests/test_{name}.py" for name in BETWEEN]
-    pytest(session, "-m", "not program and not slow", *between, XPNET_BACKENDS="numpy:stretches")
+    light = "-m", "not program and not slow"
+    pytest(session, *light, *between, XPNET_BACKENDS="numpy:stretches")
+    # In float32 a truth value that follows from a tanh near 1 is another in its last digit.
+    pytest(session, *light, "-k", "not float32", *files, XPNET_BACKENDS="numpy:machine")
 
 
 @nox.session

@@ -37,11 +37,12 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 BACKENDS = ("numpy", "strict", "strict:device1", "torch", "jax", "cupy")
 TEXTS = {
     "numpy:loops": ("tests.loops", "LoopReplay"),
+    "numpy:machine": ("tests.loops", "MachineReplay"),
     "numpy:stretches": ("tests.loops", "StretchReplay"),
     "numpy:kernels": ("tests.lockstep", "KernelReplay"),
 }
 """NumPy, each step as the loops of machine code, all of it or between products, or as those of a
-CUDA kernel, run by Python alone."""
+CUDA kernel, run by Python alone; or as that machine code."""
 ONCE = os.environ.get("XPNET_ONCE", "")
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 """Which of several processes this is; empty for the one that hands the tests out."""

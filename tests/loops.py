@@ -95,8 +95,20 @@ class LoopReplay(NumPyReplay):
                 raise Untraceable("too large for an interpreter")
         except Untraceable:
             return super().make(carry, data, batch_rows, given)
-        program.function, self.decided = interpreted(program), True
+        self.made_of(program)
+        self.decided = True
         return program
+
+    def made_of(self, program: NativeProgram) -> None:
+        """Give a program its function."""
+        program.function = interpreted(program)
+
+
+class MachineReplay(LoopReplay):
+    """The same as machine code."""
+
+    def made_of(self, program: NativeProgram) -> None:
+        program.compile()
 
 
 class StretchReplay(NumPyReplay):

@@ -114,6 +114,11 @@ class Module:
         return cls(functions, vars(elementary))
 
 
+def _safe(name: str) -> str:
+    """A name in letters that LLVM takes."""
+    return "".join(c if c.isascii() else f".{ord(c):x}." for c in name)
+
+
 def _llvm(of: Type) -> str:
     if of[0] == "f":
         return "double" if of == "f64" else "float"
@@ -237,8 +242,8 @@ class Function:
             how = "fptrunc" if to == "f32" else "fpext"
         elif one == "f":
             sign = "s" if other == "i" else "u"
-            name = f"llvm.fpto{sign}i.sat.{_llvm(to)}.{value.type}"  # never undefined
-            return self.call(to, name, value)
+            found = self.put(to, f"fpto{sign}i {value.said} to {_llvm(to)}")
+            return self.put(to, f"freeze {found.said}")  # of NaN: what the processor makes of it
         elif other == "f":
             how = "uitofp" if one in "bu" else "sitofp"
         elif _bits(value.type) == _bits(to):
@@ -494,7 +499,7 @@ class Function:
         if name in self.variables:
             value = self.cast(value, self.variables[name].type)
         else:
-            place = f"%{name}.place"
+            place = f"%{_safe(name)}.place"
             self.entry.append(f"{place} = alloca {_llvm(value.type)}")
             self.variables[name] = Value(value.type, place)
         self.lines.append(f"store {value.said}, ptr {self.variables[name].name}")
@@ -546,8 +551,9 @@ class Function:
 
     def _array(self, name: str, how: str, node: ast.Call) -> None:
         """An array of the function's own: on the stack, or in memory that it is given."""
+        name, own = _safe(name), name
         size, of = ast.literal_eval(node.args[0]), type_of(self._dtype(node.args[1]))
-        self.places[name] = Place(of, f"%{name}.array")
+        self.places[own] = Place(of, f"%{name}.array")
         if how == "local":
             self.entry.append(f"%{name}.array = alloca [{size} x {_stored(of)}], align {ALIGNED}")
         else:
@@ -757,7 +763,7 @@ def lowered(module: Module, name: str, parameters: Sequence[Parameter]) -> str:
         return found
 
     for parameter in parameters:
-        own = f"%{parameter.name}.given"
+        own = f"%{_safe(parameter.name)}.given"
         if not parameter.ndim:
             of = _llvm(parameter.type)
             given.append((f"{of} {own}", f"{of} {word(of)}"))

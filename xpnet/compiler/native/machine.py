@@ -103,7 +103,7 @@ class Call:
         if not parameter.ndim:
             (self._reals if parameter.type[0] == "f" else self._words)[first] = arg
         else:
-            in_line = arg.shape[-1] <= 1 or arg.strides[-1] == arg.itemsize
+            in_line = min(arg.shape) == 0 or arg.shape[-1] == 1 or arg.strides[-1] == arg.itemsize
             if not in_line or not arg.flags.aligned:
                 raise Untraceable(f"{parameter.name} does not lie as machine code takes it")
             self._words[first] = arg.__array_interface__["data"][0]

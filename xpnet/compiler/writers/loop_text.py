@@ -286,7 +286,9 @@ class LoopText:
         if node.op == "astype":
             to_truth = np.dtype(node.dtype).kind == "b"
             return f"{args[0]} != 0" if to_truth else self.cast(args[0], node.args[0], node.dtype)
-        return f"{kind(node.dtype)}({text})" if whole else text
+        # Of two truth values Python makes a whole number.
+        sums = np.dtype(node.dtype).kind == "b" and node.op in ("add", "multiply")
+        return f"{kind(node.dtype)}({text})" if whole or sums else text
 
     def number(self, arg: Any, of: Node | None = None) -> str:
         """A number that follows from counters."""

@@ -364,7 +364,7 @@ class LoopWriter(LoopText):
             raise Untraceable(f"{node.op} of counters is not written as a loop")
         else:
             text = self.expressions[node.op].format(*args, bits=64)
-            text = made.format(text) if made.startswith("float") else text
+            text = text if made.startswith("int") else made.format(text)
         self.numbers[node] = self.new("s")
         self.line(f"{self.numbers[node]} = {text}")
 
