@@ -210,6 +210,34 @@ def test_samples_that_cannot_be_written_into_need_no_other_code(large: None) -> 
     np.testing.assert_array_equal(*found)
 
 
+class Picked(xn.Layer):
+    """As many samples on as a parameter says, rounded: what machine code would read anywhere."""
+
+    in_features = out_features = 1
+
+    def parameters(self) -> Any:
+        return {"far": (1, 1)}
+
+    def draw(self, rng: Any) -> Any:
+        return [np.zeros((1, 1))]
+
+    def forward(self, xp: Any, params: Any, x: Any) -> Any:
+        (far,) = params
+        y = xp.take(x, xp.astype(xp.round(x[:, 0] * 0 + far[0, 0]), xp.int64), axis=0)
+        return y, lambda dy, need_dx=True: (dy, (xp.ones_like(far),))
+
+    def apply(self, xp: Any, params: Any, x: Any) -> Any:
+        return self.forward(xp, params, x)[0]
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_places_that_are_computed_are_looked_at_by_numpy(native: bool) -> None:
+    x = np.linspace(0, 1, 3)[:, None]
+    how = {"loss": xn.MSE(), "optimizer": xn.SGD(lr=2.0), "seed": 0, "native": native}
+    with pytest.raises(IndexError, match="out of bounds for axis 0 with size 3"):
+        xn.fit(xn.Sequential(Picked(), xn.Linear(1, 1)), x, x, epochs=9, check_every=9, **how)
+
+
 def test_sums_of_more_terms_than_loops_add_up_are_numpys() -> None:
     net = xn.Sequential(xn.Linear(2, 1))
     x, y = np.ones((5000, 2)), np.ones((5000, 1))

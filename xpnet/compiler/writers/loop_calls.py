@@ -258,6 +258,8 @@ def _take(w: LoopWriter, node: Node) -> None:
         if variable is variables[axis]:
             at = w.new("row")
             place = w.element(w.ref(rows), [variable]) if rows is not w.recording.rows else ""
+            if place and rows.root.op == "input":
+                raise Untraceable("places that nobody has looked at are not written as a loop")
             if rows in w.each and w.lanes:
                 raise Untraceable("rows of each member's own are not written as a loop")
             w.line(f"{at} = {place or w.row(variable, array.shape[axis])}")
@@ -330,6 +332,19 @@ CALLS: Mapping[str, Callable[[LoopWriter, Node], None]] = {
 """How each operation is written that is not elementwise."""
 
 
+def _within(node: Node) -> bool:
+    """Whether what is taken is there for certain: machine code would read what lies elsewhere."""
+    array, rows = node.args
+    n, places = array.shape[node.static["axis"]], rows.root
+    if places.op in ("argmax", "argmin"):
+        of, axis = places.nodes[0], places.static["axis"]
+        return bool((math.prod(of.shape) if axis is None else of.shape[axis]) <= n)
+    if places.op == "const":
+        known = np.asarray(places.value)
+        return bool(((known >= -n) & (known < n)).all())
+    return bool(places.op == "input")  # the rows of a batch
+
+
 def unwritten(node: Node) -> str:
     """Why an operation is not written as a loop, as far as it tells by itself; else empty."""
     op, static = node.op, node.static
@@ -340,6 +355,8 @@ def unwritten(node: Node) -> str:
     array = node.nodes[0]
     if op == "matmul" and array.shape[-1] > LONG:
         return f"a sum of {array.shape[-1]} products is not written as a loop"
+    if op == "take" and not _within(node):
+        return "places that are computed, which NumPy looks at, are not written as a loop"
     if op in ("argmax", "argmin") and static["axis"] is None and array.ndim != 1:
         return f"{op} over all axes is not written as a loop"
     if op == "roll" and not (isinstance(static["shift"], int) and isinstance(static["axis"], int)):
