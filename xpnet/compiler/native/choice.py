@@ -18,11 +18,17 @@ PRODUCT, MULTIPLICATION, LOOPED = 2.5e-7, 1.0e-10, 2.5e-10
 """What NumPy takes at the least for each member's matrix product, and one of its multiplications,
 and what machine code takes for one at the most, in seconds."""
 
-COMPILING, PER_LINE, LOADING = 0.2, 0.003, 0.15
-"""What LLVM takes to compile a program, and each of its lines, and to find it on disk."""
+LOADING = 0.15
+"""What it takes to find a program on disk, in seconds."""
 
 MARGIN = 1.25
 """How many times its cost is to be saved."""
+
+
+def compiling(lines: int) -> float:
+    """What LLVM takes for a program of so many lines, in seconds: for 240 one, for 800 eight."""
+    return 0.2 + 2e-3 * lines + 1e-5 * lines**2
+
 
 FEW, SOME = 1_000, 3_000
 """Of how few steps nothing is to be gained, whatever they take; and where they are small."""
@@ -92,7 +98,7 @@ class Native:
         in the next run, and so the last digits.
         """
         saved = self.steps * machine.saves(recorded.calls)
-        cost = COMPILING + PER_LINE * machine.length
+        cost = compiling(machine.length)
         kept, loaded = machine.is_kept, machine.is_loaded
         if kept or loaded:
             cost = 0.0 if loaded else LOADING
