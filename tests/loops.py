@@ -116,7 +116,7 @@ class StretchReplay(NumPyReplay):
 
     def make(self, carry: Any, data: Any, batch_rows: Any, given: Any) -> Any:
         with patch.object(choice, "LARGE", 0), suppress(Untraceable):
-            program = self.written(carry, data, batch_rows, given, InterpretedStretches)
+            program = self._calls(carry, data, batch_rows, given, InterpretedStretches)
             if program.largest <= WIDE:
                 return program
         return super().make(carry, data, batch_rows, given)

@@ -13,13 +13,14 @@ import xpnet as xn
 from tests.steps import problem
 from xpnet.compiler.ir import Node, Recording
 from xpnet.compiler.layout import Layout, Ref
-from xpnet.compiler.passes.chains import Chain, chained
+from xpnet.compiler.passes.chains import Chain, Stretch, chained, unchained
 from xpnet.compiler.passes.columns import columns
 from xpnet.compiler.passes.fusion import Fusion
 from xpnet.compiler.passes.lifetimes import lifetimes
 from xpnet.compiler.passes.masks import masks
 from xpnet.compiler.passes.placement import Placement
 from xpnet.compiler.passes.rewriting import rewritten
+from xpnet.compiler.passes.stretches import stretches
 from xpnet.compiler.passes.sums import Sums
 from xpnet.compiler.passes.two_values import choices
 from xpnet.compiler.passes.views import reshapes
@@ -163,6 +164,18 @@ def test_no_place_is_written_before_it_is_read_for_the_last_time(
         if _touches(plan.ref(a), plan.ref(b)):
             (_, read), (written, _) = sorted((spans[a], spans[b]))
             assert read <= written, (a.op, b.op)
+
+
+@pytest.mark.parametrize("members", [None, 3])
+def test_stretches_are_all_that_stands_between_what_is_apart(members: int | None) -> None:
+    lives = lifetimes(recorded(next(iter(OPTIMIZERS.values())), xn.GELU(), members))
+    units = stretches(lives, lambda node: node.op == "matmul")
+    alone = [unit for unit in units if isinstance(unit, Node)]
+    assert {unit.op == "matmul" or unit.host for unit in alone} == {True}
+    kinds = [isinstance(unit, Stretch) for unit in units]
+    assert not any(a and b for a, b in itertools.pairwise(kinds))
+    nodes = [node for one in units for node in (one.nodes if isinstance(one, Stretch) else [one])]
+    assert nodes == unchained(lives)
 
 
 def _touches(a: Ref, b: Ref) -> bool:

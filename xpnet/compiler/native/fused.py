@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -199,6 +200,11 @@ class FusedProgram(NumPyProgram):
         """Which functions it calls, by their names in the program."""
         return {n: value for n, value in self.text.names.items() if isinstance(value, Compiled)}
 
+    def running(self) -> AbstractContextManager[Any]:
+        if not self._is_compiled:
+            self.compile()
+        return super().running()
+
     def run(
         self,
         carry: Carry,
@@ -207,8 +213,6 @@ class FusedProgram(NumPyProgram):
         interrupted: Callable[[], bool],
     ) -> tuple[Carry, Metrics]:
         """As `Program.run`."""
-        if not self._is_compiled:
-            self.compile()
         if batch_rows is not None:
             batch_rows = np.ascontiguousarray(batch_rows, np.int64)
         return super().run(carry, n, batch_rows, interrupted)
