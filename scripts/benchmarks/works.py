@@ -129,6 +129,21 @@ def _wide(samples: int, steps: int, quick: int) -> Work:
     )
 
 
+def _native(samples: int, steps: int) -> Work:
+    return Work(
+        f"native-wide-{samples}",
+        f"784-512-512-10, ReLU, cross entropy, float32, Adam, batch {samples}, compiled before",
+        replace(WIDE, samples=samples),
+        steps,
+        quick=2,
+        pairs=(
+            Pair(NATIVE, "xpnet on numpy: fit", 1.0),
+            Pair(NATIVE, "torch.nn, fused Adam"),
+            Pair(NATIVE, "the matrix products alone, NumPy"),
+        ),
+    )
+
+
 def _own(activation: str, title: str) -> Work:
     libraries = ("numpy", "torch", "jax")
     return Work(
@@ -239,6 +254,9 @@ WORKS = (
             Pair(NATIVE, "xpnet on numpy: fit"),
         ),
     ),
+    _native(128, steps=200),
+    _native(1024, steps=60),
+    _native(4096, steps=24),
     Work(
         "memory",
         "peak memory of 784-512-512-10, batch 4096, whole process",
