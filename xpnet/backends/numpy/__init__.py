@@ -284,6 +284,8 @@ class NumPyReplay(Replay):
                 if whole.text.product <= choice.LARGE:
                     return whole, whole
         fused = self._calls(carry, data, batch_rows, program.carry, FusedProgram)
+        if fused.threads != program.threads:
+            raise Untraceable("it would not be split over threads")
         return fused, machine_of(fused)
 
 

@@ -98,8 +98,6 @@ class FusedWriter(NumPyWriter):
 
     def write(self) -> Text:
         text = super().write()
-        if not self._places:
-            raise Untraceable("there is nothing in it but calls")
         refs: list[Ref | None] = []
         for value in self.names.known.values():
             refs += [value] if isinstance(value, Ref) else []
@@ -233,7 +231,7 @@ class Together:
     @property
     def machines(self) -> dict[str, Machine]:
         """The functions by what they are called; threads that do the same have the same."""
-        return {program.machine.key: program.machine for program in self.all}
+        return {program.machine.key: program.machine for program in self.all if program.called}
 
     @property
     def length(self) -> int:
@@ -266,7 +264,13 @@ class Together:
 
 
 def machine_of(program: Any) -> Together:
-    """The machine code of a program, or of a step on several threads."""
-    if isinstance(program, FusedProgram):
-        return Together([program], [program])
-    return Together(program.programs, program.all)
+    """The machine code of a program, or of a step on several threads.
+
+    Raises:
+        Untraceable: if there is none.
+    """
+    alone = [program]
+    found = Together(*([program.programs, program.all] if program.threads > 1 else [alone, alone]))
+    if not found.machines:
+        raise Untraceable("there is nothing in it but calls")
+    return found
