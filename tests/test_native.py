@@ -134,10 +134,12 @@ def one_layer() -> tuple[Any, ...]:
     return xn.Sequential(xn.Linear(2, 1), xn.Sigmoid()), x, y, {**how, "batch_size": 7, "epochs": 2}
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_what_stands_between_large_products_is_machine_code(large: None, threads: int) -> None:
+@pytest.mark.parametrize(("threads", "members"), [(1, None), (2, None), (1, 3)])
+def test_what_stands_between_large_products_is_machine_code(
+    large: None, threads: int, members: int | None
+) -> None:
     net, x, y, how = one_layer()
-    how["threads"] = threads
+    how |= {"threads": threads, "members": members}
     one, other, recorded = (
         xn.fit(net, x, y, check_every=every, native=native, **how)
         for every, native in ((1, True), (2, True), (2, False))
@@ -149,7 +151,8 @@ def test_what_stands_between_large_products_is_machine_code(large: None, threads
     found = xn.explain(net, x, y, native=True, **how)
     assert (found.way, found.threads) == ("native", threads)
     assert f"machine code between BLAS's products, {found.calls} calls a step" in str(found)
-    assert "dot(" in found.program and "def run_0(" in found.program
+    assert ("matmul(" if members else "dot(") in found.program
+    assert "def run_0(" in found.program
 
 
 def test_samples_that_are_read_as_they_are_needed_are_computed_so_too() -> None:
@@ -165,6 +168,17 @@ def test_samples_that_are_read_as_they_are_needed_are_computed_so_too() -> None:
     np.testing.assert_allclose(native.theta, recorded.theta, rtol=0, atol=1e-14)
     del how["seed"]
     assert xn.explain(net, Rows(), y, native=True, **how).way == "native"
+
+
+def test_a_checkpoint_between_large_products_is_gone_on_from_as_it_was_begun(
+    large: None, tmp_path: Path
+) -> None:
+    net, x, y, how = one_layer()
+    how |= {"native": True, "check_every": 1, "threads": 1}
+    whole = xn.fit(net, x, y, **{**how, "epochs": 4})
+    xn.fit(net, x, y, callbacks=[xn.callbacks.Checkpoint(tmp_path, every=1)], **how)
+    more = xn.fit(net, x, y, resume=tmp_path, **{**how, "epochs": 4})
+    np.testing.assert_array_equal(more.theta, whole.theta)
 
 
 def test_it_is_made_between_products_where_so_many_steps_pay_for_it(
