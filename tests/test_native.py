@@ -262,6 +262,39 @@ def test_sums_of_more_terms_than_loops_add_up_are_numpys() -> None:
     assert "def run_0(" in functions
 
 
+class Turned(xn.Layer):
+    """Whose gradient lies at places that it is given."""
+
+    in_features = out_features = 2
+
+    def __init__(self, *places: int) -> None:
+        self.places = np.array(places)
+
+    def forward(self, xp: Any, params: Any, x: Any) -> Any:
+        return x, lambda dy, need_dx=True: (xp.take(dy, self.places, axis=-1), ())
+
+    def apply(self, xp: Any, params: Any, x: Any) -> Any:
+        return x
+
+
+@pytest.mark.parametrize("most", [0, choice.LARGE])
+def test_places_beyond_all_are_found_behind_others_of_their_form(
+    most: int, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(choice, "LARGE", most)
+    x, y = np.ones((3, 2)), np.ones((3, 1))
+
+    def gradient(*places: int) -> None:
+        net = xn.Sequential(xn.Linear(2, 2), Turned(*places), xn.Linear(2, 1))
+        theta, sgd = net.init(0, like=x), xn.SGD(lr=0.1)
+        runner = NumPyReplay(TrainingStep(np, net, xn.MSE(), sgd), 1, choice.Native(always=True))
+        runner(carry_of(theta, sgd.init(theta)), (x, y, None), 1)
+
+    gradient(1, 0)
+    with pytest.raises(IndexError, match="out of bounds"):
+        gradient(1, 10**6)
+
+
 # ---- when it is made
 
 

@@ -16,6 +16,7 @@ from xpnet.compiler.native.program import LoopNumPy, planned, recorded_of_one, w
 from xpnet.compiler.program import Runs
 from xpnet.compiler.replay import Buffers, Replay
 from xpnet.compiler.writers.kernels import KernelWriter
+from xpnet.compiler.writers.loop_calls import taken
 from xpnet.compiler.writers.loops import Loops
 from xpnet.types import Array, Carry, Data, Metrics
 
@@ -153,7 +154,7 @@ class CudaProgram(Runs):
             loops = KernelWriter(plan, [*starts, *each], block).write()
             return loops, *text_of(loops.constants, loops.source, HEAD, "cuda.jit")
 
-        return written(("cuda", block, *recording.says(said)), write)
+        return written(("cuda", block, taken(recording), *recording.says(said)), write)
 
     @property
     def calls(self) -> int:

@@ -33,7 +33,7 @@ from xpnet.compiler.passes.stretches import stretches
 from xpnet.compiler.passes.sums import Sums
 from xpnet.compiler.passes.views import reshapes
 from xpnet.compiler.writers.base import Text
-from xpnet.compiler.writers.loop_calls import unwritten
+from xpnet.compiler.writers.loop_calls import taken, unwritten
 from xpnet.compiler.writers.loops import multiplications
 from xpnet.compiler.writers.numpy import ADDED, NumPyProgram, NumPyWriter
 from xpnet.compiler.writers.stretches import Function, StretchWriter
@@ -136,15 +136,16 @@ class FusedProgram(NumPyProgram):
 
     is_native = True
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    def __init__(self, recording: Recording, *args: Any) -> None:
+        self._taken = taken(recording)
+        super().__init__(recording, *args)
         self._is_compiled = False
 
     def made_for(self) -> Library:
         return LoopNumPy()
 
     def settings(self) -> tuple[Any, ...]:
-        return (choice.LARGE,)
+        return choice.LARGE, self._taken
 
     def planned(self, recording: Recording, sources: dict[Node, int]) -> Placement:
         recording = rewritten(recording, partial(reshapes, self.library), self._long_sums)

@@ -23,6 +23,7 @@ from xpnet.compiler.passes.rewriting import rewritten
 from xpnet.compiler.passes.views import reshapes
 from xpnet.compiler.program import KEPT, Runs
 from xpnet.compiler.record import record
+from xpnet.compiler.writers.loop_calls import taken
 from xpnet.compiler.writers.loops import Loops, LoopWriter
 from xpnet.compiler.writers.numpy import NumPy
 from xpnet.types import Carry, Data, Metrics
@@ -134,7 +135,7 @@ class NativeProgram(Runs):
             loops = LoopWriter(plan, lanes, [*starts, *each]).write()
             return loops, *text_of(loops.constants, loops.source)
 
-        return written((lanes, *recording.says(said)), write)
+        return written((lanes, taken(recording), *recording.says(said)), write)
 
     @property
     def is_kept(self) -> bool:

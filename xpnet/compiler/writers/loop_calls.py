@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xpnet.compiler.ir import Node, Untraceable
+from xpnet.compiler.ir import Node, Recording, Untraceable
 from xpnet.compiler.layout import Buffer, Layout, Ref
 from xpnet.compiler.passes.pieces import targets
 from xpnet.compiler.passes.placement import within
@@ -343,6 +343,11 @@ def _within(node: Node) -> bool:
         known = np.asarray(places.value)
         return bool(((known >= -n) & (known < n)).all())
     return bool(places.op == "input")  # the rows of a batch
+
+
+def taken(recording: Recording) -> tuple[bool, ...]:
+    """Of each take whether all that it takes is there, which the form of a step does not say."""
+    return tuple(_within(node) for node in recording.nodes if node.op == "take")
 
 
 def unwritten(node: Node) -> str:
