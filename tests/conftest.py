@@ -40,6 +40,7 @@ TEXTS = {
     "numpy:machine": ("tests.loops", "MachineReplay"),
     "numpy:stretches": ("tests.loops", "StretchReplay"),
     "numpy:kernels": ("tests.lockstep", "KernelReplay"),
+    "numpy:grids": ("tests.lockstep", "GridReplay"),
 }
 """NumPy, each step as the loops of machine code, all of it or between products, or as those of a
 CUDA kernel, run by Python alone; or as that machine code."""

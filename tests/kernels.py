@@ -2,17 +2,14 @@
 
 ``NUMBA_ENABLE_CUDASIM=1 python -m tests.kernels run`` compares with the plain loop, ``python -m
 tests.kernels compile 7 5 block`` compiles for GPUs of that kind. Each prints what it has done.
-``python -m tests.kernels gpu`` is for a machine with one and CuPy: it compares there, and says how
-much less time a step takes, by which it is decided whether kernels are switched on.
+``python -m tests.kernels gpu`` is for a machine with one and CuPy (``proving.py``).
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import time
 import warnings
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,11 +19,12 @@ import xpnet as xn
 from tests.lockstep import HERE
 from tests.steps import OPTIMIZERS, assert_agree, problem
 from xpnet import backends
-from xpnet.backends.cupy import KERNELS
 from xpnet.backends.numpy import NumPyBackend
 from xpnet.compiler.native import cuda as native
-from xpnet.compiler.native.compiled import compiled
-from xpnet.compiler.plain import Plain, run_plainly
+from xpnet.compiler.native import grids
+from xpnet.compiler.native.compiled import functions
+from xpnet.compiler.native.kernels import Kernels, grids_of, kernel_of
+from xpnet.compiler.plain import run_plainly
 from xpnet.compiler.writers import kernels as writer
 from xpnet.noise import keys
 from xpnet.training.step import TrainingStep, carry_of, state_in
@@ -69,20 +67,26 @@ def made(
     return TrainingStep(np, net, criterion, OPTIMIZERS[optimizer]), carry, data, rows
 
 
-def kernel(made: tuple[Any, ...], block: bool) -> native.CudaProgram:
+def kernel(made: tuple[Any, ...], way: str) -> Any:
+    """A step as a kernel, a member a ``"thread"`` or ``"block"``, or as those of a ``"grid"``."""
     step, carry, data, rows = made
     first = None if rows is None else rows[0]
-    return native.kernel_of(step, carry, data, first, HERE, block=block)
+    if way == "grid":  # most products the library's, most kernels of more than a block
+        return grids_of(step, carry, data, first, HERE, large=100, small=30)
+    return kernel_of(
+        step, carry, data, first, HERE, block={"thread": False, "block": True}.get(way)
+    )
 
 
-def compare(name: str, block: bool, interpreted: Any = None) -> None:
-    """A kernel with the plain loop; ``interpreted`` makes its function, else numba's simulator."""
+def compare(name: str, way: str, interpreted: Any = None) -> None:
+    """A kernel with the plain loop; ``interpreted`` makes its functions, else numba's simulator."""
     *what, options = CASES[name]
     step, carry, data, rows = case = made(*what, **options)
     found = []
     with NUMPY.context():
-        program = kernel(case, block)
-        program.function = interpreted and interpreted(program)
+        program = kernel(case, way)
+        if interpreted:
+            interpreted(program)
         for run in (
             lambda carry: run_plainly(np, step, carry, data, STEPS, rows),
             lambda carry: program.run(carry, STEPS, rows, lambda: False),
@@ -107,16 +111,19 @@ def run() -> None:
     warnings.filterwarnings("ignore", ".*overflow encountered in scalar", RuntimeWarning)
     native.TOGETHER = 3  # threads of a block: in the simulator each is one of Python's
     for name in CASES:
-        compare(name, False)
+        compare(name, "thread")
         print(name)
-    compare("noise", True)
+    compare("noise", "block")
     print("a block")
     writer.SHARED_BYTES = 100  # the rest where a larger network has most
-    compare("alone", True)
+    compare("alone", "block")
     print("not shared")
+    grids.THREADS, grids.BLOCKS = 4, 2
+    compare("noise", "grid")
+    print("a grid")
     native.LAUNCH = native.MANY = 1  # a step a launch, a member a thread
     wanted = trained()
-    NumPyBackend.runner = lambda self, step, *_: native.Kernels(np, step, lambda: HERE)
+    NumPyBackend.runner = lambda self, step, *_: Kernels(np, step, lambda: HERE)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = trained()
@@ -127,75 +134,52 @@ def run() -> None:
     print("fit")
 
 
-def on_gpu(ensembles: tuple[int, ...] = (1, 100, 1000, 10_000)) -> None:
-    """Kernels on a GPU with the plain loop on NumPy; and with CuPy's, what a step takes."""
-    os.environ[KERNELS] = "1"
-    backend = backends.get("cupy")
+class Built:
+    """A kernel that is compiled for another machine where it would be launched."""
 
-    def there(array: Any) -> Any:
-        return None if array is None else backend.asarray(array, NUMPY.dtype_name(array))
+    def __init__(self, function: Any, capability: tuple[int, int]) -> None:
+        self.function, self.capability = function.py_func, capability
 
-    def moved(case: tuple[Any, ...]) -> tuple[Any, ...]:
-        step, carry, data, rows = case
-        step = replace(step, xp=backend.xp)
-        return step, {k: there(v) for k, v in carry.items()}, tuple(map(there, data)), there(rows)
+    def __getitem__(self, grid: Any) -> Any:
+        return self.compile
 
-    def host(arrays: dict[str, Any]) -> dict[str, Any]:
-        return {name: backend.to_host(array) for name, array in arrays.items()}
+    def compile(self, *arguments: Any) -> None:
+        import numba
+        from numba import cuda
 
-    for name in CASES:
-        *what, options = CASES[name]
-        case = made(*what, **options)
-        for many in (1, 1 << 30):
-            native.MANY, found = many, []
-            step, carry, data, rows = case
-            with NUMPY.context():
-                after, metrics = run_plainly(np, step, NUMPY.copy(carry), data, STEPS, rows)
-            found.append((after["theta"], state_in(after), metrics))
-            step, carry, data, rows = moved(case)
-            runner = backend.runner(step)
-            after, metrics = runner(carry, data, STEPS, rows)
-            assert all(program for _, program in runner.programs.values()), runner.refused
-            after = host(after)
-            found.append((after["theta"], state_in(after), host(metrics)))
-            assert_agree(found, options.get("dtype", "float64"), STEPS)
-        print(name)
-    for members in ensembles:
-        options = {"members": members, "dtype": "float32"}
-        step, carry, data, _ = moved(made("BCE", xn.LeakyReLU(), "adam", **options))
-        took = []
-        for runner in (Plain(backend.xp, step), backend.runner(step)):
-            for n in (10, 300):  # once to compile
-                backend.synchronize()
-                began = time.perf_counter()
-                runner(backend.copy(carry), data, n)
-                backend.synchronize()
-            took.append(time.perf_counter() - began)
-        print(f"{members} members: {took[0] / took[1]:.1f} times as fast as operation by operation")
+        types = [
+            numba.types.int64 if isinstance(one, int) else numba.typeof(one) for one in arguments
+        ]
+        made = cuda.compile_ptx(self.function, numba.types.void(*types), cc=self.capability)
+        print(next(line for line in made[0].splitlines() if line.startswith(".target")))
 
 
-def build(capability: tuple[int, int], block: bool) -> None:
-    import numba
-    from numba import cuda
+def build(capability: tuple[int, int], way: str) -> None:
     from numba.cuda import dispatcher
 
     # What a function of the device asks, although the kernel says for which it is.
     here = SimpleNamespace(compute_capability=capability)
     dispatcher.get_current_device = lambda: here
     *what, options = CASES["noise"]
-    step, carry, data, rows = case = made(*what, **options)
-    program = kernel(case, block)
-    arguments = program.arguments(carry, rows, program._histories(STEPS))
-    types = [*[numba.types.int64] * 3, *map(numba.typeof, arguments)]
-    function = compiled(program.file, program.key).py_func
-    text, _ = cuda.compile_ptx(function, numba.types.void(*types), cc=capability)
-    print(next(line for line in text.splitlines() if line.startswith(".target")))
+    _, carry, _, rows = case = made(*what, **options)
+    program = kernel(case, way)
+    kernels = [Built(one, capability) for one in functions(program.file, program.key).values()]
+    if way == "grid":
+        grids.Interval(program, kernels, carry, STEPS, rows).step(0)
+    else:
+        arguments = program.arguments(carry, rows, program._histories(STEPS))
+        program._launch(*kernels, 0, STEPS, *arguments)
 
 
 if __name__ == "__main__":
+    if "--simulator" in sys.argv:
+        os.environ["NUMBA_ENABLE_CUDASIM"] = "1"  # read where numba is imported, which is later
     if sys.argv[1] == "run":
         run()
     elif sys.argv[1] == "gpu":
-        on_gpu()
+        from tests.proving import prove
+
+        named = [one for one in sys.argv[2:] if one != "--simulator"]
+        sys.exit(prove(named, simulated="--simulator" in sys.argv))
     else:
-        build((int(sys.argv[2]), int(sys.argv[3])), sys.argv[4] == "block")
+        build((int(sys.argv[2]), int(sys.argv[3])), sys.argv[4])

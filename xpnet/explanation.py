@@ -26,7 +26,7 @@ class Explanation:
     Attributes:
         library: the array library and its device.
         way: ``"native"``, machine code, all of a step or what stands between BLAS's products;
-            ``"recorded"`` and replayed; ``"compiled"`` by the library;
+            ``"kernels"`` of CUDA; ``"recorded"`` and replayed; ``"compiled"`` by the library;
             or ``"plain"``, one operation after the other.
         why: why plainly, or why not native where that was thought of; else empty.
         calls: how many calls a recorded step is, on one of its threads, of the library or of
@@ -38,6 +38,7 @@ class Explanation:
         nbytes: how much memory the program of a step holds, at most.
         program: the calls of a step, with what its names stand for, or its machine code before it
             is compiled, to be printed; else empty.
+        kernels: what CUDA kernels do, in words; else empty.
     """
 
     library: str
@@ -50,6 +51,7 @@ class Explanation:
     blocks: int
     nbytes: int
     program: str = field(repr=False)
+    kernels: str = ""
 
     def __str__(self) -> str:
         how = {
@@ -59,6 +61,7 @@ class Explanation:
             if not self.calls
             else f"machine code between BLAS's products, {self.calls} calls a step, "
             f"with {_size(self.nbytes)} of buffers",
+            "kernels": f"{self.kernels}, with {_size(self.nbytes)} of arrays",
             "compiled": "compiled, a checking interval at a time",
             "plain": f"run operation by operation: {self.why}",
         }[self.way]
@@ -123,7 +126,7 @@ def explained(loop: TrainingLoop) -> Explanation:
     """How a training would run its steps, before the first."""
     backend, blocks, size = loop.backend, loop.population.blocks, loop.batches.size
     first = blocks[0]
-    way, why, calls, nbytes, text = "compiled", "", 0, 0, ""
+    way, why, calls, nbytes, text, kernels = "compiled", "", 0, 0, "", ""
     spread = min(len(blocks.runners), len(blocks))
     if isinstance(first.run, Replay):
         batch_rows, data = None, first.data
@@ -138,8 +141,10 @@ def explained(loop: TrainingLoop) -> Explanation:
             way = "native" if getattr(first.run, "is_native", False) else "recorded"
             text = str(program)
             spread = max(spread, program.threads)
+            kernels = getattr(program, "told", "")
+            way = "kernels" if kernels else way
     elif isinstance(first.run, Plain):
-        way, why = "plain", "on this library and device none are recorded"
+        way, why = "plain", backend.not_recorded
     return Explanation(
         library=f"{backend.name} on {backend.describe()}",
         way=way,
@@ -151,4 +156,5 @@ def explained(loop: TrainingLoop) -> Explanation:
         blocks=len(blocks),
         nbytes=nbytes,
         program=text,
+        kernels=kernels,
     )

@@ -63,6 +63,12 @@ class Backend(ABC):
     """Whether a step runs operation by operation, so that a run can be cut short between steps."""
     words: ClassVar[str] = "uint32"
     """The dtype of random words (``xpnet.noise``), wider where this one has no arithmetic."""
+    compiler: ClassVar[str] = "llvmlite"
+    """The package that makes machine code of a step."""
+    not_native: ClassVar[str] = "no machine code is made of its steps; arrays of NumPy have it"
+    """Why there is none where `native` says so, and the cure."""
+    not_recorded: ClassVar[str] = "on this library and device none are recorded"
+    """Why steps run operation by operation, where they do."""
     usual_way: ClassVar[str] = "plain"
     """How steps run on a CPU, as `explain` says it, ``"recorded"`` and replayed, ``"compiled"`` by
     the library, or ``"plain"``."""
@@ -356,8 +362,10 @@ class Backend(ABC):
             return [self.runner(step, threads, native) for _ in range(count)]
         return [self.runner(step, threads, native)] * count
 
-    native = False
-    """Whether there is machine code of a step."""
+    @property
+    def native(self) -> bool:
+        """Whether there is machine code of a step."""
+        return False
 
     def kept(self, step: Step, data: Data, *also: Any) -> Any:
         """What an earlier training left for one that does the same; ``None`` where nothing is."""

@@ -13,16 +13,19 @@ from typing import Any
 
 import numpy as np
 
+from xpnet._optional import optional
 from xpnet.backends.base import Backend, BackendUnavailable, Size
 from xpnet.compiler.ir import Untraceable
+from xpnet.compiler.layout import Layout
 from xpnet.compiler.native.choice import Native
-from xpnet.compiler.native.cuda import Device, Kernels
+from xpnet.compiler.native.gpu import Device
+from xpnet.compiler.native.kernels import Kernels
 from xpnet.compiler.plain import Runner, Step
 from xpnet.types import Array
 
 KERNELS = "XPNET_CUDA_KERNELS"
 """The variable of the environment by which steps become CUDA kernels, which nothing else does until
-they have run on a GPU."""
+they have run on a GPU: ``1``, of trainings that do not refuse it, ``all``, of whatever is run."""
 
 
 class CuPyBackend(Backend):
@@ -31,6 +34,12 @@ class CuPyBackend(Backend):
     name = "cupy"
     module = "cupy"
     install = "cupy-cuda13x (or cupy-cuda12x for a CUDA 12 driver)"
+    compiler = "numba_cuda"
+    not_native = (
+        "CUDA kernels have not run on a GPU yet, and are tried with XPNET_CUDA_KERNELS=1 in the "
+        "environment"
+    )
+    not_recorded = "CUDA kernels are not asked for, or switched off (docs/native.md)"
 
     @classmethod
     def _namespace(cls) -> Any:
@@ -112,23 +121,45 @@ class CuPyBackend(Backend):
     def synchronize(self) -> None:
         self.device.synchronize()
 
+    @property
+    def native(self) -> bool:
+        return os.environ.get(KERNELS, "") not in ("", "0")
+
     def runner(
         self, step: Step, threads: int | None = None, native: Native | None = None
     ) -> Runner:
-        if os.environ.get(KERNELS, "") in ("", "0"):
+        unasked = native is None and os.environ.get(KERNELS) != "all"
+        if unasked or not self.native:
             return super().runner(step, threads, native)
         return Kernels(self.xp, step, self._numba)
 
     def _numba(self) -> Device:
         """How numba takes these arrays: on CuPy's stream, and without waiting for it."""
         try:
+            optional(self.compiler, "a CUDA kernel")
             cuda = importlib.import_module("numba.cuda")
         except ImportError as error:
-            raise Untraceable(f"numba-cuda is not installed ({error})") from error
-        current = self._import().cuda.get_current_stream
+            raise Untraceable(str(error)) from error
+        cupy = self._import()
+        current = cupy.cuda.get_current_stream
+
+        def view(array: Array, layout: Layout) -> Array:
+            strides = [step * array.itemsize for step in layout.steps]
+            return cupy.lib.stride_tricks.as_strided(array[layout.offset :], layout.shape, strides)
+
+        def product(a: Array, b: Array, out: Array) -> None:
+            if not out.flags.c_contiguous:  # into which cuBLAS does not write
+                out[...] = cupy.matmul(a, b)
+            elif out.ndim == 2:
+                cupy.dot(a, b, out)  # which takes the host less
+            else:
+                cupy.matmul(a, b, out=out)
+
         return Device(
             self.xp,
             partial(cuda.as_cuda_array, sync=False),
             lambda: cuda.external_stream(current().ptr),
             self.to_host,
+            view,
+            product,
         )

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpnet import backends, checks
+from xpnet._optional import optional
 from xpnet.cli.parts import OPTIMIZERS, SCHEDULES, SEEDS
 from xpnet.cli.program import Mistake, Parser, no_flag
-from xpnet.compiler.native.choice import is_installed
 from xpnet.datasets import DATASETS, PIXELS, TABLES
 from xpnet.layers import ACTIVATIONS
 
@@ -119,8 +119,12 @@ def refused_native(native: str, backend: Any) -> str:
     if native != "yes":
         return ""
     if not backend.native:
-        return f" must be auto or no with --backend {backend.name}, not yes."
-    return "" if is_installed() else " yes needs the package llvmlite: pip install llvmlite"
+        return f" must be auto or no with --backend {backend.name}, not yes: {backend.not_native}."
+    try:
+        optional(backend.compiler, " yes")
+    except ImportError as error:
+        return str(error)
+    return ""
 
 
 FLAGS = (

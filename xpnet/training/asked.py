@@ -154,11 +154,11 @@ class Asked:
             )
         if self.native is True and not backend.native:
             raise ValueError(
-                f"native must be 'auto' or False for arrays of {backend.name}, of whose steps no "
-                "machine code is made, not True; arrays of NumPy have it."
+                f"native must be 'auto' or False for arrays of {backend.name}, not True: "
+                f"{backend.not_native}."
             )
         if self.native is True:
-            optional("llvmlite", "native=True")
+            optional(backend.compiler, "native=True")
 
     def _goal(self) -> float | None:
         if self.acc_goal is None:

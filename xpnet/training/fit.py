@@ -145,7 +145,8 @@ def fit(
             them, or of large networks what stands between BLAS's products: ``"auto"`` where the
             steps that there may be pay for that, or it is kept on disk from an earlier training;
             `xpnet.explain` says why not. The last digits differ from NumPy's, so that ``True`` or
-            ``False`` make sure of them; a checkpoint is gone on from as it was begun. See
+            ``False`` make sure of them; a checkpoint is gone on from as it was begun. On CuPy
+            they are CUDA kernels where the environment has ``XPNET_CUDA_KERNELS=1``. See
             docs/native.md.
         callbacks: told of the run at every check.
         resume: a checkpoint to go on from (`xpnet.callbacks.Checkpoint`): a file, or the folder of

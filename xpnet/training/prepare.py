@@ -113,7 +113,8 @@ def _placed(asked: Asked, ranks: Ranks | None) -> tuple[TrainingLoop, Any]:
             share = batches.part if ranks is None else -(-batches.part // ranks.size)
             block = block_size(backend, network, like, share)
             product = network.layout.extent(None, share).product
-            if asked.native is True and product <= LARGE:  # lanes suit the cache whatever the block
+            if asked.native is True and backend.on_host and product <= LARGE:
+                # Lanes suit the cache whatever the block.
                 block = max(block, -(-members // backend.workers(threads)))
         elif block is not None:
             block = checks.whole("block", block)

@@ -126,7 +126,9 @@ class NumPyBackend(Backend):
     def kept(self, step: Step, data: Data, *also: Any) -> Any:
         return kept(self, step, data, *also)
 
-    native = True
+    @property
+    def native(self) -> bool:
+        return True
 
     def runner(
         self, step: Step, threads: int | None = None, native: Native | None = None

@@ -116,7 +116,8 @@ def chosen(backend: Any, native: bool | str, steps: int) -> Native | None:
         return None
     if native is True:
         return Native(always=True)
-    return Native(steps=steps) if steps >= FEW else None
+    # Of a GPU's there is no telling yet what pays: whoever has switched them on wants to see them.
+    return Native(steps=steps) if steps >= FEW or not backend.on_host else None
 
 
 def is_installed() -> bool:

@@ -46,7 +46,8 @@ def folder() -> Path:
 @lru_cache(maxsize=1)
 def _version() -> str:
     """What the functions that programs call are, besides their text."""
-    here = Path(__file__).with_name("elementary.py").read_bytes()
+    files = (Path(__file__).with_name(f"{name}.py") for name in ("elementary", "device"))
+    here = b"".join(file.read_bytes() for file in files)
     return f"{xpnet.__version__} {hashlib.sha256(here).hexdigest()}"
 
 

@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -28,13 +28,15 @@ from xpnet.compiler.writers.loops import Loops, LoopWriter
 from xpnet.compiler.writers.numpy import NumPy
 from xpnet.types import Carry, Data, Metrics
 
+T = TypeVar("T")
+
 LANE_BYTES = 32
 """How wide the members of an ensemble are that are computed at once: as a processor's registers."""
 
 TURN = 0.05
 """For how many seconds steps run before it is asked whether somebody wants them to end."""
 
-_TEXTS: OrderedDict[Any, tuple[Loops, str, str]] = OrderedDict()
+_TEXTS: OrderedDict[Any, tuple[Any, str, str]] = OrderedDict()
 _LOCK = Lock()
 COMPILING = Lock()
 
@@ -52,11 +54,11 @@ def planned(recording: Recording, library: LoopNumPy, sources: dict[Node, int]) 
     return Placement(recording, lives, unchained(lives), library, sources)
 
 
-def written(form: Any, write: Callable[[], tuple[Loops, str, str]]) -> tuple[Loops, str, str]:
+def written(form: Any, write: Callable[[], tuple[T, str, str]]) -> tuple[T, str, str]:
     """A program of loops, and its text and key: as it was written for the same form before."""
     with _LOCK:
-        found = _TEXTS.get(form)
-    found = found or write()
+        known = _TEXTS.get(form)
+    found: tuple[T, str, str] = known or write()
     with _LOCK:
         _TEXTS[form] = found
         _TEXTS.move_to_end(form)

@@ -8,7 +8,7 @@ a CPU is here, and nothing of what an operation computes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -63,6 +63,7 @@ class KernelWriter(LoopWriter):
 
     expressions = _EXPRESSIONS
     registers = True
+    apart = ()
 
     def __init__(self, plan: Placement, each: Iterable[Node] = (), block: bool = False) -> None:
         super().__init__(plan, 0, each)
@@ -123,20 +124,9 @@ class KernelWriter(LoopWriter):
                 continue
             variables.insert(0, self.new("i"))
             within = f"{turn} // {rest}" if rest > 1 else turn
-            self.line(f"{variables[0]} = {within} % {n}")
+            outermost = max(shape[:axis], default=1) == 1
+            self.line(f"{variables[0]} = {within}" + f" % {n}" * (not outermost))
         return variables
-
-    def calls(self, node: Node) -> Callable[[LoopWriter, Node], None]:
-        call = super().calls(node)
-        if node.op != "cumulative_sum":
-            return call
-
-        def alone(w: LoopWriter, node: Node) -> None:
-            self._dealt = -1  # each element follows from the one before
-            call(w, node)
-            self._dealt = _NOWHERE
-
-        return alone
 
     @contextmanager
     def unit(self) -> Iterator[None]:

@@ -165,11 +165,8 @@ def _arg(w: LoopWriter, node: Node) -> None:
     source, out, depth = w.ref(array), w.ref(node), w.depth
     each = bool(w.lanes) and node in w.each
     gone = range(array.ndim)[axis or 0]
-    variables = [w.new("i") for _ in array.shape]
-    kept = [v for a, v in enumerate(variables) if a != gone]
-    for a, variable in enumerate(variables):
-        if a != gone:
-            w.deal(variable, array.shape[a])
+    kept = w.axes([n for a, n in enumerate(array.shape) if a != gone])
+    variables = [*kept[:gone], w.new("i"), *kept[gone:]]
     if each:
         w.over_lanes()
     places = variables if node.static.get("keepdims") else kept
@@ -228,6 +225,15 @@ def _roll(w: LoopWriter, node: Node) -> None:
 def _cumulative_sum(w: LoopWriter, node: Node) -> None:
     (array,), axis = node.args, range(node.ndim)[node.static["axis"]]
     source, out, depth = w.ref(array), w.ref(node), w.depth
+    if w.registers:  # each element follows from the one before: those of a line are one thread's
+        kept = w.axes([n for a, n in enumerate(node.shape) if a != axis])
+        places, total = [*kept[:axis], w.new("i"), *kept[axis:]], w.new("t")
+        w.line(f"{total} = {w.constant(0.0, node.dtype)}")
+        w.loop(places[axis], node.shape[axis])
+        w.line(f"{total} += {w.cast(w.element(source, places), array, node.dtype)}")
+        w.line(f"{w.element(out, places)} = {total}")
+        w.depth = depth
+        return
     first = (*(slice(None),) * axis, slice(0, 1))
     w.copy(
         Ref(out.buffer, out.layout.index(first)),
@@ -252,20 +258,18 @@ def _take(w: LoopWriter, node: Node) -> None:
     array, rows = node.args
     axis = range(array.ndim)[node.static["axis"]]
     source, out, depth = w.ref(array), w.ref(node), w.depth
-    variables = [w.new("i") for _ in node.shape]
-    for variable, n in zip(variables, node.shape, strict=True):
-        w.deal(variable, n)
-        if variable is variables[axis]:
-            at = w.new("row")
-            place = w.element(w.ref(rows), [variable]) if rows is not w.recording.rows else ""
-            if place and rows.root.op == "input":
-                raise Untraceable("places that nobody has looked at are not written as a loop")
-            if rows in w.each and w.lanes:
-                raise Untraceable("rows of each member's own are not written as a loop")
-            w.line(f"{at} = {place or w.row(variable, array.shape[axis])}")
-            if place:
-                w.line(f"if {at} < 0:")
-                w.line(f"    {at} += {array.shape[axis]}")
+    if rows in w.each and w.lanes:
+        raise Untraceable("rows of each member's own are not written as a loop")
+    if rows is not w.recording.rows and rows.root.op == "input":
+        raise Untraceable("places that nobody has looked at are not written as a loop")
+    outer = w.axes(node.shape if w.registers else node.shape[: axis + 1])
+    at, row = w.new("row"), outer[axis]
+    place = w.element(w.ref(rows), [row]) if rows is not w.recording.rows else ""
+    w.line(f"{at} = {place or w.row(row, array.shape[axis])}")
+    if place:
+        w.line(f"if {at} < 0:")
+        w.line(f"    {at} += {array.shape[axis]}")
+    variables = [*outer, *w.axes(node.shape[len(outer) :])]
     if w.lanes and node in w.each:
         w.over_lanes()
     places = [at if a == axis else v for a, v in enumerate(variables)]
@@ -277,43 +281,47 @@ def _random_bits(w: LoopWriter, node: Node) -> None:
     """Threefry, as in ``noise.py``, a counter a turn of the loop."""
     key, step = node.args
     static, out, depth = node.static, w.ref(node), w.depth
+    *lead, _ = key.shape
     if not out.layout.is_in_order:
         raise Untraceable("random bits that do not lie in order are not written as a loop")
     (rows, features), bits, below = static["shape"], static["bits"], static["below"]
     start, stop, skip = counters(static["first"], (rows, features), bits)
     if w.lanes and node in w.each:
         w.over_lanes()
-    ref = w.ref(key)
-    flat = Ref(ref.buffer, ref.layout.reshape((2,)) or ref.layout)
-    a, b = w.new("t"), w.new("t")
-    w.line(f"{a}, {b} = {w.element(flat, ['0'])}, {w.element(flat, ['1'])}")
-    for i in range(0, len(static["path"]), 2):
-        x, y = (*static["path"], 0)[i : i + 2]
-        w.line(f"{a}, {b} = threefry({a}, {b}, np.uint32({x}), np.uint32({y}))")
-    if step.host:
-        count = w.number(step)
+    a, b, c, now = w.new("t"), w.new("t"), w.new("i"), w.new("t")
+    outer: list[str] = ["0"] * len(lead)
+
+    def begin() -> None:
+        """The key of the draw, and the step."""
+        x, y = (w.element(w.ref(key), [*outer, i]) for i in "01")
+        w.line(f"{a}, {b} = {x}, {y}")
+        for i in range(0, len(static["path"]), 2):
+            x, y = (*static["path"], 0)[i : i + 2]
+            w.line(f"{a}, {b} = threefry({a}, {b}, np.uint32({x}), np.uint32({y}))")
+        count = w.number(step) if step.host else w.element(w.ref(step, (*lead, 1)), [*outer, "0"])
+        w.line(f"{now} = np.uint32({count} & {WORD})")
+
+    if math.prod(lead) > 1:
+        *outer, turn = w.axes((*lead, stop - start))
+        w.line(f"{c} = {turn} + {start}")
+        begin()
     else:
-        one = w.ref(step)
-        count = w.element(Ref(one.buffer, one.layout.reshape(()) or one.layout), [])
-    c, x, y, at = w.new("i"), w.new("t"), w.new("t"), w.new("at")
-    now = w.new("t")
-    w.line(f"{now} = np.uint32({count} & {WORD})")
-    w.deal(c, start, stop)
+        begin()
+        w.deal(c, start, stop)
+    x, y, at = w.new("t"), w.new("t"), w.new("at")
     w.line(f"{x}, {y} = threefry({a}, {b}, np.uint32({c}), {now})")
     if bits == LANE:
         numbers = [f"{x} & {RATES - 1}", f"{x} >> {LANE}", f"{y} & {RATES - 1}", f"{y} >> {LANE}"]
     else:
         numbers = [f"{x} >> {32 - bits}", f"{y} >> {32 - bits}"]
-    size, place = (
-        rows * features,
-        Ref(out.buffer, Layout((rows * features,), (1,), out.layout.offset)),
-    )
+    size = rows * features
+    place = Ref(out.buffer, Layout.in_order((*lead, size), out.layout.offset))
     w.line(f"{at} = ({c} - {start}) * {len(numbers)} - {skip}")
     for i, number in enumerate(numbers):
         value = f"np.uint32({number})"
         value = value if below is None else f"{value} < np.uint32({min(below, WORD)})"
         w.line(f"if {at} + {i} >= 0 and {at} + {i} < {size}:")
-        w.line(f"    {w.element(place, [f'({at} + {i})'])} = {value}")
+        w.line(f"    {w.element(place, [*outer, f'({at} + {i})'])} = {value}")
     w.depth = depth
 
 

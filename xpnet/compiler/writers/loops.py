@@ -8,7 +8,7 @@ what each has for itself lies in arrays with the lanes last, over which the inne
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -102,7 +102,12 @@ class LoopWriter(LoopText):
 
     Args:
         plan, lanes, each: as for every `LoopText`.
+
+    Attributes:
+        apart: of which functions a loop has one: what two need at once does not fit the registers.
     """
+
+    apart: Collection[str] = FUNCTIONS
 
     def __init__(self, plan: Placement, lanes: int = 0, each: Iterable[Node] = ()) -> None:
         super().__init__(plan, lanes, each)
@@ -301,8 +306,8 @@ class LoopWriter(LoopText):
     def _joins(self, group: Group, node: Node, each: bool, reads: list[Ref], write: Ref) -> bool:
         if group.shape != node.shape or group.each != each:
             return False
-        if node.op in FUNCTIONS and any(one.op in FUNCTIONS for one in group.nodes):
-            return False  # what two of them need at once does not fit the registers
+        if node.op in self.apart and any(one.op in self.apart for one in group.nodes):
+            return False
         # No element may be overwritten before all have read it, nor be read before it is there.
         pairs = [*product(group.writes, reads), *product([write], [*group.reads, *group.writes])]
         made = set(group.nodes)
