@@ -62,6 +62,16 @@ def test_in_the_simulator_kernels_give_what_the_plain_loop_does(tmp_path):
 
 @pytest.mark.program
 @pytest.mark.slow
+def test_what_proves_kernels_on_a_gpu_runs(tmp_path):
+    library("numba_cuda")
+    done = kernels(tmp_path, "gpu", "--simulator")
+    assert "all digits agree" in done
+    for name in ("MANY", "ALONE", "TOGETHER", "WAYS", "LARGE", "SMALL", "THREADS"):
+        assert any(line.startswith(f"{name} = ") for line in done)
+
+
+@pytest.mark.program
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["7 5 thread", "8 0 block", "9 0 grid"])
 def test_kernels_are_compiled_for(kind, tmp_path):
     library("numba_cuda")

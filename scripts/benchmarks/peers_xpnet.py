@@ -40,8 +40,9 @@ NATIVE = "numpy, native"
 def fit(library: str, problem: Problem, native: bool = False) -> Contestant:
     """`xn.fit` as a user calls it: its checks, copies, history and checks every 100 epochs too."""
     backend = _backend(library, problem.dtype)
+    native |= library == "cupy" and backend.native  # CUDA kernels, where the environment has them
     if native:
-        require("llvmlite")
+        require(backend.compiler)
     network, loss, optimizer = problem.network(), problem.loss_function(), problem.optimizer()
     x, y, theta = _arrays(backend, problem)
     options: dict[str, Any] = {"native": native}
@@ -74,8 +75,9 @@ def runner(library: str, problem: Problem, native: bool = False) -> Contestant:
     if problem.held:
         raise Unavailable("trains, and looks at nothing else")
     backend = _backend(library, problem.dtype)
+    native |= library == "cupy" and backend.native  # CUDA kernels, where the environment has them
     if native:
-        require("llvmlite")
+        require(backend.compiler)
     network, loss, optimizer = problem.network(), problem.loss_function(), problem.optimizer()
     x, y, theta = _arrays(backend, problem)
     step = TrainingStep(backend.xp, network, loss, optimizer)
