@@ -631,13 +631,22 @@ def test_nothing_is_written_when_nothing_is_wanted(tmp_path, monkeypatch):
 
 @pytest.mark.program
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
-def test_members_over_workers_are_told_as_those_of_one_machine():
+def test_members_over_workers_are_told_as_those_of_one_machine(tmp_path, errors):
     library("distributed")
+    library("safetensors")
     flags = [*QUIET, *BASE, "--members", "9", "--num-epochs", "300"]
-    here, _ = lines_of(*flags)
-    over, lines = lines_of(*flags, "--workers", "2")
+    here, told = lines_of(*flags)
+    saved = str(tmp_path / "saved")
+    over, lines = lines_of(*flags, "--workers", "2", "--checkpoint", saved)
     np.testing.assert_array_equal(over.model.theta, here.model.theta)
-    assert lines[0].startswith("[INFO]: ")
+    assert lines[0].startswith("Members: 9 of 9, loss: ")
+    assert lines[1:] == told
+    again, lines = lines_of(*flags, "--workers", "1", "--resume", saved)
+    np.testing.assert_array_equal(again.model.theta, here.model.theta)
+    assert lines == told  # nobody was left to be trained
+    said = errors(*flags, "--seed", "43", "--workers", "1", "--resume", saved)
+    assert "--seed must be what it was in the training of the checkpoint" in said
+    assert "42 to 50, not 43 to 51" in said
 
 
 def test_a_scheduler_that_does_not_answer_is_a_mistake(errors):
@@ -820,12 +829,8 @@ def test_ctrl_c_keeps_the_log_and_the_picture_of_what_was_done(tmp_path):
             "--workers must be left out where --scheduler is given, whose workers are there.",
         ),
         (
-            "--members 4 --workers 2 --checkpoint a",
-            "--checkpoint must be left out with --workers, without checkpoints.",
-        ),
-        (
-            "--members 4 --workers 2 --epoch-logging 9",
-            "--epoch-logging must be left out with --workers: there are no epochs that all",
+            "--members 4 --workers 2 --checkpoint a --checkpoint-every 5",
+            "--checkpoint-every must be left out with --workers: each block of members is written",
         ),
         ("--schedule cosin", "did you mean 'cosine'?"),
         ("--decay 0.5", "--decay is for --schedule step|exponential, not constant."),

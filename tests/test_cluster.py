@@ -6,13 +6,16 @@ import dataclasses
 import io
 import os
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import xpnet as xn
-from tests.helpers import library
+from tests.helpers import library, scalars
 from xpnet import backends
 from xpnet.distributed import BlockFailed
 
@@ -24,6 +27,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
 
+ROOT = Path(__file__).resolve().parents[1]
 XOR = xn.datasets.xor()
 NET = xn.Sequential(xn.Linear(2, 4), xn.Tanh(), xn.Linear(4, 1))
 RICH = xn.Sequential(
@@ -183,6 +187,192 @@ def test_a_bar_counts_the_members_that_have_come_back(client):
     assert "7/7 [" in file.getvalue().splitlines()[-1]
 
 
+# ---- what callbacks are told
+
+
+def test_log_lines_and_optuna_are_told_means_of_who_has_come_back(client):
+    optuna = library("optuna")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    trial, lines = optuna.create_study().ask(), []
+    lr = np.array([[0.1]] * 3 + [[1e200]] + [[0.1]] * 3)
+    asked = {**PLAIN, "loss": xn.MSE(), "optimizer": xn.SGD(lr=lr), "members": 7, "seed": 0}
+    watching = [xn.callbacks.LogLines(4, lines.append), xn.callbacks.Pruning(trial, "loss")]
+    with pytest.warns(RuntimeWarning, match="The loss of 1 of 7 members became NaN"):
+        model = xn.fit(NET, *XOR, **asked, client=client, block=2, callbacks=watching)
+    mean = np.nanmean(model.history.last("loss"))
+    said = f"Members: 7 of 7, loss: {mean:.6f} (mean of 6 that did not diverge)."
+    assert lines[-1] == said
+    assert [line.split(",")[0] for line in lines[:-1]] in (
+        ["Members: 4 of 7"],
+        ["Members: 5 of 7"],  # where that of one member was before another
+    )
+    reported = trial.study.trials[0].intermediate_values
+    assert list(reported)[-1] == 7
+    assert reported[7] == pytest.approx(mean, rel=1e-12)
+
+
+def test_what_a_pruner_ends_is_ended_on_all_workers(client):
+    optuna = library("optuna")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(pruner=optuna.pruners.ThresholdPruner(upper=0.0))
+    more = {"members": 40, "seed": 0, "block": 1, "client": client, "monitor": "val_loss"}
+
+    def objective(trial):
+        pruning = xn.callbacks.Pruning(trial)
+        xn.fit(NET, *XOR, **PLAIN, **more, validation=XOR, callbacks=[pruning])
+
+    study.optimize(objective, n_trials=1)
+    (trial,) = study.trials
+    assert trial.state.name == "PRUNED"
+    assert list(trial.intermediate_values) == [1]
+
+
+@pytest.mark.parametrize("every_epoch", [True, False])
+def test_tensorboard_has_the_scalars_of_one_machine(client, tmp_path, every_epoch):
+    library("tensorboardX")
+    asked = {**PLAIN, "members": 5, "seed": 1, "validation": XOR, "check_every": 15}
+    asked |= {"every_epoch": every_epoch, "metrics": ["auc"]}
+    for name, how in (("here", {}), ("over", {"client": client, "block": 2})):
+        log = xn.callbacks.TensorBoard(tmp_path / name)
+        xn.fit(NET, *XOR, **asked, **how, callbacks=[log])
+    here, over = scalars(tmp_path / "here"), scalars(tmp_path / "over")
+    if not every_epoch:  # where one machine has them while they are there
+        here = {tag: [one for one in of if one[0] in (15, 30, 40)] for tag, of in here.items()}
+    assert over == here
+    with pytest.raises(ValueError, match="keep must be 'all' or 'history' with a TensorBoard"):
+        xn.fit(NET, *XOR, **asked, client=client, keep="best",
+               callbacks=[xn.callbacks.TensorBoard(tmp_path / "none")])  # fmt: skip
+
+
+# ---- to go on with
+
+
+class Ends(xn.Callback):
+    """Counts the members that were trained, and fails once so many are done."""
+
+    def __init__(self, most=10**9):
+        self.most, self.trained = most, 0
+
+    def dealt(self, run):
+        self.trained += len(run.back)
+        if run.done >= self.most:
+            raise InterruptedError
+
+
+@pytest.mark.parametrize("keep", ["all", "best"])
+def test_what_is_done_is_not_done_again(client, tmp_path, keep):
+    library("safetensors")
+
+    def begun():
+        return {"seed": np.random.default_rng(0), "shuffle_seed": np.random.RandomState(1)}
+
+    asked = {**PLAIN, "members": 9, "batch_size": 6, "validation": XOR, "keep": keep}
+    asked |= {"client": client, "block": 3, "acc_goal": 0.9, "metrics": ["auc"], "epochs": 20}
+    drawn, again = begun(), begun()
+    wanted = xn.fit(RICH, *XOR, **asked, **drawn)
+    saving = xn.callbacks.Checkpoint(tmp_path)
+    with pytest.raises(InterruptedError):
+        xn.fit(RICH, *XOR, **asked, **begun(), callbacks=[saving, Ends(6)], resume=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+    lost = tmp_path / ".members-0-2.safetensors.x.part"
+    lost.mkdir()
+    rest = Ends()
+    found = xn.fit(RICH, *XOR, **asked, **again, callbacks=[saving, rest], resume=tmp_path)
+    assert not lost.exists()
+    assert rest.trained == 3
+    assert_same(found, wanted)
+    for name, rng in drawn.items():
+        assert again[name].uniform() == rng.uniform()
+    none = Ends()
+    whole = xn.fit(RICH, *XOR, **asked, **begun(), callbacks=[none], resume=tmp_path)
+    assert none.trained == 0
+    assert_same(whole, wanted)
+
+
+def test_members_that_were_ended_before_their_time_are_trained_again(client, tmp_path):
+    library("safetensors")
+    asked = {**PLAIN, "members": 8, "seed": 2, "epochs": 600, "every_epoch": False, "block": 1}
+    asked |= {"client": client, "resume": tmp_path}
+    told = Told(lambda run: run.stop())
+    saving = xn.callbacks.Checkpoint(tmp_path)
+    first = xn.fit(NET, *XOR, **asked, callbacks=[saving, told])
+    done = [int(path.name.split("-")[1]) for path in tmp_path.iterdir()]
+    assert 0 < len(done) < 8
+    assert (first.history.trained[done] == 600).all()
+    rest = Ends()
+    found = xn.fit(NET, *XOR, **asked, callbacks=[saving, rest])
+    assert rest.trained == 8 - len(done)
+    wanted = xn.fit(NET, *XOR, **{**asked, "client": None, "resume": None})
+    assert_same(found, wanted)
+
+
+def test_another_training_does_not_go_on_from_blocks(client, tmp_path):
+    library("safetensors")
+    asked = {**PLAIN, "members": 4, "seed": 0, "epochs": 3}
+    over = {**asked, "client": client, "block": 2}
+    saving = xn.callbacks.Checkpoint(tmp_path / "over")
+    wanted = xn.fit(NET, *XOR, **over, callbacks=[saving])
+    for change, said in (
+        ({"epochs": 4}, "epochs must be what it was in the training of .*, 3, not 4"),
+        ({"seed": 1}, "seed must be what it was .*, 0, not 1"),
+        ({"seed": np.random.default_rng(0)}, "seed must be what it was .*, 0, not a Generator"),
+        ({"shuffle_seed": 1}, "shuffle_seed must be what it was"),
+        ({"keep": "theta"}, "keep must be what it was .*, 'all', not 'theta'"),
+        ({"optimizer": xn.SGD(0.1)}, "optimizer must be what it was"),
+        ({"callbacks": [saving], "resume": None}, "path must be a folder without checkpoints"),
+        ({"client": None}, "resume must be a checkpoint of epochs without client"),
+        ({"resume": tmp_path / "over" / "members-0-1.safetensors"}, "must be a folder of blocks"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            xn.fit(NET, *XOR, **{**over, "resume": tmp_path / "over", **change})
+    here = xn.callbacks.Checkpoint(tmp_path / "here")
+    xn.fit(NET, *XOR, **asked, check_every=1, callbacks=[here])
+    with pytest.raises(ValueError, match="checkpoints of epochs; go on from that without client"):
+        xn.fit(NET, *XOR, **over, resume=tmp_path / "here")
+    damaged = tmp_path / "over" / "members-2-3.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    with pytest.warns(RuntimeWarning, match="A block is left out, and trained again: path must"):
+        found = xn.fit(NET, *XOR, **over, callbacks=[saving], resume=tmp_path / "over")
+    assert_same(found, wanted)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import distributed
+from tests.test_cluster import NET, PLAIN, XOR
+import xpnet as xn
+
+replace, left = Path.replace, iter(range(4))  # that of the trial, and three
+
+def last(self, target):
+    if next(left, None) is None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return replace(self, target)
+
+Path.replace = last
+client = distributed.Client(sys.argv[1])
+xn.fit(NET, *XOR, **PLAIN, members=12, seed=1, client=client, block=1,
+       callbacks=[xn.callbacks.Checkpoint(sys.argv[2])])
+"""
+
+
+@pytest.mark.program
+def test_where_the_client_is_killed_another_goes_on(workers, tmp_path):
+    library("safetensors")
+    command = [sys.executable, "-c", KILLED, workers.scheduler.address, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert len(list(tmp_path.glob("members-*"))) == 3
+    asked, rest = {**PLAIN, "members": 12, "seed": 1}, Ends()
+    saving = xn.callbacks.Checkpoint(tmp_path)
+    found = xn.fit(NET, *XOR, **asked, client=workers, block=1, callbacks=[saving, rest],
+                   resume=tmp_path)  # fmt: skip
+    assert rest.trained == 9
+    assert_same(found, xn.fit(NET, *XOR, **asked))
+    assert not list(tmp_path.glob(".*"))
+
+
 # ---- what goes wrong
 
 
@@ -197,6 +387,13 @@ class Held(xn.Layer):
 
     def apply(self, xp, params, x):
         return x
+
+
+class Checks(xn.Callback):
+    """Knows of epochs alone."""
+
+    def check(self, run):
+        raise NotImplementedError
 
 
 class Told(xn.Callback):
@@ -332,11 +529,10 @@ def test_what_cannot_be_dealt_out_is_refused_before_anything_is_sent(client, tmp
 
     refused(TypeError, r"client must be a dask.distributed.Client, not 'tcp", client="tcp://1:2")
     refused(ValueError, r"members must be the number of networks with client", members=None)
-    refused(ValueError, r"resume must be None with client", resume=tmp_path)
     refused(
         TypeError,
-        r"callbacks\[0\] must be one that can watch a cluster .* not <.*LogLines",
-        callbacks=[xn.callbacks.LogLines()],
+        r"callbacks\[0\] must be one that can watch a cluster .* not <.*Checks",
+        callbacks=[Checks()],
     )
     refused(ValueError, r"seed must hold one seed for each of the 4 members", seed=[1, 2])
     refused(ValueError, r"lr must be a number, or an array of shape \(4, 1\) for 4 members",

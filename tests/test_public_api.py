@@ -87,6 +87,8 @@ NUMPY_ALLOWED = {
     "files/onnx/traced.py": "the type of what is in a file",
     "files/tensors.py": "what is in a file lies on the host first",
     "distributed/cluster.py": "generators of NumPy go on behind what was drawn",
+    "distributed/dealt.py": "what members left with is told on the host",
+    "distributed/saved.py": "what is in a file is of the host",
     "distributed/kept.py": "what comes from workers is put together on the host",
     "distributed/parts.py": "what goes to workers goes by the host",
     "distributed/worker.py": "what comes to a worker is on the host",

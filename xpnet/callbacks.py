@@ -11,7 +11,7 @@ import copy
 import importlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -53,8 +53,12 @@ class LogLines(Callback):
     For an ensemble it is the mean of the members that were still trained then:
     ``Epoch: 500, loss: 0.688860, acc: 0.523810 (mean of 871 still trained).``
 
+    With a ``client`` it is a line for every so many members that have come back, and for the last,
+    of what they left with: ``Members: 2048 of 10000, loss: 0.011602, acc: 0.998120 (mean of 2040
+    that did not diverge).``
+
     Args:
-        every: for which epochs: the multiples of this.
+        every: for which epochs: the multiples of this; with a ``client`` of members.
         write: what is given each line.
     """
 
@@ -83,12 +87,22 @@ class LogLines(Callback):
                 with bars_cleared():
                     self.write(f"Epoch: {epoch}, {', '.join(numbers)}{whose}.")
 
+    def dealt(self, run: Dealt) -> None:
+        before = run.done - len(run.back)
+        if run.done // self.every > before // self.every or run.done == run.members:
+            numbers = [f"{_short(name)}: {value:.6f}" for name, value in run.means.items()]
+            whose = f"mean of {run.counted}"
+            if run.counted < run.done:
+                whose += " that did not diverge"
+            with bars_cleared():
+                self.write(f"Members: {run.done} of {run.members}, {', '.join(numbers)} ({whose}).")
+
 
 class ProgressBar(Callback):
     """A tqdm bar over the epochs: iterations per second, and the latest loss and accuracy.
 
-    With a ``client`` over the members that have come back. For an ensemble their mean, and how many
-    members are still trained. The time left is for all
+    With a ``client`` over the members that have come back, with the mean of what they left with.
+    For an ensemble their mean, and how many members are still trained. The time left is for all
     epochs at the pace of late: at most that, since members that are done leave, and the rest goes
     faster.
 
@@ -115,12 +129,15 @@ class ProgressBar(Callback):
         tqdm = optional("tqdm", "the progress bar")
         if run.dealt:
             options = {**self._options, "unit": " members"}
-            self._bar = tqdm.tqdm(total=run.members, **options)
+            self._bar = tqdm.tqdm(total=run.members, initial=run.done, **options)  # type: ignore[attr-defined]
         else:
             self._bar = tqdm.tqdm(total=run.epochs, initial=run.epoch, **self._options)
 
     def dealt(self, run: Dealt) -> None:
-        self._bar.update(run.done - self._bar.n)
+        if not self._bar.disable:
+            numbers = [f"mean {_short(name)}={value:.4f}" for name, value in run.means.items()]
+            self._bar.set_postfix_str(", ".join(numbers), refresh=False)
+            self._bar.update(run.done - self._bar.n)
 
     def check(self, run: Run) -> None:
         if not self._bar.disable:
@@ -146,7 +163,7 @@ class TensorBoard(Callback):
 
     For an ensemble: their mean and their 10, 50 and 90 % quantiles over the members still trained,
     as ``loss/mean``, ``loss/q10`` and so on. Where there is validation, ``val_loss`` and
-    ``val_accuracy`` of the checks.
+    ``val_accuracy`` of the checks. With a ``client`` all of it is written at the end.
 
     Args:
         folder: one folder a run; made if it is not there.
@@ -165,6 +182,11 @@ class TensorBoard(Callback):
         return {**vars(self), "_writer": None}  # the file of a run
 
     def start(self, run: Run) -> None:
+        if run.keep in ("theta", "best"):
+            raise ValueError(
+                "keep must be 'all' or 'history' with a TensorBoard, which is told of every epoch "
+                f"of all members, not {run.keep!r}."
+            )
         event, _, files = _tensorboard()
         # SummaryWriter sends each scalar through a queue between processes, which takes several
         # times as long as an epoch of a small network; the file beneath it takes a third of one.
@@ -176,28 +198,56 @@ class TensorBoard(Callback):
             self._writer.write_event(now)
 
     def check(self, run: Run) -> None:
+        seen = {
+            name: values if run.members is None else values[None]
+            for name, values in run.validation.items()
+        }
+        self._write(run.latest, range(run.seen + 1, run.epoch + 1), seen, [run.epoch])
+
+    def dealt(self, run: Dealt) -> None:
+        """Nothing, as it is the means of epochs over all members that are told: at the end."""
+
+    def finish(self, run: Run) -> None:
+        if run.dealt and run.model is not None:
+            history, every = run.history, run.check_every
+            named = {name: getattr(history, name) for name in history.names}
+            trained = {n: values for n, values in named.items() if not n.startswith("val_")}
+            if len(history.loss) < history.epochs:  # checks alone
+                epochs = [*range(every, history.epochs, every), history.epochs]
+            else:
+                epochs = [*range(1, history.epochs + 1)]
+            looks = [] if history.val_epochs is None else history.val_epochs.tolist()
+            seen = {name: values for name, values in named.items() if name.startswith("val_")}
+            self._write(trained, epochs, seen, looks)
+        self._writer.close()
+
+    def _write(
+        self,
+        trained: dict[str, np.ndarray],
+        epochs: Sequence[int],
+        seen: dict[str, np.ndarray],
+        looks: list[int],
+    ) -> None:
+        """Write what was trained in these epochs, and seen behind those of the looks."""
         now = time.time()
         event, summary, _ = _tensorboard()
         value = summary.Summary.Value
-        columns = {
-            name + end: column.tolist()
-            for name, values in run.latest.items()
-            for end, column in _spread(values).items()
-        }
-        seen = {
-            name + end: float(column[0])
-            for name, values in run.validation.items()
-            for end, column in _spread(values if run.members is None else values[None]).items()
-        }
-        for epoch, row in enumerate(zip(*columns.values(), strict=True), run.seen + 1):
+        columns, looked = (
+            {
+                name + end: column.tolist()
+                for name, values in found.items()
+                for end, column in _spread(values).items()
+            }
+            for found in (trained, seen)
+        )
+        place = {epoch: i for i, epoch in enumerate(looks)}
+        for epoch, row in zip(epochs, zip(*columns.values(), strict=True), strict=True):
             scalars = [value(tag=t, simple_value=v) for t, v in zip(columns, row, strict=True)]
-            if epoch == run.epoch:
-                scalars += [value(tag=t, simple_value=v) for t, v in seen.items()]
+            if epoch in place:
+                found = {t: values[place[epoch]] for t, values in looked.items()}
+                scalars += [value(tag=t, simple_value=v) for t, v in found.items()]
             row_of = summary.Summary(value=scalars)
             self._writer.write_event(event.Event(wall_time=now, step=epoch, summary=row_of))
-
-    def finish(self, run: Run) -> None:
-        self._writer.close()
 
 
 class Picture(Callback):
@@ -308,6 +358,8 @@ class Pruning(Callback):
 
     Then ``optuna.TrialPruned`` is raised by `fit`, which ``study.optimize`` takes for what it is.
     The epoch is the step. Of an ensemble it is the mean over the members that are still trained.
+    With a ``client`` it is, after each block of members that has come back, the mean of what all
+    that have left with, and their number is the step; ``block`` makes that the same for all trials.
 
     Args:
         trial: what the objective of a study was given.
@@ -353,10 +405,18 @@ class Pruning(Callback):
         if self._name not in found:  # a check that Ctrl-C has cut short
             return
         values = found[self._name]
-        self.trial.report(_average(values if run.members is not None else values[0]), run.epoch)
+        value = _average(values if run.members is not None else values[0])
+        self._report(value, run.epoch, f"at epoch {run.epoch}")
+
+    def dealt(self, run: Dealt) -> None:
+        if run.counted:
+            self._report(run.means[self._name], run.done, f"behind {run.done} members")
+
+    def _report(self, value: float, step: int, when: str) -> None:
+        self.trial.report(value, step)
         if self.trial.should_prune():
             raise optional("optuna", "pruning").TrialPruned(
-                f"Pruned at epoch {run.epoch}, with {self._name} {_average(values):.6g}."
+                f"Pruned {when}, with {self._name} {value:.6g}."
             )
 
 

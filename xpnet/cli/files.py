@@ -100,9 +100,7 @@ def watchers(
     if options.members:
         last = options.seed + options.members - 1
         title += f", {options.members} members, seeds {options.seed} to {last}"
-    made: list[xn.Callback] = []
-    if options.scheduler is None and options.workers is None:
-        made.append(callbacks.LogLines(options.epoch_logging, write))
+    made: list[xn.Callback] = [callbacks.LogLines(options.epoch_logging, write)]
     makers: list[tuple[str, str, Callable[[], xn.Callback]]] = [
         ("bar", "", callbacks.ProgressBar),
         ("tensorboard", "is_writer_logging", lambda: callbacks.TensorBoard(output["tensorboard"])),

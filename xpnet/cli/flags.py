@@ -219,7 +219,13 @@ FLAGS = (
         _whole(1),
         "how many epochs lie between two looks at goal and validation; 1 with --validation",
     ),
-    Flag("epoch_logging", "2000", _whole(1), "how many epochs lie between two log lines", "10"),
+    Flag(
+        "epoch_logging",
+        "2000",
+        _whole(1),
+        "how many epochs lie between two log lines; members with --scheduler or --workers",
+        "10",
+    ),
     Flag("is_writer_logging", "True", _switch, "True|False: loss and accuracy for TensorBoard"),
     Flag("dir_writer", "./runs/", _text, "folder of the TensorBoard logs, one folder in it a run"),
     Flag("is_image_saving", "True", _switch, "True|False: a picture of what was learnt, and how"),
@@ -391,19 +397,14 @@ def _follow(options: argparse.Namespace, spelled: dict[str, str]) -> None:
 
 
 def _follow_cluster(options: argparse.Namespace, spelled: dict[str, str]) -> None:
-    """Raise where a cluster is asked for what it cannot do; leave out what it need not."""
+    """Raise where a cluster is asked for what it cannot do."""
     asked = next((spelled[name] for name in ("scheduler", "workers") if name in spelled), None)
     if asked is None:
         return
     if options.members is None:
         raise Mistake(f"{asked} needs --members, the number of networks to deal out.")
-    for name in ("checkpoint", "resume"):
-        if name in spelled:
-            raise Mistake(f"{spelled[name]} must be left out with {asked}, without checkpoints.")
-    for name in ("is_writer_logging", "epoch_logging"):
-        if name in spelled and getattr(options, name):
-            raise Mistake(
-                f"{spelled[name]} must be left out with {asked}: there are no epochs that all "
-                "members go through together."
-            )
-    options.is_writer_logging = False
+    if "checkpoint_every" in spelled:
+        raise Mistake(
+            f"{spelled['checkpoint_every']} must be left out with {asked}: each block of members "
+            "is written once it is done."
+        )

@@ -118,6 +118,9 @@ class Seeds(Sequence[np.random.RandomState]):
     def __len__(self) -> int:
         return len(self._seeds)
 
+    def __repr__(self) -> str:
+        return f"{self._seeds[0]} to {self._seeds[-1]}"
+
     def __getitem__(self, i: Any) -> Any:
         return np.random.RandomState(self._seeds[i])
 

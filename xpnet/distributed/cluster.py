@@ -10,6 +10,7 @@ import time
 import uuid
 import warnings
 from collections import deque
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -19,14 +20,17 @@ import numpy as np
 import xpnet
 from xpnet import checks
 from xpnet._optional import optional
+from xpnet.distributed.before import Before, before_in, telling
 from xpnet.distributed.dealt import Dealt
-from xpnet.distributed.kept import BlockFailed, Kept, check_keep
+from xpnet.distributed.kept import BlockFailed, Kept, Piece, check_keep
 from xpnet.distributed.parts import Parts, cut, place
+from xpnet.distributed.saved import BlockProgress, snapshot
 from xpnet.distributed.worker import Work, end, here, train
 from xpnet.explanation import explained
 from xpnet.model import Model
 from xpnet.training.asked import Asked
 from xpnet.training.callback import Callback
+from xpnet.training.fingerprint import Told
 from xpnet.training.fit import doubts, ended_without, members_diverged
 from xpnet.training.interrupts import interrupts
 from xpnet.training.prepare import prepared
@@ -62,17 +66,12 @@ def fit_over(
         BlockFailed: if a block failed twice.
     """
     _check_client(client)
-    if resume is not None:
-        raise ValueError(
-            "resume must be None with client, which writes no checkpoints, not "
-            f"{checks.shown(resume)}."
-        )
     for i, one in enumerate(callbacks):
         if type(one).check is not Callback.check and type(one).dealt is Callback.dealt:
             raise TypeError(
-                f"callbacks[{i}] must be one that can watch a cluster with client, as ProgressBar "
-                f"and Picture, not {checks.shown(one)}, whose check is of epochs that all members "
-                "go through together; its method dealt would be told of blocks of members."
+                f"callbacks[{i}] must be one that can watch a cluster with client, as those of "
+                f"xpnet.callbacks, not {checks.shown(one)}, whose check is of epochs that all "
+                "members go through together; its method dealt would be told of blocks of members."
             )
     parts = Parts(asked)
     check_keep(keep, parts.members)
@@ -81,17 +80,23 @@ def fit_over(
             warnings.warn(said, RuntimeWarning, stacklevel=3)
         if loop.validation is not None and keep == "best":
             loop.history().scores()  # by which it would be told
-    native = _native(parts)
+        begun = loop.history()
+    told = telling(asked, epochs, check_every, keep)  # before anything is drawn
+    before = None if resume is None else before_in(resume, told, parts.members)
+    native = _native(parts) if before is None else before.native
     name = f"xpnet-fit-{uuid.uuid4().hex[:8]}"
     backend = parts.backend
     work = Work(
         name, *_packed(*parts.shared()), backend.name, place(backend),
         backend.dtype_name(parts.like), epochs, check_every, keep, native,
     )  # fmt: skip
-    greet(client, work, asked.native)
+    if before is None or before.count < parts.members:
+        greet(client, work, asked.native)
     kept = Kept(keep, asked.network, asked.loss, asked.optimizer, backend)
-    deal = Deal(client, parts, work, kept)
-    model = deal.run(callbacks, Dealt(asked, parts.members, epochs, keep))
+    deal = Deal(client, parts, work, kept, told, before)
+    resumed = None if before is None else next(iter(before.blocks))
+    run = Dealt(asked, parts.members, epochs, check_every, keep, begun, resumed)
+    model = deal.run(callbacks, run)
     for said in deal.said:
         warnings.warn(f"On a worker: {said}", RuntimeWarning, stacklevel=3)
     history = model.history
@@ -163,10 +168,22 @@ class Deal:
         parts: what members are asked for.
         work: what they share.
         kept: is given what comes back.
+        told: what was asked for, as files tell it.
+        before: what is done, where it is gone on with.
     """
 
-    def __init__(self, client: Any, parts: Parts, work: Work, kept: Kept) -> None:
+    def __init__(
+        self,
+        client: Any,
+        parts: Parts,
+        work: Work,
+        kept: Kept,
+        told: Callable[[], Told],
+        before: Before | None,
+    ) -> None:
         self.client, self.parts, self.work, self.kept = client, parts, work, kept
+        self.told, self.before, self.size = told, before, 0
+        self._there = {block.members.start for block in before.blocks.values()} if before else set()
         self.said: dict[str, None] = {}
         self._dask = optional("dask", "client")
         self._distributed = optional("distributed", "client")
@@ -180,28 +197,44 @@ class Deal:
 
     def run(self, callbacks: list[Callback], run: Dealt) -> Model:
         """Have all blocks trained; the callbacks are told of each."""
+        for block in self.before.blocks.values() if self.before else ():
+            run.came(block.members, block.piece)
+            self.kept.add(block.members.start, block.piece)
         with ExitStack() as finishing:
             for one in callbacks:
                 one.start(run)  # type: ignore[arg-type]
                 finishing.callback(one.finish, run)  # type: ignore[arg-type]
             finishing.callback(self._leave)
-            self._waiting.extend(cut(self.parts.members, self._size()))
+            self.size = self.before.size if self.before else self._size()
+            self._waiting.extend(cut(self.parts.members, self.size))
             ending = False
             with interrupts() as interrupted:
                 while self._flying or (self._waiting and not ending):
                     ending = ending or interrupted() or run.stopping
-                    if count := self._turn(ending):
-                        run.done += count
+                    if came := self._turn(ending):
+                        self._came(run, *came)
                         for one in callbacks:
                             one.dealt(run)
                 model = self.model(interrupted(), run.stopping)
             run.end(model)
         return model
 
+    def _came(self, run: Dealt, members: range, piece: Piece) -> None:
+        same = snapshot(piece)
+
+        def progress() -> BlockProgress:
+            return BlockProgress(members, same, self.size, self.work.native, self.told())
+
+        run.came(members, piece, progress)
+        self.kept.add(members.start, piece)
+
     def model(self, interrupted: bool = False, stopped: bool = True) -> Model:
         """What has come back, with all others as they were when the training was ended."""
         left = [*self._flying.values(), *self._waiting]
         for start, stop in sorted(left) if self.kept.keep != "best" else ():
+            if start in self._there:
+                self.parts.skip(start, stop)
+                continue
             part = self._part(start, stop)
             self.kept.add(start, train(self.work, start, part, ended=lambda: True))
         self._flying, self._waiting = {}, deque()
@@ -224,8 +257,8 @@ class Deal:
 
     # ---- while blocks are under way
 
-    def _turn(self, ending: bool) -> int:
-        """Send what there is room for, or tell that it ends; return how many members came back."""
+    def _turn(self, ending: bool) -> tuple[range, Piece] | None:
+        """Send what there is room for, or tell that it ends; return who came back, if anybody."""
         try:
             if ending:
                 self._end()
@@ -242,6 +275,7 @@ class Deal:
 
     def _refill(self) -> None:
         """Have enough blocks under way for all threads that there are now."""
+        self._pass_over()
         if len(self._flying) >= self._room or not self._waiting:
             return
         if self._shared is None:
@@ -263,20 +297,26 @@ class Deal:
                 )  # fmt: skip
                 self._flying[future] = start, stop
                 future.add_done_callback(self._done.put)
+                self._pass_over()
+
+    def _pass_over(self) -> None:
+        """Leave out the next blocks that are done."""
+        while self._waiting and self._waiting[0][0] in self._there:
+            self.parts.skip(*self._waiting.popleft())
 
     def _part(self, start: int, stop: int) -> Any:
         if start not in self._parts:
             self._parts[start] = self.parts.part(start, stop)
         return self._parts[start]
 
-    def _receive(self) -> int:
-        """Take the next block that is done, if one is soon; return how many members it has."""
+    def _receive(self) -> tuple[range, Piece] | None:
+        """Take the next block that is done, if one is soon."""
         try:
             future = self._done.get(timeout=0.2)
         except queue.Empty:
             if self.client.status != "running":
                 raise ConnectionError(self.client.status) from None
-            return 0
+            return None
         start, stop = self._flying.pop(future)
         self._waiting.appendleft((start, stop))  # unless it is there
         try:
@@ -290,7 +330,7 @@ class Deal:
                 raise self._failed(
                     f"{_members(start, stop)} were lost: {error}", start, stop
                 ) from error
-            return 0
+            return None
         except self._distributed.KilledWorker as error:
             said = (
                 f"{_members(start, stop)} ended every worker that trained them, as too little "
@@ -303,8 +343,7 @@ class Deal:
         self._waiting.popleft()
         del self._parts[start]
         self.said |= dict.fromkeys(piece.said)
-        self.kept.add(start, piece)
-        return stop - start
+        return range(start, stop), piece
 
     def _failed(self, said: str, start: int, stop: int) -> BlockFailed:
         more = "; model of this error is what was done." if self.kept.pieces else "."
@@ -330,9 +369,9 @@ class Deal:
 def _go_on(ours: Any, theirs: Any) -> None:
     """Have a generator of somebody's own go on behind what was drawn of its copies."""
     if isinstance(ours, np.random.RandomState) and theirs is not None:
-        ours.set_state(theirs.get_state(legacy=False))
+        ours.set_state(theirs)
     elif isinstance(ours, np.random.Generator) and theirs is not None:
-        ours.bit_generator.state = theirs.bit_generator.state
+        ours.bit_generator.state = theirs
 
 
 def _members(start: int, stop: int) -> str:

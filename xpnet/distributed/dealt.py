@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from xpnet.distributed.kept import Piece
 from xpnet.history import History
 from xpnet.model import Model
 
 if TYPE_CHECKING:  # whose modules are imported behind this one
+    from xpnet.distributed.saved import BlockProgress
     from xpnet.training.asked import Asked
 
 
@@ -18,31 +24,77 @@ class Dealt:
         network, x, y, loss: what is trained, on what, as it was given.
         epochs: how many epochs were asked for.
         epoch: how many are done: 0 until the end.
+        check_every: how many lie between two checks of a member.
         acc_goal: the goal, or ``None``.
         members: the number of members; at the end ``None`` where the best alone was kept.
-        done: how many of them have come back.
+        done: how many of them have come back, those of files that it goes on from included.
+        back: which came back last, a ``range`` of their numbers.
+        latest: what these left with (`History.last`), ``(len(back),)`` by ``"loss"``,
+            ``"val_accuracy"`` and so on; NaN for who diverged.
+        means: the means of that over all who have come back, but for those who diverged.
+        counted: over how many members that is.
+        progress: what is kept of them, for ``run.progress.write(path)``; ``None`` where they were
+            ended before their time.
         keep: what is kept.
+        resumed: a file that it goes on from, or ``None``.
+        history: at the end that of all; before, of no epochs.
         model: at the end what `fit` returns; before that, and where it failed, ``None``.
     """
 
     dealt = True
 
-    def __init__(self, asked: Asked, members: int, epochs: int, keep: str) -> None:
+    def __init__(
+        self,
+        asked: Asked,
+        members: int,
+        epochs: int,
+        check_every: int,
+        keep: str,
+        history: History,
+        resumed: Path | None = None,
+    ) -> None:
         self.network, self.loss = asked.network, asked.loss
         self.x, self.y, self.acc_goal = asked.x, asked.y, asked.acc_goal
-        self.epochs, self.keep = epochs, keep
+        self.epochs, self.check_every, self.keep = epochs, check_every, keep
+        self.resumed = resumed
         self.members: int | None = members
-        self.epoch = self.done = 0
+        self.epoch = self.done = self.counted = 0
+        self.back = range(0)
+        self.latest: dict[str, np.ndarray] = {}
         self.model: Model | None = None
         self.stopping = False
+        self._begun, self._sums = history, dict[str, float]()
+        self._progress: Callable[[], BlockProgress] | None = None
 
     def stop(self) -> None:
         """End the training, as Ctrl-C does."""
         self.stopping = True
 
     @property
-    def history(self) -> History | None:
-        return None if self.model is None else self.model.history
+    def history(self) -> History:
+        found = None if self.model is None else self.model.history
+        return self._begun if found is None else found
+
+    @property
+    def means(self) -> dict[str, float]:
+        count = self.counted
+        return {name: found / count if count else np.nan for name, found in self._sums.items()}
+
+    @property
+    def progress(self) -> BlockProgress | None:
+        return None if self._progress is None else self._progress()
+
+    def came(
+        self, back: range, piece: Piece, progress: Callable[[], BlockProgress] | None = None
+    ) -> None:
+        """Know who has come back, and what with."""
+        self.back, self.latest, self.done = back, piece.last, self.done + len(back)
+        self._progress = progress if piece.whole else None
+        if piece.whole:
+            there = ~np.isnan(piece.last["loss"])
+            self.counted += int(np.count_nonzero(there))
+            for name, values in piece.last.items():
+                self._sums[name] = self._sums.get(name, 0.0) + float(np.nansum(values[there]))
 
     def end(self, model: Model) -> None:
         """Know what comes back."""

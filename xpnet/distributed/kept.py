@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -102,16 +102,20 @@ class Piece:
             one network.
         history: theirs; of ``"best"`` that of the best.
         score: of ``"best"`` by what, less being better.
+        last: what each of them left with, by the names of the history.
         diverged: how many of them did.
-        rng: the generator of the orders behind the last epoch, if it is somebody's own.
+        rng: where the generator of the orders is behind the last epoch, if it is somebody's own.
+        whole: whether they were trained to their end, and not until somebody ended it.
         said: the warnings of their training.
     """
 
     arrays: dict[str, np.ndarray]
     history: History
     score: float = np.inf
+    last: dict[str, np.ndarray] = field(default_factory=dict)
     diverged: int = 0
     rng: Any = None
+    whole: bool = True
     said: tuple[str, ...] = ()
 
 
@@ -120,17 +124,18 @@ def piece_of(model: Model, keep: str, first: int) -> Piece:
     history, score = model.history, np.inf
     assert history is not None
     diverged = int(np.count_nonzero(history.diverged))
+    last = {name: history.last(name) for name in history.names}
     if keep == "best":
         scores = history.scores()
         if np.isnan(scores).all():
-            return Piece({}, history, diverged=diverged)
+            return Piece({}, history, last=last, diverged=diverged)
         score, model = float(np.nanmin(scores)), model.best()
         assert model.history is not None and model.history.member is not None
         model.history.member += first
     else:
         model = kept_of(model, keep)
     assert model.history is not None
-    return Piece(_arrays(model), model.history, score, diverged)
+    return Piece(_arrays(model), model.history, score, last, diverged)
 
 
 def _arrays(model: Model) -> dict[str, np.ndarray]:

@@ -122,6 +122,12 @@ class Parts:
                 return {"seed": [int(one) for one in seed]}
         return {"theta": _host(asked.network.init(seed, like=self.like, members=stop - start))}
 
+    def skip(self, start: int, stop: int) -> None:
+        """Draw what is drawn of members that are done, as those behind them begin with the next."""
+        seed = self.asked.seed
+        if self.asked.theta is None and seed is not None and not isinstance(seed, Integral):
+            self._begin(start, stop)
+
     # ---- what is looked at once
 
     def _find_own(self, asked: Asked) -> set[str]:
@@ -179,6 +185,15 @@ def with_samples(asked: Asked, found: dict[str, Any]) -> Asked:
     held = tuple(found[f"validation[{i}]"] for i in range(count)) or None
     of_training = {name: one for name, one in found.items() if not name.startswith("validation")}
     return replace(asked, validation=held, **of_training)
+
+
+def where_is(seed: Any) -> Any:
+    """The state of a generator, and of each in a list; ``None`` of what is none."""
+    if isinstance(seed, np.random.RandomState):
+        return seed.get_state(legacy=False)
+    if isinstance(seed, np.random.Generator):
+        return seed.bit_generator.state
+    return [where_is(one) for one in seed] if isinstance(seed, (list, tuple)) else None
 
 
 def place(backend: backends.Backend) -> str | None:

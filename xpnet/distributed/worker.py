@@ -16,7 +16,7 @@ import numpy as np
 from xpnet import backends
 from xpnet.compiler.native.choice import is_installed
 from xpnet.distributed.kept import Piece, piece_of
-from xpnet.distributed.parts import moved, with_samples
+from xpnet.distributed.parts import moved, where_is, with_samples
 from xpnet.training.asked import Asked
 from xpnet.training.callback import Run
 from xpnet.training.fit import run_intervals
@@ -109,8 +109,8 @@ def train(
             run = Run(loop, asked, work.epochs, work.check_every)
             run_intervals(loop, run, [], lambda: nullcontext(told))
         piece = piece_of(run.model, work.keep, first)
-    piece.said = tuple(dict.fromkeys(said))
-    piece.rng = None if isinstance(asked.shuffle_seed, int) else asked.shuffle_seed
+    piece.said, piece.whole = tuple(dict.fromkeys(said)), not loop.interrupted
+    piece.rng = where_is(asked.shuffle_seed)
     return piece
 
 

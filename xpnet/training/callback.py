@@ -34,7 +34,7 @@ class Callback:
         """With a ``client``, after each block of members that has come back.
 
         There are no checks then, as members are not trained side by side; `start` and `finish`
-        are given the same `xpnet.distributed.Dealt`.
+        are given the same `xpnet.distributed.Dealt`. Who has a `check` and no `dealt` is refused.
         """
 
     def finish(self, run: Run) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from xpnet import checks
+from xpnet.distributed.dealt import Dealt
+from xpnet.distributed.saved import BlockProgress, blocks_in, try_out
 from xpnet.files import tensors
 from xpnet.files.folders import writable_folder
 from xpnet.training.callback import Callback, Run
@@ -30,6 +32,10 @@ class Checkpoint(Callback):
     written is tried before the first epoch. A later write that fails, as on a full disk, does not
     end the training: a ``RuntimeWarning`` says so, what was written before stays, and the next one
     is tried.
+
+    With a ``client`` each block of members is a file once it is done, as
+    ``members-0-255.safetensors``, whatever ``every`` and ``keep``, and ``fit(…, resume=folder)``
+    trains the others alone. Blocks that somebody has ended, as by Ctrl-C, are not written.
 
     Args:
         path: the folder; made if it is not there.
@@ -55,7 +61,7 @@ class Checkpoint(Callback):
         return {**vars(self), "_due": None}  # of the run that it watches
 
     def start(self, run: Run) -> None:
-        there = [path for _, path in _in(self.folder)]
+        there = [*blocks_in(self.folder), *(path for _, path in _in(self.folder))]
         ours = run.resumed is not None and run.resumed.parent.samefile(self.folder)
         if there and not ours:
             raise ValueError(
@@ -63,11 +69,16 @@ class Checkpoint(Callback):
                 f"to go on from {str(there[-1])!r}; to begin anew, use another folder, or remove "
                 "the checkpoints of this one."
             )
-        for left in self.folder.glob(f".*epoch-*{_SUFFIX}.*.part"):  # by a process that was killed
-            if left.is_dir():
-                shutil.rmtree(left)
-            else:
-                left.unlink(missing_ok=True)
+        for kind in ("epoch", "members"):
+            for left in self.folder.glob(f".*{kind}-*{_SUFFIX}.*.part"):  # by who was killed
+                if left.is_dir():
+                    shutil.rmtree(left)
+                else:
+                    left.unlink(missing_ok=True)
+        self._due, self._failed = None, False
+        if run.dealt:
+            try_out(self.folder)
+            return
         if run.epochs < run.check_every:
             warnings.warn(
                 f"check_every={run.check_every} is more than epochs={run.epochs}, so that no "
@@ -79,7 +90,6 @@ class Checkpoint(Callback):
         assert progress is not None  # as nothing is trained yet
         progress.write(trial)
         trial.unlink()
-        self._due, self._failed = None, False
 
     def check(self, run: Run) -> None:
         progress = run.progress
@@ -87,6 +97,12 @@ class Checkpoint(Callback):
             self._due = progress
             if run.epoch // self.every > run.seen // self.every:
                 self._write()
+
+    def dealt(self, run: Dealt) -> None:
+        block = run.progress
+        if block is not None:
+            whose = f"members {block.members[0]} to {block.members[-1]}"
+            self._wrote(block, self.folder / block.name, whose)
 
     def finish(self, run: Run) -> None:
         self._write()
@@ -97,24 +113,31 @@ class Checkpoint(Callback):
         if progress is None:
             return
         path = self.folder / f"epoch-{progress.epoch}{_SUFFIX}"
-        try:
-            progress.write(path)
-        except OSError as error:
-            if not self._failed:  # once, until one can be written again
-                warnings.warn(
-                    f"The checkpoint of epoch {progress.epoch} could not be written, and the "
-                    f"training goes on: {error}",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
-            self._failed = True
+        if not self._wrote(progress, path, f"epoch {progress.epoch}"):
             return
-        self._due, self._failed = None, False
+        self._due = None
         with suppress(OSError):
             # Those of later epochs are of this run too, which went on from an earlier one.
             until = [old for epoch, old in _in(self.folder) if epoch <= progress.epoch]
             for old in until[: -self.keep]:
                 old.unlink()
+
+    def _wrote(self, progress: Progress | BlockProgress, path: Path, what: str) -> bool:
+        """Write it, or warn that it cannot be; once, until one can be written again."""
+        try:
+            progress.write(path)
+        except OSError as error:
+            if not self._failed:
+                warnings.warn(
+                    f"The checkpoint of {what} could not be written, and the training goes on: "
+                    f"{error}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+            self._failed = True
+            return False
+        self._failed = False
+        return True
 
 
 def _in(folder: Path) -> list[tuple[int, Path]]:
@@ -135,6 +158,11 @@ def newest(resume: str | Path) -> tuple[Path | None, Progress | None]:
     """
     place = checks.as_path("resume", resume)
     if place.is_dir():
+        if blocks := blocks_in(place):
+            raise ValueError(
+                f"resume must be a checkpoint of epochs without client, not {str(place)!r}, whose "
+                f"{blocks[0].name!r} is of a training over a cluster; give fit the client."
+            )
         paths = [path for _, path in _in(place)[::-1]]
     else:
         paths = [place] if place.exists() or place.suffix == _SUFFIX else []

@@ -163,6 +163,8 @@ class _Said:
             return _hash("dict", *(self.of(part) for item in items for part in item))
         if isinstance(value, (set, frozenset)):
             return _hash("set", *sorted(map(self.of, value)))
+        if isinstance(value, range):
+            return _hash(repr(value))
         if isinstance(value, os.PathLike):
             return _hash(f"path {os.fspath(value)!r}")
         if isinstance(value, (tuple, list)):

@@ -154,7 +154,9 @@ def fit(
             program that is started again and again may say the same each time. What comes out is
             what a run that was never stopped gives, on NumPy, PyTorch, and JAX on a CPU to the last
             bit. So every argument must be what it was; but callbacks, ``epochs``, which may be
-            more, and ``seed`` and ``shuffle_seed``, of which nothing is drawn any more.
+            more, and ``seed`` and ``shuffle_seed``, of which nothing is drawn any more. With
+            ``client`` it is the folder, and what is done are blocks of members: every argument must
+            be what it was, these too, and workers may be others.
         comm: with whom it is trained: a communicator of mpi4py, such as ``MPI.COMM_WORLD``, or
             ``torch.distributed``, of whose processes each calls this with samples of its own, in
             ``x``, ``y``, ``sample_weight`` and ``validation``, and all else the same; ``None`` for
