@@ -581,6 +581,15 @@ def test_what_nothing_depends_on_any_more_may_be_another(written):
     assert xn.fit(**{**GIVEN, **others}, resume=written).history.epochs == 6
 
 
+def test_ranges_of_seeds_are_told_apart(tmp_path):
+    given = {**GIVEN, "noise_seed": range(2)}
+    xn.fit(**given, callbacks=[Checkpoint(tmp_path)])
+    with pytest.raises(
+        ValueError, match=r"^noise_seed must be what it was .*range\(0, 2\), not range"
+    ):
+        xn.fit(**{**given, "noise_seed": range(1, 3)}, resume=tmp_path)
+
+
 def test_fewer_epochs_than_are_done_are_refused(written):
     with pytest.raises(ValueError, match=r"^epochs must be at least the 4 that the checkpoint '"):
         xn.fit(**{**GIVEN, "epochs": 3}, resume=written)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import xpnet as xn
 from tests.helpers import library, scalars
 from xpnet import backends
 from xpnet.distributed import BlockFailed
+from xpnet.distributed.worker import Work, versions_of
 
 distributed = pytest.importorskip("distributed", reason="distributed is not installed")
 
@@ -522,12 +524,69 @@ def test_where_the_scheduler_is_lost_what_was_done_is_kept():
             xn.fit(NET, *XOR, **asked, client=client, block=1, callbacks=[told])
 
 
+LACKING = "raise ModuleNotFoundError('no xpnet here')"
+"""Of a worker on which xpnet is not installed, wherever these tests run."""
+
+
+@pytest.mark.program
+@pytest.mark.parametrize("kind", ["none", "older"])
+def test_workers_that_could_not_do_the_same_are_told(tmp_path, kind):
+    package = tmp_path / "xpnet"
+    if kind == "none":
+        package.mkdir()
+        (package / "__init__.py").write_text(LACKING, encoding="utf-8")
+        said = r"that have xpnet and compute on numpy, .* not such as tcp:.*: no xpnet here\."
+    else:
+        shutil.copytree(Path(xn.__file__).parent, package)
+        with (package / "__init__.py").open("a", encoding="utf-8") as file:
+            file.write('__version__ = "0.0.9"')
+        said = (
+            rf"of workers that have xpnet {xn.__version__}, as this process, not 0\.0\.9, as tcp:"
+        )
+    with (
+        distributed.LocalCluster(n_workers=0, dashboard_address=":0") as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        command = ["-m", "distributed.cli.dask_worker", cluster.scheduler_address]
+        worker = subprocess.Popen(
+            [sys.executable, *command, "--nthreads", "1", "--no-nanny", "--no-dashboard"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            with (
+                pytest.warns(RuntimeWarning, match="has no workers yet, and fit waits"),
+                pytest.raises(ValueError, match=said),
+            ):
+                xn.fit(NET, *XOR, **PLAIN, members=4, seed=0, client=client)
+        finally:
+            worker.terminate()
+            worker.wait()
+
+
+def test_another_version_of_what_digits_depend_on_is_told_once(client):
+    from xpnet.distributed.cluster import greet  # which needs dask.distributed
+
+    wanted = versions_of(backends.get("numpy"))
+    work = Work(
+        "", b"", {}, "numpy", "cpu", "float64", 1, 1, "all", False, {**wanted, "numpy": "1"}
+    )
+    with pytest.warns(RuntimeWarning, match="A worker has numpy .*, not 1 as this process") as said:
+        assert len(greet(client, work, "auto")) == 1  # of two workers
+    assert len(said) == 1
+
+
 def test_what_cannot_be_dealt_out_is_refused_before_anything_is_sent(client, tmp_path):
     def refused(kind, said, net=NET, **asked):
         with pytest.raises(kind, match=said):
             xn.fit(net, *XOR, **{**PLAIN, "members": 4, "seed": 0, "client": client, **asked})
 
-    refused(TypeError, r"client must be a dask.distributed.Client, not 'tcp", client="tcp://1:2")
+    refused(
+        TypeError,
+        r"client must be a dask.distributed.Client, as .* make one, not 'tcp",
+        client="tcp://1:2",
+    )
     refused(ValueError, r"members must be the number of networks with client", members=None)
     refused(
         TypeError,

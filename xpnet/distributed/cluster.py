@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import importlib
 import math
 import queue
 import time
@@ -17,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-import xpnet
 from xpnet import checks
 from xpnet._optional import optional
 from xpnet.distributed.before import Before, before_in, telling
@@ -25,7 +25,7 @@ from xpnet.distributed.dealt import Dealt
 from xpnet.distributed.kept import BlockFailed, Kept, Piece, check_keep
 from xpnet.distributed.parts import Parts, cut, place
 from xpnet.distributed.saved import BlockProgress, snapshot
-from xpnet.distributed.worker import Work, end, here, train
+from xpnet.distributed.worker import Work, end, here, said_unlike, train, unlike, versions_of
 from xpnet.explanation import explained
 from xpnet.model import Model
 from xpnet.training.asked import Asked
@@ -88,16 +88,16 @@ def fit_over(
     backend = parts.backend
     work = Work(
         name, *_packed(*parts.shared()), backend.name, place(backend),
-        backend.dtype_name(parts.like), epochs, check_every, keep, native,
+        backend.dtype_name(parts.like), epochs, check_every, keep, native, versions_of(backend),
     )  # fmt: skip
-    if before is None or before.count < parts.members:
-        greet(client, work, asked.native)
+    left = before is None or before.count < parts.members
+    heard = greet(client, work, asked.native) if left else set()
     kept = Kept(keep, asked.network, asked.loss, asked.optimizer, backend)
     deal = Deal(client, parts, work, kept, told, before)
     resumed = None if before is None else next(iter(before.blocks))
     run = Dealt(asked, parts.members, epochs, check_every, keep, begun, resumed)
     model = deal.run(callbacks, run)
-    for said in deal.said:
+    for said in [said for said in deal.said if said not in heard]:
         warnings.warn(f"On a worker: {said}", RuntimeWarning, stacklevel=3)
     history = model.history
     if history is not None and (stuck := ended_without(history)):
@@ -118,43 +118,53 @@ def _native(parts: Parts) -> bool:
         return explained(loop).way == "native"
 
 
-def greet(client: Any, work: Work, asked: bool | str) -> None:
-    """Wait for a worker, and have it say whether it can do what is done here.
+def greet(client: Any, work: Work, asked: bool | str) -> set[str]:
+    """Wait for a worker, and have all say whether they can do what is done here.
 
-    Where machine code was not ``asked`` for, but would pay, and it cannot make it, there is none.
+    Where machine code was not ``asked`` for, but would pay, and one cannot make it, there is none.
+    Returns what was warned of their versions.
     """
     if not client.nthreads():
-        warnings.warn(
-            "The cluster of client has no workers yet, and fit waits for the first.",
-            RuntimeWarning,
-            stacklevel=4,
-        )
-    try:
-        answer = client.submit(here, work.library, work.device, work.dtype, pure=False)
-        version, compiles = answer.result()
-    except Exception as error:
+        _warn("The cluster of client has no workers yet, and fit waits for the first.")
+        client.wait_for_workers(1)
+    # First what any Python has: a worker that cannot unpack what it is sent ends without a word.
+    found = client.run(importlib.import_module, here.__module__, on_error="return")
+    failed = {who: error for who, error in found.items() if isinstance(error, BaseException)}
+    if not failed:
+        found = client.run(here, work.library, work.device, work.dtype, on_error="return")
+        failed = {who: error for who, error in found.items() if isinstance(error, BaseException)}
+    for who, error in failed.items():
         raise ValueError(
             f"client must be of workers that have xpnet and compute on {work.library}, as this "
-            f"process, not such as answer: {_said(error)}."
+            f"process, not such as {who}, which answers: {_said(error)}."
         ) from error
-    if version != xpnet.__version__:
-        raise ValueError(
-            f"client must be of workers that have xpnet {xpnet.__version__}, as this process, not "
-            f"{version}."
-        )
-    if work.native and not compiles:
-        if asked is True:
-            raise ValueError(
-                "native must be 'auto' or False with client, whose workers have no llvmlite, not "
-                "True; install it there with: pip install 'xpnet[native]'."
+    others: set[str] = set()
+    for who, (versions, compiles) in found.items():
+        for name, version in unlike(work.versions, versions):
+            if name == "xpnet":
+                raise ValueError(
+                    f"client must be of workers that have xpnet {work.versions[name]}, as this "
+                    f"process, not {version}, as {who}."
+                )
+            others.add(said_unlike(name, work.versions[name], version))
+        if work.native and not compiles:
+            if asked is True:
+                raise ValueError(
+                    f"native must be 'auto' or False with client, whose worker {who} has no "
+                    "llvmlite, not True; install it there with: pip install 'xpnet[native]'."
+                )
+            _warn(
+                f"Steps are not machine code, as they would be here, since the worker {who} of "
+                "client has no llvmlite; pip install 'xpnet[native]' there, or say native=False."
             )
-        warnings.warn(
-            "Steps are not machine code, as they would be here, since the workers of client have "
-            "no llvmlite; pip install 'xpnet[native]' there, or say native=False.",
-            RuntimeWarning,
-            stacklevel=4,
-        )
-        work.native = False
+            work.native = False
+    for said in sorted(others):
+        _warn(said)
+    return others
+
+
+def _warn(said: str) -> None:
+    warnings.warn(said, RuntimeWarning, stacklevel=5)  # where fit was called
 
 
 _CANCELLED = (asyncio.CancelledError, concurrent.futures.CancelledError)
@@ -400,7 +410,8 @@ def _packed(asked: Asked, samples: dict[str, Any]) -> tuple[bytes, dict[str, Any
 
 def _check_client(client: Any) -> None:
     distributed = optional("distributed", "client")
-    checks.instance("client", client, distributed.Client, "a dask.distributed.Client")
+    kind = "a dask.distributed.Client, as Client(address) and Client(cluster) make one"
+    checks.instance("client", client, distributed.Client, kind)
     if client.asynchronous:
         raise ValueError(
             "client must be one that waits for its answers, not Client(asynchronous=True)."

@@ -47,6 +47,7 @@ class Work:
         samples: those that members share, with arrays of the host.
         library, device, dtype: where and in what it is computed.
         epochs, check_every, keep, native: as of `fit`.
+        versions: what whoever sends it has.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Work:
     check_every: int
     keep: str
     native: bool
+    versions: dict[str, str]
 
     def __post_init__(self) -> None:
         self._placed: tuple[Asked, dict[str, Any]] | None = None
@@ -103,8 +105,13 @@ def train(
     def told() -> bool:
         return work.name in _ended if ended is None else ended()
 
+    backend = backends.get(work.library, work.device)
+    said = [
+        said_unlike(name, work.versions[name], version)
+        for name, version in unlike(work.versions, versions_of(backend))
+    ]
     asked = work.asked_of(part)
-    with heard() as said:
+    with heard(said):
         with prepared(asked) as loop:
             run = Run(loop, asked, work.epochs, work.check_every)
             run_intervals(loop, run, [], lambda: nullcontext(told))
@@ -114,18 +121,36 @@ def train(
     return piece
 
 
-def here(library: str, device: str | None, dtype: str) -> tuple[str, bool]:
-    """The version of xpnet of this process, where it can compute so; whether it has a compiler.
+def here(library: str, device: str | None, dtype: str) -> tuple[dict[str, str], bool]:
+    """What this process has, where it can compute so; whether it has a compiler.
 
     Raises:
         ValueError: if it cannot.
     """
-    import xpnet
-
     backend = backends.get(library, device)
     backend.prepare(dtype)
     type(backend).probe()
-    return xpnet.__version__, is_installed()
+    return versions_of(backend), is_installed()
+
+
+def versions_of(backend: backends.Backend) -> dict[str, str]:
+    """The versions of what the digits of a training depend on."""
+    import xpnet
+
+    numpy = backends.get("numpy").version()
+    return {"xpnet": xpnet.__version__, "numpy": numpy, backend.name: backend.version()}
+
+
+def unlike(wanted: dict[str, str], found: dict[str, str]) -> list[tuple[str, str]]:
+    """What is there in another version than was wanted, with that."""
+    return [(name, found.get(name, "none")) for name in wanted if found.get(name) != wanted[name]]
+
+
+def said_unlike(name: str, wanted: str, found: str) -> str:
+    """What is to be warned of where a worker has another version."""
+    return (
+        f"A worker has {name} {found}, not {wanted} as this process: the last digits may be others."
+    )
 
 
 # ---- warnings, which nobody would read where a worker writes them
@@ -136,16 +161,15 @@ _python: list[Any] = []
 
 
 @contextmanager
-def heard() -> Iterator[list[str]]:
+def heard(said: list[str]) -> Iterator[None]:
     """Collect the ``RuntimeWarning`` of this thread in place of showing them."""
-    said: list[str] = []
     with _lock:
         if not _listening:
             _python[:] = [warnings.showwarning]
             warnings.showwarning = _hear
         _listening[threading.get_ident()] = said
     try:
-        yield said
+        yield
     finally:
         with _lock:
             del _listening[threading.get_ident()]
