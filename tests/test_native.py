@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -354,6 +355,22 @@ def test_a_folder_that_cannot_be_written_is_done_without(tmp_path: Path, monkeyp
     net = xn.Sequential(xn.Linear(2, 1), xn.Sigmoid())
     model = xn.fit(net, x, y, epochs=3, native=True, **how)
     assert np.isfinite(model.theta).all()
+
+
+@pytest.mark.program
+def test_where_no_text_can_be_kept_none_is_left_behind(tmp_path: Path) -> None:
+    kept, temporary = tmp_path / "kept", tmp_path / "temporary"
+    temporary.mkdir()
+    kept.write_text("")
+    said = (
+        "from xpnet.compiler.native.compiled import _written\n"
+        "paths = [_written(*one) for one in (('one', 'a'), ('two', 'b'))]\n"
+        "print([(path.parent.parent.name, path.read_text()) for path in paths])\n"
+    )
+    env = {**os.environ, "XPNET_CACHE_DIR": str(kept), "TMPDIR": str(temporary)}
+    done = subprocess.run([sys.executable, "-c", said], env=env, capture_output=True, text=True)
+    assert done.stdout == "[('temporary', 'one'), ('temporary', 'two')]\n", done.stderr
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.mark.program

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import importlib.util
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -102,9 +104,22 @@ def _written(text: str, key: str) -> Path:
             os.replace(file.name, path)  # whole, whoever writes the same at this moment
         return path
     except OSError:
-        path = Path(tempfile.mkdtemp(prefix="xpnet-")) / f"step_{key}.py"
+        path = _own_folder() / f"step_{key}.py"
         path.write_text(text)
         return path
+
+
+@lru_cache(maxsize=1)
+def _own_folder() -> Path:
+    """A folder that goes when this process ends."""
+    own, process = tempfile.mkdtemp(prefix="xpnet-"), os.getpid()
+
+    @atexit.register
+    def remove() -> None:
+        if os.getpid() == process:  # and not one that was forked from it
+            shutil.rmtree(own, ignore_errors=True)
+
+    return Path(own)
 
 
 def _module(path: Path, key: str) -> ModuleType:
