@@ -35,7 +35,7 @@ class BlockProgress:
         piece: what is kept of them.
         size: how many members blocks have.
         native: whether their steps are machine code.
-        asked: what was asked for, as `fingerprints` tells it.
+        asked: what was asked for, in a few bytes an argument, so that another is told apart.
     """
 
     members: range
