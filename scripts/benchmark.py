@@ -134,6 +134,9 @@ def _run() -> int:
     has_gpu = about["machine"]["gpu"] is not None
     results, scores = _estimators(chosen)
     about["estimators"] = scores
+    for result in table.beyond(about):
+        print(f"{result.title}\n\n{table.text(result)}\n")
+        results.append(result)
     for work in works:
         if work.gpu and not has_gpu:
             _say(f"{work.name}: skipped: xpnet finds no GPU through CuPy\n")

@@ -204,6 +204,7 @@ def test_the_page_keeps_what_was_written_by_hand(tmp_path):
             "members": 20_000,
             "epochs": 300,
             "processor": 1.07,
+            "quartiles": [1.75, 1.9],
         },
     }
     one = {"scores": [0.5, 1.0], "seconds": [1.0, 2.0]}
@@ -211,12 +212,14 @@ def test_the_page_keeps_what_was_written_by_hand(tmp_path):
         "wine": {"ours": one},
         "digits": {"ours": one, "theirs": {"scores": [0.5], "seconds": [1.0]}},
     }
-    page = table.markdown([result], lines, about, "growth.svg", "")
+    page = table.markdown([result, *table.beyond(about)], lines, about, "growth.svg", "")
     assert "| wine | 0.750 ± 0.354, 1.5 s |  |" in page
     assert "| digits | 0.750 ± 0.354, 1.5 s | 0.500, 1 s, 1 of 2 splits |" in page
     assert "| numpy | other | 20 µs | 10 µs | 0.50 | 0.40 to 0.60 | 0.70 | 1 | MISSED |" in page
     assert "1.25 (21 × 4)" in page
-    assert "0 of 1 targets reached" in page and "Not measured: peer: not installed" in page
+    over = "| 2 workers of one core | one process on one core | 10 s | 18 s | 1.80 | 1.75 to 1.90 |"
+    assert f"{over}  | 1.7 | reached |" in page
+    assert "1 of 2 targets reached" in page and "Not measured: peer: not installed" in page
     again = table.markdown([], None, about, None, page.replace("(nothing written yet)", "By hand."))
     assert "By hand." in again and "MISSED" not in again
     library("matplotlib")

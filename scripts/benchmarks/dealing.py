@@ -59,8 +59,10 @@ def measure(rounds: int, quick: bool) -> dict[str, Any]:
             assert np.array_equal(whole.theta, found.theta)
             turns.append((one, two, (spent() - between) / (between - begin)))
     ones, twos, shares = zip(*turns, strict=True)
+    ratios = [one / two for one, two, _ in turns]
     return {
-        "ratio": statistics.median(one / two for one, two, _ in turns),
+        "ratio": statistics.median(ratios),
+        "quartiles": np.quantile(ratios, (0.25, 0.75)).tolist(),
         "one": statistics.median(ones),
         "workers": statistics.median(twos),
         "processor": statistics.median(shares),

@@ -13,11 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 RANKS = 2
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def measure(rounds: int, quick: bool) -> dict[str, float] | None:
+def measure(rounds: int, quick: bool) -> dict[str, Any] | None:
     """Seconds of a step alone and by two ranks, and by how much these are faster: medians of turns.
 
     ``None`` where there is no MPI, or only one core.
@@ -38,7 +40,7 @@ def measure(rounds: int, quick: bool) -> dict[str, float] | None:
     )  # fmt: skip
     if done.returncode:
         return None
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
@@ -82,8 +84,10 @@ def _rank(rounds: int, steps: int, cores: list[int]) -> None:
     if rank == 0:
         turns = turns[1:]
         one, two = (statistics.median(turn[i] for turn in turns) for i in (0, 1))
-        ratio = statistics.median(alone / both for alone, both in turns)
-        print(json.dumps({"alone": one, "ranks": two, "ratio": ratio}))
+        ratios = [alone / both for alone, both in turns]
+        low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75)).tolist()
+        found = {"alone": one, "ranks": two, "ratio": middle, "quartiles": (low, high)}
+        print(json.dumps(found))
 
 
 if __name__ == "__main__":
