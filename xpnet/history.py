@@ -136,7 +136,10 @@ class History:
         """
         members = self._members("last")
         values = getattr(self, checks.one_of("name", name, self.names))
-        filled = np.array([_filled(values[:, i]) for i in range(members)], dtype=np.int64)
+        filled = np.zeros(members, dtype=np.int64)
+        if len(values):
+            there = ~np.isnan(values[::-1])
+            filled = np.where(there.any(axis=0), len(values) - there.argmax(axis=0), 0)
         best = np.broadcast_to(self.best_epoch, (members,))
         back = (best > 0) & self.restored
         if name.startswith("val_") or not self._every_epoch:

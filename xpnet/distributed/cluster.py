@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import importlib
 import math
+import os
 import queue
 import time
 import uuid
@@ -126,7 +127,7 @@ def greet(client: Any, work: Work, asked: bool | str) -> set[str]:
     """
     if not client.nthreads():
         _warn("The cluster of client has no workers yet, and fit waits for the first.")
-        client.wait_for_workers(1)
+        client.submit(os.getpid, pure=False).result()  # for which an adaptive one starts some
     # First what any Python has: a worker that cannot unpack what it is sent ends without a word.
     found = client.run(importlib.import_module, here.__module__, on_error="return")
     failed = {who: error for who, error in found.items() if isinstance(error, BaseException)}
