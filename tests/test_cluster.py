@@ -323,7 +323,7 @@ def test_another_training_does_not_go_on_from_blocks(client, tmp_path):
         ({"optimizer": xn.SGD(0.1)}, "optimizer must be what it was"),
         ({"callbacks": [saving], "resume": None}, "path must be a folder without checkpoints"),
         ({"client": None}, "resume must be a checkpoint of epochs without client"),
-        ({"resume": tmp_path / "over" / "members-0-1.safetensors"}, "must be a folder of blocks"),
+        ({"resume": tmp_path / "over" / "members-0-1.safetensors"}, "give the folder that it is"),
     ):
         with pytest.raises(ValueError, match=said):
             xn.fit(NET, *XOR, **{**over, "resume": tmp_path / "over", **change})

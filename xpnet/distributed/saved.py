@@ -121,9 +121,12 @@ def done_in(resume: str | Path) -> dict[Path, BlockProgress]:
     folder = checks.as_path("resume", resume)
     if folder.is_file() or (folder.is_dir() and any(folder.glob("epoch-*.safetensors"))):
         kind = "a file" if folder.is_file() else "one with checkpoints of epochs"
+        cure = "go on from that without client"
+        if _NAME.fullmatch(folder.name):
+            cure = f"give the folder that it is in, {str(folder.parent)!r}"
         raise ValueError(
             "resume must be a folder of blocks of members with client, as Checkpoint writes them "
-            f"over a cluster, not {str(folder)!r}, {kind}; go on from that without client."
+            f"over a cluster, not {str(folder)!r}, {kind}; {cure}."
         )
     found: dict[Path, BlockProgress] = {}
     errors: list[Exception] = []
