@@ -54,8 +54,8 @@ class LogLines(Callback):
     ``Epoch: 500, loss: 0.688860, acc: 0.523810 (mean of 871 still trained).``
 
     With a ``client`` it is a line for every so many members that have come back, and for the last,
-    of what they left with: ``Members: 2048 of 10000, loss: 0.011602, acc: 0.998120 (mean of 2040
-    that did not diverge).``
+    of what they left with, but for those who diverged:
+    ``Members: 2048 of 10000, loss: 0.011602, acc: 0.998120 (mean of 2040).``
 
     Args:
         every: for which epochs: the multiples of this; with a ``client`` of members.
@@ -92,8 +92,6 @@ class LogLines(Callback):
         if run.done // self.every > before // self.every or run.done == run.members:
             numbers = [f"{_short(name)}: {value:.6f}" for name, value in run.means.items()]
             whose = f"mean of {run.counted}"
-            if run.counted < run.done:
-                whose += " that did not diverge"
             with bars_cleared():
                 self.write(f"Members: {run.done} of {run.members}, {', '.join(numbers)} ({whose}).")
 

@@ -31,8 +31,9 @@ class Dealt:
         back: which came back last, a ``range`` of their numbers.
         latest: what these left with (`History.last`), ``(len(back),)`` by ``"loss"``,
             ``"val_accuracy"`` and so on; NaN for who diverged.
-        means: the means of that over all who have come back, but for those who diverged.
-        counted: over how many members that is.
+        means: the means of that over all who have come back, but for those who diverged or were
+            ended before their time.
+        counted: over how many members that of the loss is.
         progress: what is kept of them, for ``run.progress.write(path)``; ``None`` where they were
             ended before their time.
         keep: what is kept.
@@ -63,7 +64,7 @@ class Dealt:
         self.latest: dict[str, np.ndarray] = {}
         self.model: Model | None = None
         self.stopping = False
-        self._begun, self._sums = history, dict[str, float]()
+        self._begun, self._sums = history, dict[str, tuple[float, int]]()
         self._progress: Callable[[], BlockProgress] | None = None
 
     def stop(self) -> None:
@@ -77,8 +78,7 @@ class Dealt:
 
     @property
     def means(self) -> dict[str, float]:
-        count = self.counted
-        return {name: found / count if count else np.nan for name, found in self._sums.items()}
+        return {name: found / n if n else np.nan for name, (found, n) in self._sums.items()}
 
     @property
     def progress(self) -> BlockProgress | None:
@@ -91,10 +91,11 @@ class Dealt:
         self.back, self.latest, self.done = back, piece.last, self.done + len(back)
         self._progress = progress if piece.whole else None
         if piece.whole:
-            there = ~np.isnan(piece.last["loss"])
-            self.counted += int(np.count_nonzero(there))
             for name, values in piece.last.items():
-                self._sums[name] = self._sums.get(name, 0.0) + float(np.nansum(values[there]))
+                found, count = self._sums.get(name, (0.0, 0))
+                there = int(np.count_nonzero(~np.isnan(values)))
+                self._sums[name] = found + float(np.nansum(values)), count + there
+            self.counted = self._sums["loss"][1]
 
     def end(self, model: Model) -> None:
         """Know what comes back."""
