@@ -362,6 +362,12 @@ class Backend(ABC):
             return [self.runner(step, threads, native) for _ in range(count)]
         return [self.runner(step, threads, native)] * count
 
+    def spread(self, samples: int, threads: int) -> list[slice]:
+        """Which samples of a step each of so many threads has; all are of one, where the library
+        has threads of its own.
+        """
+        return [slice(0, samples)]
+
     @property
     def native(self) -> bool:
         """Whether there is machine code of a step."""

@@ -68,6 +68,27 @@ class Runs(ABC):
     ) -> tuple[Carry, Metrics]:
         """Run ``n`` steps from ``carry``; what is returned lies in this program's own buffers."""
 
+    def begin(
+        self, carry: Carry, batch_rows: Array | None
+    ) -> tuple[Callable[[], Any], Callable[[], Carry]]:
+        """What does the next step each time, of a step without metrics, and what tells the carry.
+
+        Between two steps the arrays of ``carry`` and ``batch_rows`` may be written into, the first
+        where this program has them; a step is of the first row of these.
+        """
+
+        def step() -> None:
+            nonlocal carry
+            carry, _ = self.run(carry, 1, batch_rows, never)
+
+        return step, lambda: carry
+
+    def take(self, carry: Carry) -> None:
+        """Have the arrays of a carry in the buffers of this program."""
+        for name, buffer in self.carry.items():
+            if carry[name] is not buffer:
+                buffer[...] = carry[name]
+
 
 class Program(Runs):
     """A recorded step for one set of shapes; owns the buffers of all that it computes.
@@ -212,9 +233,7 @@ class Program(Runs):
         self, carry: Carry, n: int, batch_rows: Array | None, interrupted: Callable[[], bool]
     ) -> tuple[Carry, Metrics]:
         """Run ``n`` steps from ``carry``; what is returned lies in this program's own buffers."""
-        for name, buffer in self.carry.items():
-            if carry[name] is not buffer:
-                buffer[...] = carry[name]
+        self.take(carry)
         metrics = {
             name: self.library.empty((n, *shape), dtype)
             for name, (shape, dtype) in self.text.metrics.items()
@@ -223,13 +242,28 @@ class Program(Runs):
         histories = [self.rows(history) for history in metrics.values()]
         with self.running():
             done, counters = self._run(n, batch_rows, interrupted, *numbers, *histories)
+        found = {name: history[:done] for name, history in metrics.items()}
+        return self._after(carry, counters), found
+
+    def begin(
+        self, carry: Carry, batch_rows: Array | None
+    ) -> tuple[Callable[[], Any], Callable[[], Carry]]:
+        self.take(carry)
+        numbers: Iterable[float] = self.numbers(carry)
+
+        def step() -> None:
+            nonlocal numbers
+            with self.running():
+                _, numbers = self._run(1, batch_rows, never, *numbers)
+
+        return step, lambda: self._after(carry, numbers)
+
+    def _after(self, carry: Carry, counters: Iterable[float]) -> Carry:
+        """The carry behind a step, of the names of this one."""
         after = dict(self.carry)
         for name, value in zip(self.text.counters, counters, strict=True):
             after[name] = self.library.full((), value, self.text.dtypes[name])
-        return (
-            {name: after[name] for name in carry},
-            {name: history[:done] for name, history in metrics.items()},
-        )
+        return {name: after[name] for name in carry}
 
     def running(self) -> AbstractContextManager[Any]:
         """What is entered while steps run."""

@@ -53,6 +53,8 @@ class Replay:
             2, where all are read as they are needed, 0 for none. Programs read these from buffers,
             into which they are copied when they change, and nothing that follows from data is
             computed beforehand.
+        buffers: those that its programs have in common with those of other runners, by the form of
+            what they hold; ``None`` where there are none.
     """
 
     KEPT = 4
@@ -66,6 +68,7 @@ class Replay:
         self.programs: dict[tuple[Any, ...], tuple[Data, Any]] = {}
         self.refused = ""
         self.varies = 0
+        self.buffers: dict[Any, Array] | None = None
         self.bound: dict[Any, tuple[Data, Data]] = {}
 
     def __call__(
@@ -126,6 +129,9 @@ class Replay:
                 program = self.make(carry, data, batch_rows, self._shared(carry, data))
             except Untraceable as error:
                 program, self.refused = None, str(error)
+            if self.buffers is not None and program is not None:
+                for name, buffer in program.carry.items():
+                    self.buffers.setdefault(_as_carried(name, buffer), buffer)
             # The data are held, so that no other data can get their ids.
             self.programs[key] = data, program
         return self.programs[key][1]
@@ -135,6 +141,9 @@ class Replay:
 
         So the carry need not be copied to and fro between whole batches and the last one.
         """
+        if self.buffers is not None:
+            found = {n: self.buffers.get(_as_carried(n, array)) for n, array in carry.items()}
+            return {name: buffer for name, buffer in found.items() if buffer is not None}
         for known, program in self.programs.values():
             if program is None or any(a is not b for a, b in zip(known, data, strict=True)):
                 continue
@@ -163,6 +172,11 @@ class Replay:
         rows = None if batch_rows is None else batch_rows[0, ...]
         recording = record(self.step, self.xp, carry, data, rows, constant=not self.varies)
         return write(recording, given)
+
+
+def _as_carried(name: str, array: Array) -> Any:
+    """By what an entry of a carry is known to be that of another."""
+    return name, tuple(array.shape), array.dtype
 
 
 # ---- from one training to the next

@@ -72,16 +72,6 @@ def _check_mean(asked: Asked) -> None:
             f"comm must be None for {checks.shown(asked.loss)}, which does not declare itself "
             "samplewise, a mean over samples."
         )
-    if asked.accumulate != 1:
-        raise ValueError(
-            f"accumulate must be 1 with comm, whose ranks share a batch, not {asked.accumulate}; "
-            "more ranks need less memory each."
-        )
-    if asked.native is True:
-        raise ValueError(
-            "native must be 'auto' or False with comm, whose steps have a sum over the ranks in "
-            "their midst, not True."
-        )
     if asked.threads not in (None, 1):
         raise ValueError(
             "threads must be None or 1 with comm, as each rank computes on one core, not "

@@ -2,52 +2,64 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from xpnet import backends
+from xpnet.compiler.native.choice import Native
 from xpnet.compiler.plain import Runner, never
-from xpnet.compiler.replay import Buffers, Replay
+from xpnet.compiler.program import Runs
+from xpnet.compiler.replay import Replay, tell
+from xpnet.distributed.halves import Called, Feed, Hand, Replayed, Slots, Turns
 from xpnet.distributed.ranks import Ranks
-from xpnet.training.step import (
-    COUNT,
-    KEY,
-    PLACES,
-    REAL,
-    SUMS,
-    GradientStep,
-    TrainingStep,
-    UpdateStep,
-)
-from xpnet.types import Array, Carry, Data, Metrics
+from xpnet.distributed.room import Room, Shares
+from xpnet.training.step import COUNT, KEY, SUMS, GradientStep, TrainingStep, UpdateStep
+from xpnet.types import Array, Carry, Metrics
 
 
 class RankRunner:
     """Runs a step with the samples of all ranks, of which each knows its own.
 
     Both halves are steps, run as the library runs steps; between them gradient and metrics, in one
-    vector, are summed up on the host, in place where that is where they lie.
+    vector, are summed up, in place where that is where they lie.
 
     Args:
         backend: where it is computed.
         step: the step.
         ranks: with whom.
+        native: whether machine code is asked for.
+        threads: over how many threads the samples of this rank are spread.
+
+    Attributes:
+        reads: True: samples that are `Streamed` are read here.
     """
 
-    def __init__(self, backend: backends.Backend, step: TrainingStep, ranks: Ranks) -> None:
+    reads = True
+
+    def __init__(
+        self,
+        backend: backends.Backend,
+        step: TrainingStep,
+        ranks: Ranks,
+        native: Native | None = None,
+        threads: int = 1,
+    ) -> None:
         self.backend, self.step, self.ranks = backend, step, ranks
-        self._write = backend.writer()
-        self._buffers: dict[Any, Array] = {}
+        self.native, self.threads = native, threads
         self._parts = {one.name: getattr(step, one.name) for one in fields(TrainingStep)}
-        self._update = self._runner(UpdateStep(**self._parts))
-        self._gradients: dict[int, Runner] = {}
-        self._room = _Room(ranks)
-        self._sums: dict[tuple[int, ...], Array] = {}
+        self._buffers: list[dict[Any, Array]] = [{} for _ in range(threads)]
+        self._update = self._runner(UpdateStep(**self._parts), self._buffers[0])
+        self._known: dict[Any, list[Hand]] = {}
+        self._sums: dict[Any, Array] = {}
+        self._room = Room(ranks)
+        self._agreed = False
         self._varies = 0
+
+    # ---- what is asked of a runner
 
     @property
     def varies(self) -> int:
@@ -57,84 +69,75 @@ class RankRunner:
     @varies.setter
     def varies(self, value: int) -> None:
         self._varies = value
-        for runner in self._gradients.values():
+        for runner in self._firsts():
             if isinstance(runner, Replay):
                 runner.varies = value
+
+    @property
+    def is_native(self) -> bool:
+        """Whether a half is machine code."""
+        return any(getattr(one, "is_native", False) for one in (self._update, *self._firsts()))
+
+    def go_on(self, native: bool) -> None:
+        """Make machine code where another runner did, whose steps these go on from."""
+        self.native = Native(always=True) if native else None
+        for runner in (self._update, *self._firsts()):
+            if hasattr(runner, "go_on"):
+                runner.go_on(native)
+
+    def _firsts(self) -> list[Runner]:
+        """What runs the first half, of all forms."""
+        return [hand.runner for hands in self._known.values() for hand in hands]
 
     def __call__(
         self,
         carry: Carry,
-        data: Data,
+        data: Any,
         n: int,
         batch_rows: np.ndarray | None = None,
         interrupted: Callable[[], bool] = never,
     ) -> tuple[Carry, Metrics]:
-        self.ranks.exchange()  # from here on each next thing is the sum of a step
-        if batch_rows is not None:
-            self._room.make_room(batch_rows)
-        found: list[np.ndarray] = []
-        for k in range(n):
-            rows = None if batch_rows is None else batch_rows[k]
-            sums = self._summed(carry, data, rows)
-            try:
-                size = self.step.network.size
-                found.append(np.array(self.backend.to_host(sums)[..., size:-1]))
-                carry = self._updated(carry, sums)
-            except BaseException as error:
-                if k + 1 < n and not self.ranks.interrupted:  # what the others do next
-                    self.ranks.sum_of_step(np.zeros(*self._form(carry)), error)
-                raise
-            if self.ranks.interrupted:
-                break
+        if not self._agreed:
+            self._agree(carry)
+        shares = None if batch_rows is None else self._room.shares(batch_rows)
         samples = self.ranks.samples if batch_rows is None else batch_rows.shape[1]
-        return carry, self._metrics(np.stack(found), samples, weighted=data[2] is not None)
+        shape, dtype = self._form(carry)
+        found = np.zeros((n, *shape[:-1], shape[-1] - self.step.network.size - 1), dtype)
+        with ExitStack() as within:
+            turns = self._turns(carry, Feed(data, shares, within), samples, within)
+            self.ranks.exchange()  # from here on each next thing is the sum of a step
+            for k in range(n):
+                sums = self._summed(turns, k, shape, dtype, found)
+                try:
+                    turns.update(sums)
+                except BaseException as error:
+                    if k + 1 < n and not self.ranks.interrupted:  # what the others do next
+                        self.ranks.sum_of_step(np.zeros(shape, dtype), error)
+                    raise
+                if self.ranks.interrupted:
+                    break
+            weighted = tuple(data)[2] is not None
+            return {**carry, **turns.carry()}, self._metrics(found[: k + 1], samples, weighted)
 
     # ---- a step
 
-    def _summed(self, carry: Carry, data: Data, rows: np.ndarray | None) -> Array:
-        """Gradient, metrics and how all are, of all ranks."""
-        shape, dtype = self._form(carry)
-        error: BaseException | None = None
+    def _summed(
+        self, turns: Turns, k: int, shape: tuple[int, ...], dtype: str, found: np.ndarray
+    ) -> Array:
+        """Gradient, metrics and how all are, of all ranks; the metrics are ``found``."""
         try:
-            sums = self._own_sums(carry, data, rows)
+            sums = turns.gradient(k)
             host = self.backend.to_host(sums)
         except BaseException as failed:
-            error, host = failed, np.zeros(shape, dtype)
-        # Where steps are recorded, the host has the array itself: what is done to it is done there.
-        there = self._write is not None and error is None
+            self.ranks.sum_of_step(np.zeros(shape, dtype), failed)
+            raise
+        # What programs have written the host has itself, and what is done to it is done there.
+        there = isinstance(turns, Replayed)
         if not there:
             host = np.array(host)
-        self.ranks.sum_of_step(host, error)
+        self.ranks.sum_of_step(host)
+        found[k] = host[..., self.step.network.size : -1]
         return sums if there else self.backend.asarray(host, dtype)
-
-    def _own_sums(self, carry: Carry, data: Data, rows: np.ndarray | None) -> Array:
-        """What this rank adds."""
-        ranks, asarray = self.ranks, self.backend.asarray
-        shape, dtype = self._form(carry)
-        if shape not in self._sums:
-            self._sums[shape] = asarray(np.zeros(shape), dtype)
-        kept = [k for k in carry if k == "theta" or k.startswith("layers.")]
-        if KEY in carry:
-            kept += [KEY, COUNT]
-        own = {SUMS: self._sums[shape], **{name: carry[name] for name in kept}}
-        index = None
-        if rows is not None:
-            index, filled = self._room.rows(rows, noise=KEY in carry)
-            own |= {
-                name: asarray(values, dtype if name == REAL else "int64")
-                for name, values in filled.items()
-            }
-            index = asarray(index, "int64")
-        runner = self._gradient(ranks.samples if rows is None else len(rows), rows is None)
-        after, _ = runner(own, data, 1, index)
-        self._sums[shape] = after[SUMS]
-        return after[SUMS]
-
-    def _updated(self, carry: Carry, sums: Array) -> Carry:
-        """What goes on to the next step."""
-        own = {k: v for k, v in carry.items() if k == "theta" or k.startswith("optimizer.")}
-        after, _ = self._update({**own, SUMS: sums}, (), 1)
-        return {name: after.get(name, array) for name, array in carry.items()}
 
     def _form(self, carry: Carry) -> tuple[tuple[int, ...], str]:
         """Shape and dtype of what is summed up."""
@@ -152,93 +155,98 @@ class RankRunner:
             metrics["accuracy"] = accuracy if weighted else counted(accuracy, samples * outputs)
         return {name: self.backend.asarray(v, dtype) for name, v in metrics.items()}
 
-    # ---- programs
+    # ---- an interval
 
-    def _gradient(self, samples: int, whole: bool) -> Runner:
-        """What runs the first half, of so many samples in a step."""
-        if samples not in self._gradients:
-            first = self.ranks.first if whole else 0
-            leads = self.ranks.rank == 0
-            half = GradientStep(**self._parts, samples=samples, first=first, leads=leads)
-            self._gradients[samples] = self._runner(half)
-            self.varies = self._varies
-        return self._gradients[samples]
+    def _turns(self, carry: Carry, feed: Feed, samples: int, within: ExitStack) -> Turns:
+        """How its steps are done, of so many samples of all ranks."""
+        own, rest = self._carries(carry)
+        update = _program(self._update, {**rest, SUMS: own[SUMS]}, ())
+        hands = self._hands(own, feed, samples, self.threads)
+        found = [self._recorded(hand, own, feed, i) for i, hand in enumerate(hands)]
+        programs = [one for one in found if one is not None]
+        if update is None or len(programs) < len(hands):
+            (hand,) = self._hands(own, feed, samples, 1)
+            return Called(self.backend, hand, self._update, own, rest, feed)
+        return Replayed(self.backend, hands, programs, update, own, rest, feed, within)
 
-    def _runner(self, half: TrainingStep) -> Runner:
-        if self._write is None:
-            return self.backend.runner(half, 1)
-        return _Sharing(self.backend.xp, half, self._write, self._buffers)
+    def _carries(self, carry: Carry) -> tuple[Carry, Carry]:
+        """What the first half carries, and what the second does."""
+        form = shape, dtype = self._form(carry)
+        if form not in self._sums:
+            self._sums[form] = self.backend.asarray(np.zeros(shape), dtype)
+        own = {k: v for k, v in carry.items() if k == "theta" or k.startswith("layers.")}
+        if KEY in carry:
+            own |= {KEY: carry[KEY], COUNT: carry[COUNT]}
+        rest = {k: v for k, v in carry.items() if k == "theta" or k.startswith("optimizer.")}
+        return {**own, SUMS: self._sums[form]}, rest
+
+    def _hands(self, own: Carry, feed: Feed, samples: int, threads: int) -> list[Hand]:
+        """Who does the first half, a thread each."""
+        whole = feed.shares is None
+        room = self.ranks.count if feed.shares is None else feed.shares.room
+        key = samples, room, threads
+        if key not in self._known:
+            self._known[key] = found = []
+            dtype = self.backend.dtype_name(own["theta"])
+            for i, rows in enumerate(self.backend.spread(room, threads)):
+                half = GradientStep(
+                    **self._parts,
+                    samples=samples,
+                    first=self.ranks.first * whole + rows.start,
+                    leads=self.ranks.rank == 0 and i == 0,
+                )
+                runner = self._runner(half, self._buffers[i])
+                if isinstance(runner, Replay):
+                    runner.varies = self._varies
+                count = rows.stop - rows.start
+                found.append(Hand(runner, rows, room, self._slots(feed.shares, count, dtype)))
+        return self._known[key]
+
+    def _slots(self, shares: Shares | None, count: int, dtype: str) -> Slots | None:
+        """Where programs that are recorded read which samples a step has."""
+        if shares is None or self.backend.writer() is None:
+            return None
+        asarray, filled = self.backend.asarray, list[Array]()
+        if shares.real is not None:
+            filled = [asarray(np.ones(count), dtype), asarray(np.zeros(count), "int64")]
+        return Slots(self.backend, asarray(np.zeros((1, count)), "int64"), tuple(filled))
+
+    def _recorded(self, hand: Hand, own: Carry, feed: Feed, i: int) -> Runs | None:
+        """The program of a thread."""
+        if i > 0:  # parameters are those of all threads, sums its own
+            self._buffers[i] |= {k: v for k, v in self._buffers[0].items() if k[0] != SUMS}
+        at = hand.slots
+        data = *hand.data(feed.first()), *(at.filled if at else ())
+        return _program(hand.runner, own, data, at and at.rows)
+
+    def _runner(self, half: TrainingStep, buffers: dict[Any, Array]) -> Runner:
+        runner = self.backend.runner(half, 1, self.native)
+        if isinstance(runner, Replay):
+            runner.buffers = buffers
+        return runner
+
+    def _agree(self, carry: Carry) -> None:
+        """Have the second half as machine code on all ranks, or on none: its digits must be one."""
+        own, rest = self._carries(carry)
+        _program(self._update, {**rest, SUMS: own[SUMS]}, ())
+        here = bool(getattr(self._update, "is_native", False))
+        if self.ranks.exchange(here).all() or not here:
+            self._agreed = True
+            return
+        self._update.go_on(False)  # type: ignore[attr-defined]
+        self._update.programs.clear()  # type: ignore[attr-defined]
+        if self.native is not None and self.native.always:
+            why = "on another rank its second half cannot be"
+            tell(self.step, f"A step is recorded, and not machine code, since {why}.")
+        self._agreed = True
 
 
-class _Room:
-    """Which samples of a batch are a rank's, and how many its programs have room for.
-
-    Args:
-        ranks: the ranks, of which this is one.
-    """
-
-    def __init__(self, ranks: Ranks) -> None:
-        self.ranks = ranks
-        self._sizes: dict[int, int] = {}
-
-    def make_room(self, batch_rows: np.ndarray) -> None:
-        """See to it that programs take as many samples as this rank has in any of these steps.
-
-        All batches are filled up to one size, which all but a few need not grow.
-        """
-        ranks, size = self.ranks, batch_rows.shape[1]
-        part = ranks.count / ranks.samples
-        spread = math.sqrt(size * part * (1 - part))
-        least = self._sizes.get(size, round(size * part + 3 * spread))
-        first = ranks.first
-        own = (batch_rows >= first) & (batch_rows < first + ranks.count)
-        most = max(least, int(np.count_nonzero(own, axis=1).max()))
-        self._sizes[size] = min(-(-most // 8) * 8, size, ranks.count)
-
-    def rows(self, rows: np.ndarray, noise: bool) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """The numbers of this rank's samples in a batch, ``(1, room)``, and what fills them up."""
-        ranks, room = self.ranks, self._sizes[len(rows)]
-        if ranks.size == 1:
-            return rows[None], {}
-        places = np.flatnonzero((rows >= ranks.first) & (rows < ranks.first + ranks.count))
-        here, index = len(places), np.zeros(room, np.int64)
-        index[:here] = rows[places] - ranks.first
-        index[here:] = index[0]  # of the batch, if any is
-        filled = {REAL: np.arange(room) < here}
-        if noise:
-            filled[PLACES] = np.pad(places, (0, room - here))
-        return index[None], filled
-
-
-class _Sharing(Replay):
-    """Its programs have the buffers of what they carry in common with those of others.
-
-    Args:
-        xp, step, write: as of a `Replay`.
-        buffers: those buffers, by name and form.
-    """
-
-    KEPT = 8
-
-    def __init__(
-        self, xp: Any, step: TrainingStep, write: Callable[..., Any], buffers: dict[Any, Array]
-    ) -> None:
-        super().__init__(xp, step, write)
-        self.buffers = buffers
-
-    def _shared(self, carry: Carry, data: Data) -> Buffers:
-        found = {name: self.buffers.get(_form(name, array)) for name, array in carry.items()}
-        return {name: buffer for name, buffer in found.items() if buffer is not None}
-
-    def make(self, carry: Carry, data: Data, batch_rows: Array | None, given: Buffers) -> Any:
-        program = super().make(carry, data, batch_rows, given)
-        for name, buffer in program.carry.items():
-            self.buffers.setdefault(_form(name, buffer), buffer)
-        return program
-
-
-def _form(name: str, array: Array) -> Any:
-    return name, tuple(array.shape), array.dtype
+def _program(runner: Runner, carry: Carry, data: Any, rows: Any = None) -> Runs | None:
+    """The program that runs these, if they are recorded."""
+    if not isinstance(runner, Replay):
+        return None
+    program = runner.prepared(carry, data, rows)
+    return program if isinstance(program, Runs) else None
 
 
 def counted(accuracy: np.ndarray, count: int) -> np.ndarray:

@@ -147,10 +147,8 @@ def _placed(asked: Asked, ranks: Ranks | None) -> tuple[TrainingLoop, Any]:
                 ranks=ranks,
             )
         several = -(-(members or 1) // (block or 1))
-        native = None
-        if ranks is None:
-            native = chosen(backend, asked.native, asked.epochs * batches.steps * several)
-        runners = None if ranks is None else [RankRunner(backend, step, ranks)]
+        native = chosen(backend, asked.native, asked.epochs * batches.steps * several)
+        runners = None if ranks is None else [RankRunner(backend, step, ranks, native)]
         blocks = Blocks(backend, step, block or members or 1, threads, native, ranks, runners)
         kept = None
         if ranks is not None:

@@ -200,7 +200,7 @@ class TrainingStep:
     ) -> tuple[Array, dict[str, Array], Carry]:
         """What `gradient` gives, of one part."""
         x, target, weight = batch
-        share = self._share(carry, samples, weight)
+        share = self._share(carry, samples, weight, first)
         network, loss = self._given(carry)
         state = tuple(layer_state_in(network, carry).values())
         noise = self._stream(carry, samples, first) if KEY in carry else None
@@ -215,7 +215,7 @@ class TrainingStep:
             rest |= {KEY: carry[KEY], COUNT: next_step(self.xp, carry[COUNT])}
         return grad, metrics, rest
 
-    def _share(self, carry: Carry, samples: int, weight: Array | None) -> Share:
+    def _share(self, carry: Carry, samples: int, weight: Array | None, first: int) -> Share:
         """What those at hand count for."""
         return Share(samples, weight)
 
@@ -254,6 +254,9 @@ class GradientStep(TrainingStep):
     is one, and a 0 that is the rank's to say whether it can go on. Those of all ranks add up to
     those of the step.
 
+    Of a batch the data are five: behind ``x``, targets and weights come `REAL` and, where something
+    is drawn, `PLACES`.
+
     Attributes:
         samples: those of all ranks in a step.
         first: the number of the first of this rank among them.
@@ -270,19 +273,32 @@ class GradientStep(TrainingStep):
         return False
 
     def __call__(self, carry: Carry, batch: Data) -> tuple[Carry, Metrics]:
-        grad, metrics, rest = self.gradient(carry, batch, self.samples, self.first)
+        filled: Carry
+        batch, filled = batch[:3], dict(zip((REAL, PLACES), batch[3:], strict=False))
+        grad, metrics, rest = self.gradient({**carry, **filled}, batch, self.samples, self.first)
         columns = [metrics[name][..., None] for name in ("loss", "accuracy") if name in metrics]
         columns = [grad, *columns, self.xp.zeros_like(columns[0])]
-        layers = {name: rest[name] for name in carry if name.startswith("layers.")}
-        return {**carry, **layers, SUMS: self.xp.concat(columns, axis=-1)}, {}
+        rest = {name: array for name, array in rest.items() if name in carry}
+        return {**carry, **rest, SUMS: self.xp.concat(columns, axis=-1)}, {}
 
-    def _share(self, carry: Carry, samples: int, weight: Array | None) -> Share:
+    def _gradient(
+        self, carry: Carry, batch: Data, samples: int, first: int
+    ) -> tuple[Array, dict[str, Array], Carry]:
+        if REAL in carry and self.part is not None:  # of the part at hand
+            rows = slice(first - self.first, first - self.first + batch[0].shape[-2])
+            carry = {**carry, **{n: carry[n][rows] for n in (REAL, PLACES) if n in carry}}
+        return super()._gradient(carry, batch, samples, first)
+
+    def select(self, data: Any, rows: Array) -> Any:
+        return *super().select(data[:3], rows), *data[3:]
+
+    def _share(self, carry: Carry, samples: int, weight: Array | None, first: int) -> Share:
         real = carry.get(REAL)
         if real is None:
-            return super()._share(carry, samples, weight)
+            return super()._share(carry, samples, weight, first)
         real = real[:, None]  # without the axis, so that nobody takes the first for the members
         weight = real if weight is None else weight * real
-        return Share(samples, weight, samples if self.leads else 0)
+        return Share(samples, weight, samples if self.leads and first == self.first else 0)
 
     def _stream(self, carry: Carry, samples: int, first: int) -> Stream:
         if PLACES not in carry:

@@ -13,6 +13,7 @@ from xpnet.backends.base import Backend, Size, cores
 from xpnet.backends.numpy.threads import (
     ONE_BLAS_THREAD,
     ThreadedProgram,
+    can_hold_blas,
     in_blocks,
     shares,
     threads_for,
@@ -123,6 +124,9 @@ class NumPyBackend(Backend):
         with ONE_BLAS_THREAD(), ThreadPoolExecutor(count) as pool:
             return sum(pool.map(share, shares(samples, count)))
 
+    def spread(self, samples: int, threads: int) -> list[slice]:
+        return shares(samples, min(threads, samples) if can_hold_blas() else 1)
+
     def kept(self, step: Step, data: Data, *also: Any) -> Any:
         return kept(self, step, data, *also)
 
@@ -221,8 +225,10 @@ class NumPyReplay(Replay):
         write: Callable[[Any, Any], Any] | None = None,
     ) -> Any:
         """A program of calls, on several threads where that is worth it."""
-        batch = data[0].shape[-2] if batch_rows is None else batch_rows.shape[1]
-        threads = threads_for(carry, batch, self.threads)
+        threads = 1
+        if data:  # an update alone has none
+            batch = data[0].shape[-2] if batch_rows is None else batch_rows.shape[1]
+            threads = threads_for(carry, batch, self.threads)
         if threads > 1:
             split = write or in_blocks
             try:

@@ -6,6 +6,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -220,10 +221,13 @@ class NativeProgram(Runs):
     ) -> None:
         lead = 0 if self.members is None else 1
         shown = [_flat(array, lead + 1) for array in histories.values()]
+        function(start, stop, *self._given(rows, whole, real), *shown)
+
+    def _given(self, rows: np.ndarray | None, whole: np.ndarray, real: np.ndarray) -> list[Any]:
+        """What a function is given besides the steps and where their metrics are to be."""
         if rows is None:
             rows = np.zeros((1, 1), np.int64)
-        own = rows, whole, real, self.numbers, *self.given
-        function(start, stop, self.members or 1, *own, *self._flat, *shown)
+        return [self.members or 1, rows, whole, real, self.numbers, *self.given, *self._flat]
 
     def run(
         self,
@@ -235,9 +239,7 @@ class NativeProgram(Runs):
         """Run ``n`` steps from ``carry``; what is returned lies in this program's own buffers."""
         self.compile()
         assert self.function is not None
-        for name, buffer in self.carry.items():
-            if carry[name] is not buffer:
-                buffer[...] = carry[name]
+        self.take(carry)
         histories = self._histories(n)
         whole, real = self._counters(carry)
         if batch_rows is not None:
@@ -252,14 +254,26 @@ class NativeProgram(Runs):
             done += some
             if interrupted():
                 break
+        found = {name: history[:done] for name, history in histories.items()}
+        return self._after(carry, whole, real), found
+
+    def begin(
+        self, carry: Carry, batch_rows: np.ndarray | None
+    ) -> tuple[Callable[[], Any], Callable[[], Carry]]:
+        self.compile()
+        assert self.function is not None
+        self.take(carry)
+        whole, real = self._counters(carry)
+        step = partial(self.function, 0, 1, *self._given(batch_rows, whole, real))
+        return step, lambda: self._after(carry, whole, real)
+
+    def _after(self, carry: Carry, whole: np.ndarray, real: np.ndarray) -> Carry:
+        """The carry behind a step, of the names of this one."""
         after: Carry = dict(self.carry)
         for i, (name, dtype) in enumerate(self.text.dtypes.items()):
             store = whole if np.dtype(dtype).kind in "iub" else real
             after[name] = np.full((), store[i], dtype)
-        return (
-            {name: after[name] for name in carry},
-            {name: history[:done] for name, history in histories.items()},
-        )
+        return {name: after[name] for name in carry}
 
 
 def native_of(
