@@ -72,6 +72,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "weights": {"sample_weight": (WEIGHTS,)},
     "batches": {"batch_size": 16},
     "members": {"members": 3, "batch_size": 20},
+    "accumulated batches on two threads": {"batch_size": 10, "accumulate": 2, "threads": 2},
     "masks and statistics": {"net": NOISY},
     "masks and statistics in weighted batches": {
         "net": NOISY, "batch_size": 16, "sample_weight": (WEIGHTS,)
@@ -85,6 +86,8 @@ ASKED: dict[str, dict[str, Any]] = {
 def claims(backend: Any, ranks: Ranks) -> None:
     """What comes out is what one process gives, theta and history, on each rank."""
     for name, asked in ASKED.items():
+        if backend.name != "numpy":
+            asked = {**asked, "threads": None}
         alone, model = trained(backend, None, **asked), trained(backend, ranks, **asked)
         one, many = alone.history, model.history
         theta = [backend.to_host(found.theta) for found in (alone, model)]
@@ -132,7 +135,7 @@ def mistakes(backend: Any, ranks: Ranks) -> None:
     said("epochs must be a whole number", epochs=0 if last else 3)
     said("LayerNorm in place", net=xn.Sequential(xn.Linear(5, 4), xn.BatchNorm(4), xn.Linear(4, 1)))
     said("are not sums", net=xn.Sequential(xn.RobustScale(5), xn.Linear(5, 1)))
-    said("threads must be None or 1", threads=2)
+    said("threads must be the same", threads=1 + last)
     said("at most the 61 samples", batch_size=62)
     kind = OSError if ranks.rank == 0 else RuntimeError
     said("the disk is full", kind, callbacks=[Failing("fail")])

@@ -24,9 +24,10 @@ SCALED = xn.Sequential(xn.Standardize(3), NET)
 NOISY = xn.Sequential(xn.Linear(3, 4), xn.Dropout(0.4), xn.Tanh(), xn.Linear(4, 1))
 
 
-def fit(backend, rows=slice(None), comm=None, net=NET, weights=False, **asked):
+def fit(backend, rows=slice(None), comm=None, net=NET, weights=False, x=None, **asked):
     """Some of the samples, trained on alone or as one rank."""
-    x, y, weight = (backend.asarray(part[rows], "float64") for part in (X, Y, WEIGHTS))
+    own, y, weight = (backend.asarray(part[rows], "float64") for part in (X, Y, WEIGHTS))
+    x = own if x is None else x
     if weights:
         asked["sample_weight"] = weight
     given = {"loss": xn.BCEWithLogits(), "optimizer": xn.Adam(lr=1e-2), "epochs": 6, "seed": 0}
@@ -94,13 +95,86 @@ def test_validation_is_of_the_samples_of_all_ranks():
 
 
 @pytest.mark.parametrize(
+    "asked",
+    [
+        {"net": NOISY, "accumulate": 2, "weights": True},
+        {"net": NOISY, "members": 2},
+        {"threads": 2},
+        {"net": NOISY, "threads": 2, "batch_size": None},
+    ],
+)
+def test_ranks_may_accumulate_have_members_that_draw_and_threads(asked):
+    asked = {"batch_size": 5, **asked}
+    alone = fit(NUMPY, **{**asked, "threads": 1})
+    for size, edges in ((1, (0, 32)), (2, (0, 12, 32))):
+        for model in by_ranks(size, lambda comm: fit(NUMPY, rows_of(comm, edges), comm, **asked)):  # noqa: B023
+            assert not isinstance(model, Exception), model
+            assert np.abs(model.theta - alone.theta).max() <= 1e-15
+            assert np.abs(model.history.loss - alone.history.loss).max() <= 1e-15
+            assert np.abs(model.history.accuracy - alone.history.accuracy).max() <= 1e-15
+
+
+class Rows:
+    """What is read by rows, in ascending order, each once, as a file of h5py."""
+
+    def __init__(self, values):
+        self.values, self.shape, self.dtype = values, values.shape, values.dtype
+
+    def __getitem__(self, rows):
+        assert isinstance(rows, slice) or (np.diff(rows) > 0).all()
+        return self.values[rows]
+
+
+@pytest.mark.slow_on("jax")  # which compiles the two halves for each rank
+@pytest.mark.parametrize("asked", [{"net": NOISY, "members": 2, "block": 1}, {"accumulate": 2}])
+def test_each_rank_reads_samples_of_its_own_by_rows(backend, asked):
+    asked = {"batch_size": 6, "check_every": 2, "metrics": ["auc"], "weights": True, **asked}
+
+    def held(rows, read):
+        return read(X[rows] + 0.1), *(backend.asarray(a[rows], "float64") for a in (Y, WEIGHTS))
+
+    def one(comm):
+        rows = rows_of(comm)
+        return fit(backend, rows, comm, x=Rows(X[rows]), validation=held(rows, Rows), **asked)
+
+    everyone = slice(None), lambda x: backend.asarray(x, "float64")
+    alone = fit(backend, validation=held(*everyone), **asked)
+    for model in by_ranks(2, one):
+        assert not isinstance(model, Exception), model
+        assert np.abs(host(backend, model.theta) - host(backend, alone.theta)).max() <= 1e-15
+        for name in ("loss", "accuracy", "val_loss", "val_accuracy", "val_auc"):
+            there, here = getattr(model.history, name), getattr(alone.history, name)
+            assert np.abs(there - here).max() <= 1e-15, name
+
+
+def test_what_one_rank_cannot_read_ends_all():
+    class Torn(Rows):
+        def __getitem__(self, rows):
+            if len(self.values) == 20 and not isinstance(rows, slice) and rows[-1] == 19:
+                raise OSError("the file ends")
+            return super().__getitem__(rows)
+
+    def one(comm):
+        rows = rows_of(comm)
+        return fit(NUMPY, rows, comm, x=Torn(X[rows]), batch_size=4)
+
+    first, second = by_ranks(2, one)
+    assert isinstance(second, OSError) and "the file ends" in str(second)
+    assert str(first) == f"On rank 1: OSError: {second}"
+
+
+@pytest.mark.parametrize(
     ("asked", "said"),
     [
         (lambda last: {"batch_size": 8 + last}, "batch_size must be the same on all ranks, but is"),
         (lambda last: {"seed": last}, "theta must be the same on all ranks at the beginning"),
         (lambda last: {"epochs": 1 - last}, "epochs must be a whole number of at least 1, not 0"),
         (lambda last: {"weights": bool(last)}, "sample_weight must be the same on all ranks"),
-        (lambda last: {"threads": 2}, "threads must be None or 1 with comm"),
+        (lambda last: {"threads": 1 + last}, "threads must be the same on all ranks, but is 2"),
+        (
+            lambda last: {"x": Rows(X[12:]), "batch_size": 4} if last else {"batch_size": 4},
+            "x read",
+        ),
         (lambda last: {"batch_size": 33}, "batch_size must be at most the 32 samples of x, not 33"),
         (lambda last: {"net": xn.Sequential(xn.RobustScale(3), NET)}, "statistics are not sums"),
         (lambda last: {"validation": (X, Y[: 32 - last])}, "In validation, y must"),

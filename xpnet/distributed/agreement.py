@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,9 @@ from xpnet.moments import total
 from xpnet.network import Sequential
 from xpnet.training.asked import Asked
 from xpnet.training.fingerprint import SAMPLES, Told, argument
-from xpnet.training.sources import is_source
-from xpnet.types import Array, Carry, Data
+from xpnet.training.sources import Source
+from xpnet.training.streamed import Streamed
+from xpnet.types import Array, Carry
 
 
 def agree(ranks: Ranks, asked: Asked, **also: Any) -> None:
@@ -31,24 +32,16 @@ def agree(ranks: Ranks, asked: Asked, **also: Any) -> None:
         TypeError, ValueError: on all ranks, if it is not as `fit` wants it on one of them, or not
             the same on all.
     """
-    for name in ("x", "y"):
-        if is_source(value := getattr(asked, name)):
-            path = isinstance(value, (str, os.PathLike))
-            rows = f"np.load({name}, mmap_mode='r')" if path else name
-            raise TypeError(
-                f"{name} must be in memory with comm, not read by rows; read those of this rank: "
-                f"np.array({rows}[first:last])."
-            )
     own, backend, like = asked.opened().checked()
-    _check_mean(own)
-    held = own.validation
-    several = isinstance(held, (tuple, list)) and len(held) in (2, 3)
-    if several and held is not None and is_source(held[0]):
-        raise TypeError("In validation, x must be in memory with comm, not read by rows.")
-    shape = checks.shape_of(held[0]) if several and held is not None else ()
+    _check_mean(own, backend)
+    several = isinstance(own.validation, (tuple, list)) and len(own.validation) in (2, 3)
+    held: Any = own.validation[0] if own.validation is not None and several else None
+    if isinstance(held, (str, os.PathLike)):
+        held = Source("In validation, x", held)
+    shape = () if held is None else checks.shape_of(held)
     told = _told(own, backend, like, also)
     counts = ranks.exchange(
-        int(like.shape[-2]), int(shape[-2]) if len(shape) > 1 else 0, _number(told)
+        int(own.x.shape[-2]), int(shape[-2]) if len(shape) > 1 else 0, _number(told)
     )
     ranks.counts, ranks.held = counts[:, 0], counts[:, 1]
     if (counts[:, 2] != counts[0, 2]).any():
@@ -58,7 +51,7 @@ def agree(ranks: Ranks, asked: Asked, **also: Any) -> None:
             raise difference
 
 
-def _check_mean(asked: Asked) -> None:
+def _check_mean(asked: Asked, backend: backends.Backend) -> None:
     """Raise unless a step is a mean over samples, whose parts add up."""
     for link in asked.network.links:
         if not link.layer.is_samplewise:
@@ -72,10 +65,11 @@ def _check_mean(asked: Asked) -> None:
             f"comm must be None for {checks.shown(asked.loss)}, which does not declare itself "
             "samplewise, a mean over samples."
         )
-    if asked.threads not in (None, 1):
+    if asked.threads not in (None, 1) and len(backend.spread(2, 2)) == 1:
         raise ValueError(
-            "threads must be None or 1 with comm, as each rank computes on one core, not "
-            f"{checks.shown(asked.threads)}; start as many ranks as there are cores."
+            f"threads must be None or 1 with comm for arrays of {backend.name}, on which each rank "
+            f"computes on one core, not {checks.shown(asked.threads)}; start as many ranks as "
+            "there are cores."
         )
 
 
@@ -85,6 +79,8 @@ def _told(asked: Asked, backend: backends.Backend, like: Array, also: dict[str, 
     values = {name: getattr(asked, name) for name in names} | also
     told = {name: argument(name, value) for name, value in values.items()}
     form = f"samples of {like.shape[-1]} features, {backend.dtype_name(like)} of {backend.name}"
+    read = [name for name in ("x", "y") if isinstance(getattr(asked, name), Source)]
+    form += f", with {' and '.join(read)} read by rows" if read else ""
     told["the form of x"] = [form, form]
     for name in ("sample_weight", "validation"):
         given = "None" if getattr(asked, name) is None else "given"
@@ -189,7 +185,7 @@ def first_state(
 
 def validated_by_all(
     ranks: Ranks, backend: backends.Backend, held: Any, given: tuple[Array, Array | None]
-) -> tuple[Data, tuple[Array, Array | None]]:
+) -> tuple[Any, tuple[Array, Array | None]]:
     """The samples of validation of this rank, and what metrics are asked with, of all.
 
     Args:
@@ -198,8 +194,7 @@ def validated_by_all(
         held: as `validated` gives them.
         given: their ``y`` and weights, as they were given.
     """
-    x, target, weight = held
-    y, own = given
+    (x, target, weight), (y, own) = held, given
     count = int(ranks.held.sum())
     weight = of_all(ranks, backend, weight, own, count)
 
@@ -212,7 +207,9 @@ def validated_by_all(
     axis = len(y.shape) - 2 if len(y.shape) == 3 else 0
     if len(y.shape) == 2 and y.shape[0] != ranks.held[ranks.rank]:
         axis = 1  # labels of each member
-    return (x, target, weight), (joined(y, axis), joined(own, -1))
+    read = isinstance(held, Streamed)
+    data = replace(held, weight=weight) if read else (x, target, weight)
+    return data, (joined(y, axis), joined(own, -1))
 
 
 def same_still(ranks: Ranks, backend: backends.Backend, carries: list[Carry], stop: bool) -> bool:

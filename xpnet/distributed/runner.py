@@ -51,8 +51,9 @@ class RankRunner:
         self.backend, self.step, self.ranks = backend, step, ranks
         self.native, self.threads = native, threads
         self._parts = {one.name: getattr(step, one.name) for one in fields(TrainingStep)}
-        self._buffers: list[dict[Any, Array]] = [{} for _ in range(threads)]
-        self._update = self._runner(UpdateStep(**self._parts), self._buffers[0])
+        self._buffers: dict[Any, Array] = {}
+        self._threads: list[dict[Any, Array]] = [{} for _ in range(threads)]
+        self._update = self._runner(UpdateStep(**self._parts), self._buffers)
         self._known: dict[Any, list[Hand]] = {}
         self._sums: dict[Any, Array] = {}
         self._room = Room(ranks)
@@ -195,7 +196,7 @@ class RankRunner:
                     first=self.ranks.first * whole + rows.start,
                     leads=self.ranks.rank == 0 and i == 0,
                 )
-                runner = self._runner(half, self._buffers[i])
+                runner = self._runner(half, self._threads[i])
                 if isinstance(runner, Replay):
                     runner.varies = self._varies
                 count = rows.stop - rows.start
@@ -213,8 +214,10 @@ class RankRunner:
 
     def _recorded(self, hand: Hand, own: Carry, feed: Feed, i: int) -> Runs | None:
         """The program of a thread."""
-        if i > 0:  # parameters are those of all threads, sums its own
-            self._buffers[i] |= {k: v for k, v in self._buffers[0].items() if k[0] != SUMS}
+        # Parameters are those of the update, and so are the sums of one; all else, as a count of
+        # steps that is an array, either half has for itself.
+        names = ("theta", SUMS)[: 1 + (i == 0)]
+        self._threads[i] |= {k: v for k, v in self._buffers.items() if k[0] in names}
         at = hand.slots
         data = *hand.data(feed.first()), *(at.filled if at else ())
         return _program(hand.runner, own, data, at and at.rows)

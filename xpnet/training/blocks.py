@@ -160,9 +160,10 @@ class Blocks:
         """Run ``n`` steps; return the metrics ``(steps, …)``, or ``None`` if blocks were cut short.
 
         A single block that is cut short returns the steps that it did, and so do blocks of which
-        the samples of each step are read, of those ``batch_rows`` on the host.
+        the samples of each step are read, of those ``batch_rows`` on the host. What reads for a
+        rank is its runner.
         """
-        if not isinstance(self.data, Streamed):
+        if not isinstance(self.data, Streamed) or self.ranks is not None:
             return self._run(n, batch_rows, interrupted, [block.data for block in self._blocks])
         found: list[Any] = []
         pace = self.data.paced()

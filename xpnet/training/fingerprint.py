@@ -68,8 +68,11 @@ def _samples(
     value: Any, members: int | None, which: int, ranks: Ranks | None, counts: Any
 ) -> tuple[str, bytes]:
     """How an error shows x, y or weights (0, 1, 2), and their fingerprint, by rows."""
-    if value is None or isinstance(value, Source) or is_source(value):
+    if value is None:
         return checks.shown(value), _Said().of(value)
+    if isinstance(value, Source) or is_source(value):
+        source = value if isinstance(value, Source) else Source("validation", value)
+        return checks.shown(value), _of_read(source, ranks, counts)
     backend = backends.of(value)
     host = backend.to_host(value)
     axis = host.ndim - 2 if which == 0 else host.ndim - 1 if which == 2 else min(host.ndim - 1, 1)
@@ -84,6 +87,19 @@ def _samples(
         total = sum(int(one) + (1 << 63) for one in found) % (1 << 64)
     shown = f"an array of shape {tuple(shape)}"
     return shown, _hash(f"{backend.dtype_name(value)} {tuple(shape)}", total.to_bytes(8, "little"))
+
+
+def _of_read(source: Source, ranks: Ranks | None = None, counts: Any = None) -> bytes:
+    """Of samples that are read, of all ranks: by the first and the last; files are not read through
+    for this.
+    """
+    count = source.shape[0]
+    ends = [_hash("row", source.read(np.array([row])).data) for row in (0, count - 1)]
+    first, last = (int.from_bytes(end[:7], "little") for end in ends)
+    if ranks is not None:
+        found = ranks.exchange(first, last)
+        first, last, count = int(found[0, 0]), int(found[-1, 1]), int(counts.sum())
+    return _hash(f"{source.dtype} {(count, *source.shape[1:])} {first} {last}")
 
 
 TOGETHER = 1 << 18
@@ -177,9 +193,8 @@ class _Said:
         return self.known[id(value)]
 
     def _array_or_object(self, value: Any) -> bytes:
-        if isinstance(value, Source) or is_source(value):  # files are not read through for this
-            source = value if isinstance(value, Source) else Source("validation", value)
-            return _hash(f"{source.dtype} {source.shape}", source.ends().data)
+        if isinstance(value, Source) or is_source(value):
+            return _of_read(value if isinstance(value, Source) else Source("validation", value))
         try:
             backend = backends.of(value)
         except (TypeError, ValueError):  # no array, or of no library that is known here

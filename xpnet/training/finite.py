@@ -62,7 +62,7 @@ def _losses_in(blocks: Blocks, rows: np.ndarray, here: int, samples: int) -> np.
     data = first_of(blocks.data, here)
     carries = [trained(carry) for carry in blocks.carries]
     if len(carries[0]["theta"].shape) == 1:
-        threads = blocks.threads if blocks.ranks is None else 1
+        threads = blocks.threads if blocks.ranks is None else blocks.threads or 1
         return _loss(backend, step, carries[0], data, samples, threads).reshape(-1)
     if not backend.eager:  # every size is compiled for
         rows = np.pad(rows, (0, -count % size), mode="edge")

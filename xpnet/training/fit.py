@@ -313,8 +313,11 @@ def _read_slowly(loop: TrainingLoop) -> str:
     """What is to be said of samples that are stored together and read one by one, if any are."""
     batches = loop.batches
     if batches.read and batches.shuffle:
+        size = batches.size or 1
+        if loop.ranks is not None:
+            size = -(-size * loop.ranks.count // loop.ranks.samples)
         for one in loop.population.blocks.data:
-            if isinstance(one, Source) and (times := one.times(batches.size or 1)) > 2:
+            if isinstance(one, Source) and (times := one.times(size)) > 2:
                 return (
                     f"{one.name} is stored in chunks of {one.together} samples, all of which are "
                     f"read for one of them: for a shuffled batch, {times:.0f} times what it needs. "

@@ -73,6 +73,12 @@ def _placed(asked: Asked, ranks: Ranks | None) -> tuple[TrainingLoop, Any]:
         words = backend.asarray(key, backend.words) if network.is_random else None
         data: Data | Streamed | None = None
         own = asked.layer_state
+        if own is None and isinstance(x, Source) and network.reads_statistics:
+            raise ValueError(
+                f"x must be in memory for the statistics of {network.leaves[0]!r}, not read by "
+                "rows; take them of some samples: theta=net.init(seed, like=some), "
+                "layer_state=net.init_state(like=some, x=some)."
+            )
         if ranks is not None:
             data = _looked_at(backend, asked, weight, ranks)
             if own is None:
@@ -80,12 +86,6 @@ def _placed(asked: Asked, ranks: Ranks | None) -> tuple[TrainingLoop, Any]:
                 own = first_state(ranks, backend, network, fresh, members, first_x, counting)
         if own is None:
             samples = {} if isinstance(x, Source) else {"x": x, "sample_weight": weight}
-            if not samples and network.reads_statistics:
-                raise ValueError(
-                    f"x must be in memory for the statistics of {network.leaves[0]!r}, not read by "
-                    "rows; take them of some samples: theta=net.init(seed, like=some), "
-                    "layer_state=net.init_state(like=some, x=some)."
-                )
             own = network.init_state(like=fresh, members=members, **samples)
         layer_state = check_state(network, backend, fresh, own, "layer_state", look=True)
         state, optimizer = asked.state, asked.optimizer
@@ -112,6 +112,8 @@ def _placed(asked: Asked, ranks: Ranks | None) -> tuple[TrainingLoop, Any]:
         if members is not None and block is None:
             share = batches.part if ranks is None else -(-batches.part // ranks.size)
             block = block_size(backend, network, like, share)
+            if ranks is not None and isinstance(data, Streamed):
+                block = members  # each block would read for itself
             product = network.layout.extent(None, share).product
             if asked.native is True and backend.on_host and product <= LARGE:
                 # Lanes suit the cache whatever the block.
@@ -148,7 +150,9 @@ def _placed(asked: Asked, ranks: Ranks | None) -> tuple[TrainingLoop, Any]:
             )
         several = -(-(members or 1) // (block or 1))
         native = chosen(backend, asked.native, asked.epochs * batches.steps * several)
-        runners = None if ranks is None else [RankRunner(backend, step, ranks, native)]
+        runners = None
+        if ranks is not None:
+            runners = [RankRunner(backend, step, ranks, native, threads or 1)]
         blocks = Blocks(backend, step, block or members or 1, threads, native, ranks, runners)
         kept = None
         if ranks is not None:
@@ -195,10 +199,12 @@ def _looked_at(
     """The data as a step wants it, but for what does not count; looks at all values once."""
     network, loss = asked.network, asked.loss
     data = looked_at(backend, network, loss, asked.x, asked.y, weight, asked.members)
-    if ranks is None or isinstance(data, Streamed):
+    if ranks is None:
         return data
     x, target, own = data
     own = of_all(ranks, backend, own, weight, ranks.samples)
+    if isinstance(data, Streamed):
+        return replace(data, weight=own)
     return network.counted(backend, x, own), target, own
 
 

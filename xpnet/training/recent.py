@@ -148,7 +148,7 @@ class Recent:
         """
         carry, never = self.backend.copy(block.carry), columns[:0]
         earlier, before = None, rows_of(self.backend, [carry], rows)
-        for done, (data, batch) in enumerate(_one_by_one(block.data, batch_rows), 1):
+        for done, (data, batch) in enumerate(_one_by_one(block, batch_rows), 1):
             carry, metrics = block.run(carry, data, 1, batch)
             loss = self.backend.to_host(metrics["loss"]).reshape(-1)[rows]
             good = np.isfinite(loss) & finite(self.backend, before)
@@ -169,14 +169,15 @@ class Recent:
 
 
 def _one_by_one(
-    data: Any, batch_rows: Callable[[], Iterator[Array]] | None
+    block: Block, batch_rows: Callable[[], Iterator[Array]] | None
 ) -> Iterator[tuple[Data, Array | None]]:
     """The data and rows of one step after the other, as a runner takes them."""
+    data = block.data
     if batch_rows is None:
         while True:
             yield data, None
     for order in batch_rows():
-        if isinstance(data, Streamed):
+        if isinstance(data, Streamed) and not getattr(block.run, "reads", False):
             with closing(data.parts(order)) as parts:
                 yield from ((data.data(part), part.rows) for part in parts)
         else:

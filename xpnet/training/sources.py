@@ -174,11 +174,6 @@ class Source:
     def __repr__(self) -> str:
         return f"{self.name} of shape {self.shape} that is read"
 
-    def ends(self) -> np.ndarray:
-        """The bytes of the first and the last sample."""
-        last = self.shape[0] - 1
-        return self.read(np.unique([0, last])).reshape(-1).view(np.uint8)
-
     def times(self, batch: int) -> float:
         """How many times the samples of a shuffled batch are read, for what lies together."""
         pieces = -(-self.shape[0] // self.together)

@@ -68,22 +68,30 @@ class Streamed:
     def parts(self, order: Any) -> Generator[Part, None, None]:
         """Read the rows of one batch after the other, one ahead, on a thread of its own.
 
+        A row that a batch names twice is read once, and behind those that it has is one of them
+        as often again, so that batches of one size stay that.
+
         It ends with the iteration: close that if you leave it early. What is wrong with a batch is
         raised where the batch would be.
         """
         bring, as_here = self.backend.bringing(), self.backend.elsewhere()
 
         def read(rows: np.ndarray) -> Part:
-            chosen = np.sort(rows)  # files are read from beginning to end
+            chosen = np.unique(rows)  # files are read from beginning to end
             x, y = (
                 source.read(chosen) if isinstance(source, Source) else None
                 for source in (self.x, self.target)
             )
             if x is not None:
                 check_input(self.network, backends.get("numpy"), x)
-            places = np.searchsorted(chosen, rows)[None]
+            places, more = np.searchsorted(chosen, rows)[None], len(rows) - len(chosen)
+
+            def filled(array: np.ndarray) -> np.ndarray:
+                return np.concatenate([array, array[:1].repeat(more, axis=0)]) if more else array
+
             with as_here():
-                return Part(*(a if a is None else bring(a) for a in (x, y, chosen, places)))
+                x, y = (a if a is None else bring(filled(a)) for a in (x, y))
+                return Part(x, y, bring(filled(chosen)), bring(places))
 
         with ThreadPoolExecutor(1, "xpnet reads ahead") as pool:
             ahead = pool.submit(read, order[0])

@@ -248,6 +248,8 @@ class Validation:
                     into.append(self.run(carry, data.data(part), 1, part.rows)[1])
                 pace(found[-1][-1]["loss"])
         shares = tuple(len(rows) / samples for rows in order)
+        if self.ranks is not None:  # of all of whose samples each is a part already
+            shares = (1.0,) * len(order)
         return [self._joined(some, shares) for some in found]
 
     def _joined(self, found: list[Metrics], shares: tuple[float, ...]) -> Metrics:
