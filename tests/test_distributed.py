@@ -221,21 +221,26 @@ def test_a_step_that_fails_on_one_rank_ends_all():
     assert isinstance(second, MemoryError)
 
 
-def test_a_checkpoint_is_gone_on_from_by_any_number_of_ranks(tmp_path):
+@pytest.mark.parametrize("read", [np.asarray, Rows], ids=["in memory", "read by rows"])
+def test_a_checkpoint_is_gone_on_from_by_any_number_of_ranks(tmp_path, read):
     library("safetensors")
     asked = {"batch_size": 8, "weights": True, "check_every": 2}
     whole = fit(NUMPY, epochs=12, **asked).theta
 
     def some(epochs, edges):
-        return lambda comm: fit(
-            NUMPY, rows_of(comm, edges), comm, epochs=epochs, resume=tmp_path,
-            callbacks=[Checkpoint(tmp_path)], **asked,
-        )  # fmt: skip
+        def one(comm):
+            rows = rows_of(comm, edges)
+            return fit(
+                NUMPY, rows, comm, x=read(X[rows]), epochs=epochs, resume=tmp_path,
+                callbacks=[Checkpoint(tmp_path)], **asked,
+            )  # fmt: skip
+
+        return one
 
     for epochs, edges in ((4, (0, 12, 32)), (8, (0, 3, 17, 32))):
         by_ranks(len(edges) - 1, some(epochs, edges))
         assert newest(tmp_path)[1].epoch == epochs
-    last = fit(NUMPY, epochs=12, resume=tmp_path, **asked)  # alone
+    last = fit(NUMPY, x=read(X), epochs=12, resume=tmp_path, **asked)  # alone
     assert np.abs(last.theta - whole).max() <= 1e-15
 
 
