@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import xpnet as xn
+from tests.helpers import by_ranks
 from xpnet.backends.numpy import NumPyReplay
 from xpnet.compiler.native import choice
 from xpnet.training.step import TrainingStep, carry_of
@@ -78,6 +79,49 @@ def test_samples_of_members_may_lie_in_memory_as_they_like(lie: str) -> None:
     how = {"loss": xn.MSE(), "optimizer": xn.SGD(lr=0.1), "epochs": 5, "members": 3, "seed": 1}
     native, recorded = (xn.fit(net, x, y, native=native, **how) for native in (True, False))
     np.testing.assert_allclose(native.theta, recorded.theta, rtol=0, atol=1e-14)
+
+
+def test_both_halves_of_a_step_of_ranks_are_machine_code(monkeypatch: Any) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((16, 2)), rng.standard_normal((16, 1))
+    how = {"loss": xn.MSE(), "optimizer": xn.SGD(lr=0.1), "epochs": 5, "check_every": 5, "seed": 1}
+    net, found = xn.Sequential(xn.Linear(2, 1)), []
+
+    class Asks(xn.Callback):
+        def check(self, run: xn.Run) -> None:
+            assert run.progress is not None
+            found.append(run.progress.part["native"])
+
+    def one(comm: Any, native: bool) -> Any:
+        own = slice(8 * comm.Get_rank(), 8 * comm.Get_rank() + 8)
+        return xn.fit(net, x[own], y[own], comm=comm, native=native, callbacks=[Asks()], **how)
+
+    def ranks(native: bool) -> Any:
+        return by_ranks(2, lambda comm: one(comm, native))
+
+    alone = xn.fit(net, x, y, **how)
+    for model in (*ranks(True), *ranks(False)):
+        np.testing.assert_allclose(model.theta, alone.theta, rtol=0, atol=1e-14)
+    assert found == [True, False]
+    # The update must be one on all: if on a rank there is no compiler, none has it as machine code.
+    without = iter([True, False])
+    monkeypatch.setattr("xpnet.backends.numpy.is_installed", lambda: next(without, True))
+    with pytest.warns(RuntimeWarning) as said:
+        first, second = ranks(True)
+    assert any("on another rank its second half" in str(one.message) for one in said)
+    assert first.theta.tobytes() == second.theta.tobytes()
+
+
+def test_samples_that_are_read_are_trained_on_by_machine_code_too(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((16, 2)), rng.standard_normal((16, 1))
+    np.save(tmp_path / "x.npy", x)
+    how = {"loss": xn.MSE(), "optimizer": xn.SGD(lr=0.1), "epochs": 3, "batch_size": 8, "seed": 1}
+    net = xn.Sequential(xn.Linear(2, 1))
+    read, held = (xn.fit(net, a, y, native=True, **how) for a in (tmp_path / "x.npy", x))
+    np.testing.assert_array_equal(read.theta, held.theta)
+    assert xn.explain(net, tmp_path / "x.npy", y, loss=xn.MSE(), optimizer=xn.SGD(lr=0.1),
+                      batch_size=8, native=True).way == "native"  # fmt: skip
 
 
 def test_the_same_training_again_is_the_same_to_the_last_bit() -> None:
