@@ -13,6 +13,8 @@ import pytest
 import xpnet as xn
 from tests.helpers import by_ranks, host, library
 from xpnet.callbacks import Checkpoint
+from xpnet.distributed.comm import Communicator, communicator
+from xpnet.distributed.ranks import Ranks
 from xpnet.training.checkpoint import newest
 
 ROOT = Path(__file__).parents[1]
@@ -242,6 +244,81 @@ def test_a_checkpoint_is_gone_on_from_by_any_number_of_ranks(tmp_path, read):
         assert newest(tmp_path)[1].epoch == epochs
     last = fit(NUMPY, x=read(X), epochs=12, resume=tmp_path, **asked)  # alone
     assert np.abs(last.theta - whole).max() <= 1e-15
+
+
+@pytest.mark.parametrize("members", [None, 2])
+def test_arrays_of_a_device_are_summed_up_where_they_lie_by_who_takes_them(members):
+    library("array_api_strict")
+    there, asked = xn.backends.get("strict", "device1"), {"members": members, "batch_size": 9}
+
+    class Device(Communicator):
+        """Sums up arrays of that device; of the host what is said besides steps."""
+
+        def __init__(self, comm):
+            self.comm, self.size, self.rank, self.summed = comm, 2, comm.Get_rank(), 0
+
+        def takes(self, array):
+            return array.device == there.device
+
+        def sum(self, values):
+            own = values if isinstance(values, np.ndarray) else there.to_host(values)
+            total = np.empty_like(own)
+            self.comm.Allreduce(own, total)
+            if own is values:
+                values[...] = total
+            else:
+                self.summed += 1
+                values[...] = there.asarray(total, "float64")
+
+        def from_rank(self, value, rank):
+            return self.comm.bcast(value, rank)
+
+    def one(comm):
+        device = Device(comm)
+        return fit(there, rows_of(comm), Ranks(device), **asked).theta, device.summed
+
+    alone = host(there, fit(there, **asked).theta)
+    for theta, summed in by_ranks(2, one):
+        assert np.abs(host(there, theta) - alone).max() <= 1e-15
+        assert summed == 6 * 4
+
+
+def test_mpi_is_handed_arrays_of_a_gpu_where_it_is_said_to_take_them(monkeypatch):
+    mpi = library("mpi4py.MPI")
+    comm = communicator(mpi.COMM_SELF)
+
+    class OnGPU:
+        __cuda_array_interface__ = None
+
+    assert not comm.takes(OnGPU())
+    monkeypatch.setenv("XPNET_CUDA_MPI", "1")
+    assert comm.takes(OnGPU()) and not comm.takes(X)
+
+
+@pytest.mark.parametrize(
+    ("name", "lie"),
+    [
+        ("numpy", "columns"), ("numpy", "turned round"), ("numpy", "members last"),
+        ("torch", "columns"), ("torch", "members last"),  # which has no strides below 0
+    ],
+)  # fmt: skip
+def test_samples_of_members_may_lie_in_memory_as_they_like(name, lie):
+    library(name)
+    x = np.random.default_rng(2).normal(size=(3, 32, 3))
+    how = {
+        "columns": np.asfortranarray(x),
+        "turned round": np.ascontiguousarray(x[:, ::-1])[:, ::-1],
+        "members last": np.ascontiguousarray(np.moveaxis(x, 0, -1)).transpose(2, 0, 1),
+    }[lie]
+    backend = xn.backends.get(name)
+
+    def theta(x, rows, comm=None):
+        own = x[:, rows] if name == "numpy" else library("torch").from_numpy(x)[:, rows]
+        return host(backend, fit(backend, rows, comm, x=own, members=3, batch_size=9).theta)
+
+    alone = theta(x, slice(None))
+    for found in by_ranks(2, lambda comm: theta(how, rows_of(comm), comm)):
+        assert np.abs(found - alone).max() <= 1e-15
 
 
 @pytest.mark.parametrize("comm", ["mpi", 4, np, os])

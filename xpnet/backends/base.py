@@ -61,6 +61,8 @@ class Backend(ABC):
     """How large one layer's output may be for all members of a block, here what memory bears."""
     eager: ClassVar[bool] = True
     """Whether a step runs operation by operation, so that a run can be cut short between steps."""
+    in_place: ClassVar[bool] = True
+    """Whether arrays can be written into."""
     words: ClassVar[str] = "uint32"
     """The dtype of random words (``xpnet.noise``), wider where this one has no arithmetic."""
     compiler: ClassVar[str] = "llvmlite"

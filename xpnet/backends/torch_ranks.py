@@ -41,8 +41,11 @@ class TorchCommunicator(Communicator):
         gpu = self.dist.get_backend(self.group) == "nccl"
         self.device = self.torch.device("cuda" if gpu else "cpu")
 
-    def sum(self, values: np.ndarray) -> None:
-        own = self.torch.from_numpy(values)
+    def takes(self, array: Any) -> bool:
+        return isinstance(array, self.torch.Tensor) and array.device.type == self.device.type
+
+    def sum(self, values: Any) -> None:
+        own = self.torch.from_numpy(values) if isinstance(values, np.ndarray) else values
         there = own.to(self.device)
         self.dist.all_reduce(there, group=self.group)
         if there is not own:

@@ -6,6 +6,7 @@ Nothing here passes messages by itself. What is asked of either is a sum in plac
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from abc import ABC, abstractmethod
 from types import ModuleType
@@ -14,6 +15,10 @@ from typing import Any
 import numpy as np
 
 from xpnet import backends, checks
+
+CUDA = "XPNET_CUDA_MPI"
+"""The variable of the environment by which MPI, built with CUDA, is handed arrays of a GPU as they
+are, which has not been run yet."""
 
 
 class Communicator(ABC):
@@ -28,8 +33,14 @@ class Communicator(ABC):
     rank: int
 
     @abstractmethod
-    def sum(self, values: np.ndarray) -> None:
-        """Put the sum over all ranks in place of each one's ``values``, which are contiguous."""
+    def sum(self, values: Any) -> None:
+        """Put the sum over all ranks in place of each one's ``values``, which are contiguous: an
+        array of the host, or one that it `takes`.
+        """
+
+    def takes(self, array: Any) -> bool:
+        """Whether it sums up this array of a library where it lies."""
+        return False
 
     @abstractmethod
     def from_rank(self, value: Any, rank: int) -> Any:
@@ -47,7 +58,11 @@ class MPICommunicator(Communicator):
         ours = type(comm).__module__.partition(".")[0] == "mpi4py"
         self._in_place: Any = sys.modules["mpi4py.MPI"].IN_PLACE if ours else None
 
-    def sum(self, values: np.ndarray) -> None:
+    def takes(self, array: Any) -> bool:
+        on_gpu = hasattr(array, "__cuda_array_interface__")
+        return on_gpu and self._in_place is not None and os.environ.get(CUDA, "") not in ("", "0")
+
+    def sum(self, values: Any) -> None:
         if self._in_place is not None:
             self.comm.Allreduce(self._in_place, values)
         else:

@@ -134,13 +134,29 @@ class Ranks:
         """
         sums[..., -1] = FAILED if error else float(self.pressed())
         self._sum(sums)
-        worst = float(sums[..., -1].max())
+        self._go_on(float(sums[..., -1].max()), error)
+
+    def sum_there(self, sums: Any, to_host: Callable[[Any], np.ndarray]) -> np.ndarray:
+        """`sum_of_step` of who is well, of an array that the communicator `takes`.
+
+        Returns:
+            What ``to_host`` brings of it, of which the last of each row says how all are.
+        """
+        if self.pressed():
+            sums[..., -1] = 1.0
+        self._sum(sums)
+        found = to_host(sums)
+        self._go_on(float(found[..., -1].max()), None)
+        return found
+
+    def _go_on(self, worst: float, error: BaseException | None) -> None:
+        """Raise if one has failed, and know if one was interrupted."""
         if not worst < FAILED:
             self.exchange(error=error)
             raise error or RuntimeError("A rank has failed.")
         self.interrupted = self.interrupted or worst > 0
 
-    def _sum(self, values: np.ndarray) -> None:
+    def _sum(self, values: Any) -> None:
         try:
             self.comm.sum(values)
         except Exception as error:

@@ -127,17 +127,25 @@ class RankRunner:
     ) -> Array:
         """Gradient, metrics and how all are, of all ranks; the metrics are ``found``."""
         try:
-            sums = turns.gradient(k)
-            host = self.backend.to_host(sums)
+            sums, size = turns.gradient(k), self.step.network.size
+            # What programs have written the host has itself, and what is done to it is done there.
+            there = isinstance(turns, Replayed)
+            direct = not there and self.backend.in_place and self.ranks.comm.takes(sums)
+            if direct:
+                self.backend.mark(sums)()  # MPI knows of no queue
+            else:
+                host = self.backend.to_host(sums)
         except BaseException as failed:
             self.ranks.sum_of_step(np.zeros(shape, dtype), failed)
             raise
-        # What programs have written the host has itself, and what is done to it is done there.
-        there = isinstance(turns, Replayed)
+        if direct:
+            tail = self.ranks.sum_there(sums, lambda all_: self.backend.to_host(all_[..., size:]))
+            found[k] = tail[..., :-1]
+            return sums
         if not there:
             host = np.array(host)
         self.ranks.sum_of_step(host)
-        found[k] = host[..., self.step.network.size : -1]
+        found[k] = host[..., size:-1]
         return sums if there else self.backend.asarray(host, dtype)
 
     def _form(self, carry: Carry) -> tuple[tuple[int, ...], str]:

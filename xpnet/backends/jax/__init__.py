@@ -27,6 +27,7 @@ class JaxBackend(Backend):
     block_bytes = 1 << 16  # a few arrays of a block fit in a core's cache
     install = "jax"
     eager = False
+    in_place = False
     usual_way = "compiled"
 
     @classmethod
