@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,32 @@ def _rank(rounds: int, steps: int, cores: list[int]) -> None:
         ratios = [alone / both for alone, both in turns]
         low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75)).tolist()
         found = {"alone": one, "ranks": two, "ratio": middle, "quartiles": (low, high)}
+        if find_spec("numba") is not None and steps > 2:  # no smoke run
+            small = [[_small(native) for native in (False, True)] for _ in range(rounds)]
+            found["calls"] = statistics.median(calls for calls, _ in small)
+            found["native"] = statistics.median(calls / code for calls, code in small)
         print(json.dumps(found))
+
+
+def _small(native: bool, steps: int = 3000) -> float:
+    """Seconds of processor time that a step at report scale takes one rank alone."""
+    from mpi4py import MPI
+
+    import xpnet as xn
+    from benchmarks.works import REPORT
+
+    seen: list[float] = []
+
+    class Clock(xn.Callback):
+        def check(self, run: Any) -> None:
+            seen.append(time.process_time())
+
+    xn.fit(
+        REPORT.network(), REPORT.x(), REPORT.y(), loss=REPORT.loss_function(),
+        optimizer=REPORT.optimizer(), epochs=2 * steps, check_every=steps, seed=0,
+        callbacks=[Clock()], comm=MPI.COMM_SELF, native=native,
+    )  # fmt: skip
+    return (seen[1] - seen[0]) / steps
 
 
 if __name__ == "__main__":

@@ -169,6 +169,12 @@ def mpi(found: dict[str, Any] | None) -> str:
         f"Two ranks of MPI, a core each, take {cost(found['ranks'], 's')} a step of "
         f"784-512-512-10 (batch 4096, float32, Adam, NumPy), and one process on one core "
         f"{cost(found['alone'], 's')}: {found['ratio']:.2f} times as fast, of at least 1.6."
+        + (
+            f" At report scale, a step of one rank by processor time: {cost(found['calls'], 's')} "
+            f"as calls, {found['native']:.1f} times as long as machine code."
+            if "native" in found
+            else ""
+        )
     )
 
 

@@ -139,8 +139,8 @@ def fit(
             the memory of the device.
         threads: over how many threads NumPy, and JAX on a CPU, spread an ensemble, or NumPy splits
             a large batch (if its BLAS can be held to one thread; the last digits then depend on
-            their number); ``None`` for one a core where that pays, 1 for none. For the rest,
-            libraries have threads of their own.
+            their number); ``None`` for one a core where that pays, 1 for none, as with ``comm``
+            if nothing is said. For the rest, libraries have threads of their own.
         native: whether NumPy's steps become machine code, which LLVM compiles, whole intervals of
             them, or of large networks what stands between BLAS's products: ``"auto"`` where the
             steps that there may be pay for that, or it is kept on disk from an earlier training;
