@@ -101,7 +101,7 @@ def test_validation_is_of_the_samples_of_all_ranks():
     [
         {"net": NOISY, "accumulate": 2, "weights": True},
         {"net": NOISY, "members": 2},
-        {"threads": 2},
+        {"net": NOISY, "threads": 2, "weights": True, "accumulate": 2},
         {"net": NOISY, "threads": 2, "batch_size": None},
     ],
 )

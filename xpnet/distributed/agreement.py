@@ -15,7 +15,7 @@ from xpnet.moments import total
 from xpnet.network import Sequential
 from xpnet.training.asked import Asked
 from xpnet.training.fingerprint import SAMPLES, Told, argument
-from xpnet.training.sources import Source
+from xpnet.training.sources import Source, is_source
 from xpnet.training.streamed import Streamed
 from xpnet.types import Array, Carry
 
@@ -80,6 +80,10 @@ def _told(asked: Asked, backend: backends.Backend, like: Array, also: dict[str, 
     told = {name: argument(name, value) for name, value in values.items()}
     form = f"samples of {like.shape[-1]} features, {backend.dtype_name(like)} of {backend.name}"
     read = [name for name in ("x", "y") if isinstance(getattr(asked, name), Source)]
+    if isinstance(asked.validation, (tuple, list)) and len(asked.validation) > 0:
+        held = asked.validation[0]
+        if is_source(held) or (isinstance(held, np.memmap) and asked.batch_size is not None):
+            read.append("validation")
     form += f", with {' and '.join(read)} read by rows" if read else ""
     told["the form of x"] = [form, form]
     for name in ("sample_weight", "validation"):

@@ -34,13 +34,12 @@ class Slots:
     rows: Array
     filled: tuple[Array, ...]
 
-    def put(self, shares: Shares, k: int, rows: np.ndarray, own: slice = slice(None)) -> None:
-        """Have those of step ``k`` there, ``own`` of all, whose numbers are ``rows``."""
+    def put(self, rows: np.ndarray, filled: list[np.ndarray], own: slice = slice(None)) -> None:
+        """Have those of a step there, ``own`` of all of this rank."""
         host = self.backend.to_host  # which shares memory with what programs read
-        host(self.rows)[...] = rows[:, own]
-        for there, values in zip(self.filled, (shares.real, shares.places), strict=False):
-            assert values is not None
-            host(there)[...] = values[k, own]
+        host(self.rows)[0] = rows[own]
+        for there, values in zip(self.filled, filled, strict=True):
+            host(there)[...] = values[own]
 
 
 @dataclass
@@ -66,14 +65,11 @@ class Hand:
             return tuple(data)
         key = tuple(map(id, data))
         if key not in self.known:
+            if len(self.known) == Replay.KEPT:
+                del self.known[next(iter(self.known))]
             rows = ..., self.rows, slice(None)
             self.known[key] = data, tuple(None if a is None else a[rows] for a in data)
         return self.known[key][1]
-
-    def put(self, shares: Shares, k: int, rows: np.ndarray) -> None:
-        """As `Slots.put`."""
-        if self.slots is not None:
-            self.slots.put(shares, k, rows, self.rows)
 
     def bind(self, data: Any) -> None:
         """Have data of a step where its program reads them."""
@@ -96,7 +92,7 @@ class Feed:
         self._ahead: tuple[Any, np.ndarray] | None = None
         if isinstance(data, Streamed):
             assert shares is not None
-            parts = data.parts(shares.index)
+            parts = data.parts(shares.order())
             within.callback(parts.close)
             self._parts = parts
             self._ahead = self._read()  # what is wrong with it is found before the others wait
@@ -104,20 +100,24 @@ class Feed:
     def _read(self) -> tuple[Any, np.ndarray]:
         assert self._parts is not None
         part = next(self._parts)
-        return self.data.data(part), self.data.backend.to_host(part.rows)
+        return self.data.data(part), self.data.backend.to_host(part.rows)[0]
 
     def first(self) -> Any:
         """The data of the first step."""
         return self.data if self._ahead is None else self._ahead[0]
 
-    def at(self, k: int) -> tuple[Any, Any]:
-        """Data of step ``k``, which is asked for once, and the numbers, on the host, of its samples
-        in them.
+    def at(self, k: int) -> tuple[Any, Any, list[np.ndarray]]:
+        """Data of step ``k``, which is asked for once; on the host, the numbers of its samples in
+        them, and which are real, and their places, if not all are.
         """
+        if self.shares is None:
+            return self.data, None, []
+        rows, *rest = self.shares.at(k)
+        filled = [one for one in rest if one is not None]
         if self._parts is None:
-            return self.data, None if self.shares is None else self.shares.index[k : k + 1]
+            return self.data, rows, filled
         found, self._ahead = self._ahead or self._read(), None
-        return found
+        return *found, filled
 
 
 class Turns(ABC):
@@ -160,17 +160,15 @@ class Called(Turns):
         self._update, self.own, self.rest = update, own, rest
 
     def gradient(self, k: int) -> Array:
-        shares, slots, asarray = self.feed.shares, self.hand.slots, self.backend.asarray
-        data, rows = self.feed.at(k)
-        filled: tuple[Array, ...] = ()
-        if shares is not None and slots is not None:
-            slots.put(shares, k, rows)
-            rows, filled = slots.rows, slots.filled
-        elif shares is not None:
-            rows = asarray(rows, "int64")
-            if shares.real is not None and shares.places is not None:
-                dtype = self.backend.dtype_name(self.own["theta"])
-                filled = asarray(shares.real[k], dtype), asarray(shares.places[k], "int64")
+        slots, asarray = self.hand.slots, self.backend.asarray
+        data, rows, filled = self.feed.at(k)
+        if slots is not None:
+            slots.put(rows, filled)
+            rows, filled = slots.rows, [*slots.filled]
+        elif rows is not None:
+            dtypes = self.backend.dtype_name(self.own["theta"]), "int64"
+            rows = asarray(rows[None], "int64")
+            filled = [asarray(one, dtype) for one, dtype in zip(filled, dtypes, strict=False)]
         self.own, _ = self.hand.runner(self.own, (*data, *filled), 1, rows)
         return self.own[SUMS]
 
@@ -219,9 +217,10 @@ class Replayed(Turns):
 
     def gradient(self, k: int) -> Array:
         if self.feed.shares is not None:
-            data, rows = self.feed.at(k)
+            data, rows, filled = self.feed.at(k)
             for hand in self.hands:
-                hand.put(self.feed.shares, k, rows)
+                if hand.slots is not None:
+                    hand.slots.put(rows, filled, hand.rows)
                 if isinstance(self.feed.data, Streamed):
                     hand.bind(data)
         if self._pool is None:

@@ -193,8 +193,11 @@ class RankRunner:
         """Who does the first half, a thread each."""
         whole = feed.shares is None
         room = self.ranks.count if feed.shares is None else feed.shares.room
-        key = samples, room, threads
+        key = samples, whole, room, threads
         if key not in self._known:
+            others = (k for k in self._known if k[:2] == key[:2] and k[2] != room)
+            for smaller in list(others):  # which is not asked for again
+                del self._known[smaller]
             self._known[key] = found = []
             dtype = self.backend.dtype_name(own["theta"])
             for i, rows in enumerate(self.backend.spread(room, threads)):
@@ -216,7 +219,7 @@ class RankRunner:
         if shares is None or self.backend.writer() is None:
             return None
         asarray, filled = self.backend.asarray, list[Array]()
-        if shares.real is not None:
+        if shares.filled:
             filled = [asarray(np.ones(count), dtype), asarray(np.zeros(count), "int64")]
         return Slots(self.backend, asarray(np.zeros((1, count)), "int64"), tuple(filled))
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -94,11 +95,12 @@ class Streamed:
                 return Part(x, y, bring(filled(chosen)), bring(places))
 
         with ThreadPoolExecutor(1, "xpnet reads ahead") as pool:
-            ahead = pool.submit(read, order[0])
-            for following in (*order[1:], None):
+            following = iter(order)
+            ahead = pool.submit(read, next(following))
+            for rows in chain(following, [None]):
                 part = ahead.result()
-                if following is not None:
-                    ahead = pool.submit(read, following)
+                if rows is not None:
+                    ahead = pool.submit(read, rows)
                 yield part
 
     def data(self, part: Part) -> Data:
