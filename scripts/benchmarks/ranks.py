@@ -88,7 +88,7 @@ def _rank(rounds: int, steps: int, cores: list[int]) -> None:
         ratios = [alone / both for alone, both in turns]
         low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75)).tolist()
         found = {"alone": one, "ranks": two, "ratio": middle, "quartiles": (low, high)}
-        if find_spec("numba") is not None and steps > 2:  # no smoke run
+        if find_spec("llvmlite") is not None and steps > 2:  # no smoke run
             small = [[_small(native) for native in (False, True)] for _ in range(rounds)]
             found["calls"] = statistics.median(calls for calls, _ in small)
             found["native"] = statistics.median(calls / code for calls, code in small)

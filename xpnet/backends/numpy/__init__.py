@@ -285,7 +285,7 @@ class NumPyReplay(Replay):
         from xpnet.compiler.native.fused import FusedProgram, machine_of  # nothing else needs them
         from xpnet.compiler.native.program import native_of
 
-        if program.threads == 1 and self.varies != 2:
+        if program.threads == 1:
             rows = None if batch_rows is None else batch_rows[0, ...]
             with suppress(Untraceable):
                 whole = native_of(self.step, carry, data, rows, program.carry, not self.varies)

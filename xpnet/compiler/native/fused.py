@@ -216,6 +216,13 @@ class FusedProgram(NumPyProgram):
             batch_rows = np.ascontiguousarray(batch_rows, np.int64)
         return super().run(carry, n, batch_rows, interrupted)
 
+    def begin(
+        self, carry: Carry, batch_rows: np.ndarray | None
+    ) -> tuple[Callable[[], Any], Callable[[], Carry]]:
+        """As `Program.begin`."""
+        self.compile()
+        return super().begin(carry, batch_rows)
+
 
 @dataclass(frozen=True)
 class Together:
