@@ -61,6 +61,8 @@ NUMPY_ALLOWED = {
     "distributed/agreement.py": "what ranks compare and add up is on the host",
     "distributed/comm.py": "what goes from rank to rank is on the host",
     "distributed/ranks.py": "what goes from rank to rank is on the host",
+    "distributed/halves.py": "what ranks sum up is on the host",
+    "distributed/room.py": "the orders of batches are on the host",
     "distributed/runner.py": "what ranks sum up is on the host, and so are the orders of batches",
     "estimators/at_once.py": "what a minimiser found is told on the host",
     "estimators/base.py": "what begins with nothing is made on the host",
