@@ -131,6 +131,24 @@ def test_bits_are_as_numpys(name: str, kind: str) -> None:
     np.testing.assert_array_equal(found, true)
 
 
+@pytest.mark.parametrize("name", ["bitwise_left_shift", "bitwise_right_shift"])
+@pytest.mark.parametrize("kind", ["int8", "int32", "int64", "uint32", "uint64"])
+def test_of_what_is_shifted_beyond_its_bits_none_are_left(name: str, kind: str) -> None:
+    a = numbers(kind, 8)
+    b = np.resize([7, 8, 31, 32, 63, 64, 65, 100, *([-1, -63, -64] if kind[0] == "i" else [])], 64)
+    true = getattr(np, name)(a, b.astype(kind))
+    found = of_each(f"np.{kind}({EXPRESSIONS[name]})", kind, a, b.astype(kind))
+    np.testing.assert_array_equal(found, true)
+
+
+@pytest.mark.parametrize("one", ["float32", "float64"])
+@pytest.mark.parametrize("other", ["uint8", "int8", "uint16", "uint32"])
+def test_a_float_beyond_a_whole_number_is_cut_to_its_bits(one: str, other: str) -> None:
+    x = np.resize(np.asarray([-1.0, -2.5, -300, 300, 70000, 200, 3], one), 64)
+    true = x.astype("int64").astype(other)
+    np.testing.assert_array_equal(of_each(f"np.{other}({{}})", other, x), true)
+
+
 KINDS = "bool", "int8", "int32", "int64", "uint8", "uint32", "float32", "float64"
 
 
@@ -249,6 +267,16 @@ def test_what_is_kept_and_not_whole_is_made_anew(tmp_path: Path, broken: str) ->
     Call(file, key, there.parent)(x)
     assert x[0] == 5
     assert there.read_bytes() == whole
+
+
+def test_where_machine_code_cannot_be_kept_nothing_is_left_behind(tmp_path: Path) -> None:
+    text, x = "def run(x):\n    x[0] = 6.0\n", np.zeros(1)
+    file, key = text_of({}, text)
+    Call(file, key, tmp_path / "first")(x)
+    (kept,) = (tmp_path / "first").iterdir()
+    (tmp_path / "second" / kept.name).mkdir(parents=True)
+    Call(file, key, tmp_path / "second")(x)
+    assert [path.name for path in (tmp_path / "second").iterdir()] == [kept.name]
 
 
 # ---- our own functions

@@ -240,6 +240,9 @@ class Function:
             return self.put(to, f"{how} {value.said}, {zero}")
         if one == "f" and other == "f":
             how = "fptrunc" if to == "f32" else "fpext"
+        elif one == "f" and (_bits(to) < 32 or to == "u32"):
+            # As NumPy: what is beyond it, such as what is below 0, is cut to its bits.
+            return self.cast(self.cast(value, "i64" if to == "u32" else "i32"), to)
         elif one == "f":
             sign = "s" if other == "i" else "u"
             found = self.put(to, f"fpto{sign}i {value.said} to {_llvm(to)}")
@@ -361,9 +364,7 @@ class Function:
         if type(op) in _BITS:
             return self.put(a.type, f"{_BITS[type(op)]} {a.said}, {b.name}")
         if isinstance(op, (ast.LShift, ast.RShift)):
-            right = "lshr" if a.type[0] == "u" else "ashr"
-            name = "shl" if isinstance(op, ast.LShift) else right
-            return self.put(a.type, f"{name} {a.said}, {b.name}")
+            return _shifted(self, op, a, b)
         raise Untraceable(f"{ast.dump(op)} has no machine code")
 
     def compare(self, op: type[ast.cmpop], a: Value, b: Value) -> Value:
@@ -658,6 +659,18 @@ def _sign(f: Function, x: Value) -> Value:
     less = f.cast(f._of(-1), x.type)
     other = f.select(f.compare(ast.Lt, x, zero), less, x)
     return f.select(f.compare(ast.Gt, x, zero), one, other)
+
+
+def _shifted(f: Function, op: ast.LShift | ast.RShift, a: Value, b: Value) -> Value:
+    """Bits that are shifted, as NumPy has them: by as many as there are or more, none is left."""
+    of, keeps_sign = a.type, isinstance(op, ast.RShift) and a.type[0] == "i"
+    name = "ashr" if keeps_sign else "lshr" if isinstance(op, ast.RShift) else "shl"
+    if b.name[0] != "%" and 0 <= int(b.name) < 64:
+        return f.put(of, f"{name} {a.said}, {b.name}")
+    inside = f.put("b1", f"icmp ult {b.said}, 64")  # and what is below 0 is beyond all
+    by = f.select(inside, b, f.cast(f._of(63), of))
+    shifted = f.put(of, f"{name} {a.said}, {by.name}")
+    return shifted if keeps_sign else f.select(inside, shifted, f.cast(f._of(0), of))
 
 
 def _float_parts(f: Function, a: Value, b: Value) -> tuple[Value, Value]:
