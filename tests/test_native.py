@@ -418,6 +418,34 @@ def test_where_no_text_can_be_kept_none_is_left_behind(tmp_path: Path) -> None:
 
 
 @pytest.mark.program
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_a_process_that_is_forked_while_another_thread_compiles_can_compile(tmp_path: Path) -> None:
+    said = (
+        "import os, signal, threading\n"
+        "import xpnet as xn\n"
+        "from xpnet.compiler.native import machine, program\n"
+        "x, y = xn.datasets.xor()\n"
+        "def train(width):\n"
+        "    net = xn.Sequential(xn.Linear(2, width), xn.Tanh(), xn.Linear(width, 1))\n"
+        "    how = dict(loss=xn.MSE(), optimizer=xn.SGD(lr=0.1), epochs=1, seed=0)\n"
+        "    xn.fit(net, x, y, native=True, **how)\n"
+        "thread = threading.Thread(target=train, args=(3,))\n"
+        "thread.start()\n"
+        "while not program.COMPILING.locked() or not machine._LOCK.locked(): pass\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    signal.alarm(60)  # or it would wait for ever\n"
+        "    train(4)\n"
+        "    os._exit(0)\n"
+        "thread.join()\n"
+        "print(os.waitpid(child, 0)[1])\n"
+    )
+    env = {**os.environ, "XPNET_CACHE_DIR": str(tmp_path)}
+    found = subprocess.run([sys.executable, "-c", said], env=env, capture_output=True, text=True)
+    assert found.stdout == "0\n", found.stderr
+
+
+@pytest.mark.program
 def test_nothing_is_compiled_or_imported_before_it_is_asked_for() -> None:
     said = "import sys, xpnet; print('numba' in sys.modules, 'llvmlite' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)

@@ -94,19 +94,32 @@ def compiled(text: str, key: str) -> Callable[..., Any]:
 
 def _written(text: str, key: str) -> Path:
     """The file of a program; in a folder for this process where none can be kept."""
-    place = folder()
+    path = folder() / f"step_{key}.py"
     try:
-        place.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = place / f"step_{key}.py"
-        if not path.exists() or path.read_text() != text:
-            with tempfile.NamedTemporaryFile("w", dir=place, suffix=".py", delete=False) as file:
-                file.write(text)
-            os.replace(file.name, path)  # whole, whoever writes the same at this moment
+        if not path.exists() or path.read_text("utf-8") != text:
+            kept_whole(path, text.encode())
         return path
     except OSError:
         path = _own_folder() / f"step_{key}.py"
-        path.write_text(text)
+        path.write_text(text, "utf-8")
         return path
+
+
+def kept_whole(path: Path, content: bytes) -> None:
+    """Write a file that is whole whenever it is there, whoever writes the same at this moment.
+
+    Raises:
+        OSError: if that cannot be; nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=path.suffix, delete=False) as file:
+        try:
+            file.write(content)
+            file.close()
+            os.replace(file.name, path)
+        except OSError:
+            os.remove(file.name)
+            raise
 
 
 @lru_cache(maxsize=1)

@@ -9,8 +9,8 @@ import hashlib
 import importlib
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache, lru_cache
 from pathlib import Path
 from threading import Lock
@@ -21,11 +21,22 @@ import numpy as np
 from xpnet.compiler.ir import Untraceable
 from xpnet.compiler.native import lowering
 from xpnet.compiler.native.choice import LOADED
+from xpnet.compiler.native.compiled import kept_whole
 from xpnet.compiler.native.lowering import ALIGNED, Module, Parameter, Type, lowered, type_of
 
 SUFFIX = ".o"
 
-_LOCK = Lock()
+
+def free_in_forks(lock: Lock) -> Lock:
+    """A lock that is free in a process that is forked: nobody forks while another thread has it."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release
+        )
+    return lock
+
+
+_LOCK = free_in_forks(Lock())
 """LLVM is asked by one thread at a time."""
 
 
@@ -269,10 +280,5 @@ def _read(path: Path) -> bytes | None:
 
 def _keep(path: Path, made: bytes) -> None:
     """Keep machine code where that can be."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(hashlib.sha256(made).digest() + made)
-        os.replace(file.name, path)  # whole, whoever writes the same at this moment
-    except OSError:
-        pass  # then it is made anew in each process
+    with suppress(OSError):  # then it is made anew in each process
+        kept_whole(path, hashlib.sha256(made).digest() + made)

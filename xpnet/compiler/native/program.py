@@ -16,7 +16,7 @@ from xpnet.compiler.ir import Node, Recording, Untraceable
 from xpnet.compiler.layout import Layout
 from xpnet.compiler.native.choice import CALL, LOADED, LOOPED, MULTIPLICATION, PRODUCT
 from xpnet.compiler.native.compiled import folder, text_of
-from xpnet.compiler.native.machine import Call, is_kept
+from xpnet.compiler.native.machine import Call, free_in_forks, is_kept
 from xpnet.compiler.passes.chains import unchained
 from xpnet.compiler.passes.lifetimes import lifetimes
 from xpnet.compiler.passes.placement import Placement
@@ -39,7 +39,7 @@ TURN = 0.05
 
 _TEXTS: OrderedDict[Any, tuple[Any, str, str]] = OrderedDict()
 _LOCK = Lock()
-COMPILING = Lock()
+COMPILING = free_in_forks(Lock())
 
 
 class LoopNumPy(NumPy):
