@@ -11,6 +11,7 @@ import pytest
 
 from tests.loops import NAMESPACE
 from xpnet.compiler.ir import Untraceable
+from xpnet.compiler.native import lowering
 from xpnet.compiler.native.compiled import folder, text_of
 from xpnet.compiler.native.machine import Call
 from xpnet.compiler.writers.loop_calls import EXPRESSIONS, FUNCTIONS
@@ -267,6 +268,51 @@ def test_what_is_kept_and_not_whole_is_made_anew(tmp_path: Path, broken: str) ->
     Call(file, key, there.parent)(x)
     assert x[0] == 5
     assert there.read_bytes() == whole
+
+
+DIVIDED = """
+def run(n, x, whole):
+    total = 0.0
+    more = local(3, np.float64)
+    count = whole[0]
+    for k in range(n):
+        for i in range(3):
+            more[i] = x[i] + total + k
+        best = more[0]
+        at = 0
+        for i in range(1, 3):
+            if more[i] > best:
+                best = more[i]
+                at = i
+        for i in range(3):
+            for j in range(i):
+                x[i] = x[i] * 0.5 + more[j]
+        total = total * 0.25 + best
+        count, at = count + at, count
+    whole[0] = count
+    x[0] = total
+"""
+
+
+@pytest.mark.parametrize("part", [1, 2, 4, 9])
+def test_a_long_block_is_several_functions_that_do_the_same(
+    monkeypatch: Any, tmp_path: Path, part: int
+) -> None:
+    monkeypatch.setattr(lowering, "LONG", 2)
+    monkeypatch.setattr(lowering, "PART", part)
+    text = f"{DIVIDED}    x[1] = x[1] + {part}\n"  # which no other test has compiled
+    taken = [("n", "i64", 0), ("x", "f64", 1), ("whole", "i64", 1)]
+    module = lowering.Module.of(text, lowering.Module.elementary())
+    written = lowering.lowered(module, "run", [lowering.Parameter(*one) for one in taken])
+    assert "call void @run.part1(" in written
+    namespace = dict(NAMESPACE)
+    exec(text, namespace)
+    results = []
+    for function in (Call(*text_of({}, text), tmp_path), namespace["run"]):
+        x, whole = np.asarray([3.0, -1.0, 2.0]), np.asarray([5])
+        function(4, x, whole)
+        results.append([*x, *whole])
+    np.testing.assert_allclose(*results, rtol=1e-15)
 
 
 def test_where_machine_code_cannot_be_kept_nothing_is_left_behind(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 import xpnet as xn
 from tests.helpers import by_ranks
 from xpnet.backends.numpy import NumPyReplay
-from xpnet.compiler.native import choice
+from xpnet.compiler.native import choice, lowering
 from xpnet.training.step import TrainingStep, carry_of
 
 pytest.importorskip("llvmlite", reason="llvmlite is not installed")
@@ -122,6 +122,22 @@ def test_samples_that_are_read_are_trained_on_by_machine_code_too(tmp_path: Path
     np.testing.assert_array_equal(read.theta, held.theta)
     assert xn.explain(net, tmp_path / "x.npy", y, loss=xn.MSE(), optimizer=xn.SGD(lr=0.1),
                       batch_size=8, native=True).way == "native"  # fmt: skip
+
+
+@pytest.mark.parametrize("members", [None, 5])
+def test_a_long_step_that_is_several_functions_does_the_same(
+    members: int | None, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(lowering, "LONG", 8)
+    monkeypatch.setattr(lowering, "PART", 20)
+    monkeypatch.setenv("XPNET_CACHE_DIR", str(tmp_path))
+    _, x, y, how = problem(members=members)
+    net = xn.Sequential(xn.Linear(2, 3), xn.Dropout(0.2), xn.Tanh(), xn.Linear(3, 1), xn.Sigmoid())
+    how |= {"epochs": 6, "batch_size": 9, "shuffle_seed": 0}
+    native, recorded = (xn.fit(net, x, y, native=native, **how) for native in (True, False))
+    assert native.history.loss.shape == recorded.history.loss.shape
+    np.testing.assert_allclose(native.theta, recorded.theta, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(native.history.loss, recorded.history.loss, rtol=0, atol=1e-13)
 
 
 def test_the_same_training_again_is_the_same_to_the_last_bit() -> None:

@@ -25,9 +25,14 @@ MARGIN = 1.25
 """How many times its cost is to be saved."""
 
 
+LONG = 500
+"""From how many lines on a program is several functions (`lowering`), which cost by the line."""
+
+
 def compiling(lines: int) -> float:
-    """What LLVM takes for a program of so many lines, in seconds: for 240 one, for 800 eight."""
-    return 0.2 + 2e-3 * lines + 1e-5 * lines**2
+    """What LLVM takes for a program of so many lines, in seconds: for 240 one, for 2000 fifteen."""
+    some = min(lines, LONG)
+    return (0.2 + 2e-3 * some + 1e-5 * some**2) * max(1.0, lines / LONG)
 
 
 FEW, SOME = 1_000, 3_000

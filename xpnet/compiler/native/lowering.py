@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import ast
 import math
+import re
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ import numpy as np
 
 from xpnet.compiler.ir import Untraceable
 from xpnet.compiler.native import elementary
+from xpnet.compiler.native.choice import LONG
 from xpnet.noise import PARITY, ROTATIONS, ROUNDS
 
 Type = str
@@ -169,6 +171,47 @@ LIBRARY = (
 CONTRACT = "contract "
 """Products and sums are fused."""
 
+ARRAYS = "local", "np.empty"
+"""What makes an array of a function's own."""
+
+PART = 150
+"""How many lines of a long block are a function by itself."""
+
+
+@dataclass
+class Part:
+    """Lines that are a function by itself.
+
+    Attributes:
+        around: the lines among which it is called.
+        lines: its own.
+        counting: where its loops count.
+    """
+
+    around: list[str]
+    lines: list[str] = field(default_factory=list)
+    counting: set[str] = field(default_factory=set)
+
+    def function(
+        self, name: str, given: Mapping[str, str], entry: Sequence[str]
+    ) -> tuple[str, str]:
+        """The text of a function, and of its call.
+
+        Args:
+            name: what it is called.
+            given: what it may be given, with its type, by its name.
+            entry: where the variables are made of what it is a part of.
+        """
+        text = "\n".join(self.lines)
+        jumps = set(re.findall(r"label (%[\w.]+)", text))
+        made = set(re.findall(r"^(%[\w.]+) = ", text, re.MULTILINE))
+        said = dict.fromkeys(re.findall(r"%[\w.]+", text))
+        needs = [one for one in said if one not in jumps | made | self.counting]
+        args = ", ".join(given[one] for one in needs)
+        own = [line for line in entry if line.split(" = ")[0] in self.counting]
+        lines = [f"define internal void @{name}({args}) noinline {{", *own, text, "ret void", "}"]
+        return "\n".join(lines), f"call void @{name}({args})"
+
 
 class Function:
     """A function under way.
@@ -179,7 +222,12 @@ class Function:
         module: what there is besides.
         declared: what is used of LLVM's and the C library's, by its text.
         made: the functions that are called, by how they are called.
+
+    Attributes:
+        divisible: whether a long block of it is several functions.
     """
+
+    divisible = False
 
     def __init__(self, module: Module, declared: dict[str, None], made: Made) -> None:
         self.module, self.declared, self.made = module, declared, made
@@ -189,6 +237,8 @@ class Function:
         self.places: dict[str, Place] = {}
         self.scratch: list[tuple[str, int]] = []
         self.result: Value | None = None
+        self.parts: list[Part] = []
+        self._part: Part | None = None
         self._count = 0
         self._index = 0
 
@@ -505,8 +555,32 @@ class Function:
             self.variables[name] = Value(value.type, place)
         self.lines.append(f"store {value.said}, ptr {self.variables[name].name}")
 
+    def divided(self, nodes: Sequence[ast.stmt]) -> None:
+        """A long block: some statements after the other are a function by itself, since LLVM takes
+        four times as long for one that is twice as long.
+        """
+        lines = 0
+        for node in nodes:
+            length = 1 + (node.end_lineno or 0) - node.lineno
+            inline = length > PART or _makes_array(node)
+            if self._part is not None and (inline or lines + length > PART):
+                self.lines, self._part = self._part.around, None
+            if self._part is None and not inline:
+                self._part, lines = Part(self.lines), 0
+                self.lines.append(f"; {len(self.parts)}")
+                self.parts.append(self._part)
+                self.lines = self._part.lines
+            lines += length
+            self.block([node])
+        if self._part is not None:
+            self.lines, self._part = self._part.around, None
+
     def block(self, nodes: Sequence[ast.stmt]) -> None:
         """Statement by statement."""
+        length = 1 + (nodes[-1].end_lineno or 0) - nodes[0].lineno if len(nodes) > 1 else 0
+        if self.divisible and length > LONG and self._part is None:
+            self.divided(nodes)
+            return
         for node in nodes:
             if isinstance(node, ast.Assign):
                 self._assign(node)
@@ -524,8 +598,8 @@ class Function:
 
     def _assign(self, node: ast.Assign) -> None:
         (target,), value = node.targets, node.value
-        if isinstance(value, ast.Call) and ast.unparse(value.func) in ("local", "np.empty"):
-            assert isinstance(target, ast.Name)
+        if _makes_array(node):
+            assert isinstance(target, ast.Name) and isinstance(value, ast.Call)
             self._array(target.id, ast.unparse(value.func), value)
         elif not isinstance(target, ast.Tuple):
             self._store(target, self.value(value))
@@ -587,6 +661,8 @@ class Function:
         name, stem = node.target.id, self.new("loop")
         self.variable(name, start)
         place = self.variables[name].name
+        if self._part is not None:
+            self._part.counting.add(place)
         self.jump(f"{stem}.head")
         self.label(f"{stem}.head")
         now = self.put("i64", f"load i64, ptr {place}")
@@ -603,6 +679,13 @@ class Function:
 
 ALIGNED = 64
 """What arrays of a function's own are aligned to."""
+
+
+def _makes_array(node: ast.stmt) -> bool:
+    """Whether a line makes an array of the function's own."""
+    if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
+        return False
+    return ast.unparse(node.value.func) in ARRAYS
 
 
 def _bits(of: Type) -> int:
@@ -788,6 +871,7 @@ def lowered(module: Module, name: str, parameters: Sequence[Parameter]) -> str:
             strides.append(f"{own}.{axis}")
             given.append((f"i64 {strides[-1]}", f"i64 {word('i64')}"))
         f.places[parameter.name] = Place(parameter.type, own, tuple(strides))
+    f.divisible = True
     f.block(module.functions[name].body)
     words, nbytes = [said for _, said in given], 0
     memory = word("ptr")
@@ -797,10 +881,18 @@ def lowered(module: Module, name: str, parameters: Sequence[Parameter]) -> str:
         head.append(f"%{array}.memory = getelementptr inbounds i8, ptr {memory}, i64 {nbytes}")
         words.append(f"ptr %{array}.memory")
         nbytes += -(-size // ALIGNED) * ALIGNED
+    known = {said.split()[-1]: said for said in names}
+    known |= {(place := line.split()[0]): f"ptr noalias {place}" for line in f.entry}
+    parts = []
+    for i, part in enumerate(f.parts):
+        text, call = part.function(f"{name}.part{i}", known, f.entry)
+        parts.append(text)
+        f.lines[f.lines.index(f"; {i}")] = call
     return "\n".join(
         [
             *declared,
             *(text for _, text in made.values()),
+            *parts,
             f"define internal void @{name}.body({', '.join(names)}) {{",
             *f.entry,
             *f.lines,

@@ -203,7 +203,10 @@ def _object(text: str, name: str, given: Sequence[Parameter], unrolled: bool) ->
     llvm = _llvm()
     written = lowered(Module.of(text, Module.elementary()), name, given)
     machine = _machine(llvm)
-    module = llvm.parse_assembly(written)
+    try:
+        module = llvm.parse_assembly(written)
+    except RuntimeError as error:
+        raise Untraceable(f"this LLVM does not read it ({error})") from error
     module.triple, module.data_layout = llvm.get_process_triple(), str(machine.target_data)
     module.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=3)
