@@ -18,6 +18,7 @@ from xpnet.compiler.native import choice, lowering
 from xpnet.training.step import TrainingStep, carry_of
 
 pytest.importorskip("llvmlite", reason="llvmlite is not installed")
+from xpnet.compiler.native import machine
 from xpnet.compiler.native.fused import FusedProgram
 
 SAMPLES, FEATURES = 21, 2
@@ -390,6 +391,16 @@ def test_what_cannot_be_made_is_told_and_recorded(monkeypatch: Any) -> None:
     monkeypatch.setitem(sys.modules, "llvmlite", None)
     with pytest.warns(RuntimeWarning, match="not machine code, since llvmlite is not installed"):
         runner(carry_of(theta, adam.init(theta)), (x, y, None), 1)
+
+
+def test_a_compiler_that_is_too_old_is_told_and_done_without(monkeypatch: Any) -> None:
+    net, x, y, how = problem()
+    monkeypatch.setattr("llvmlite.__version__", "0.44.0")
+    machine._llvm.cache_clear()
+    machine.processor.cache_clear()
+    with pytest.warns(RuntimeWarning, match=r"since llvmlite is 0.44.0, and too old: pip install"):
+        model = xn.fit(net, x, y, epochs=2, native=True, **how)
+    assert not np.array_equal(model.theta, net.init(3, like=x))
 
 
 @pytest.mark.parametrize("native", [1, "yes", None, "True"])

@@ -26,6 +26,9 @@ from xpnet.compiler.native.lowering import ALIGNED, Module, Parameter, Type, low
 
 SUFFIX = ".o"
 
+OLDEST = (0, 45)
+"""The llvmlite whose LLVM reads pointers that do not say to what, as `lowering` writes them."""
+
 
 def free_in_forks(lock: Lock) -> Lock:
     """A lock that is free in a process that is forked: nobody forks while another thread has it."""
@@ -144,9 +147,12 @@ def _llvm() -> Any:
     """LLVM, and the processor that it writes for.
 
     Raises:
-        Untraceable: if llvmlite is not installed.
+        Untraceable: if llvmlite is not installed, or does not know LLVM's language as it is now.
     """
     try:
+        found = importlib.import_module("llvmlite").__version__
+        if tuple(map(int, found.split(".")[:2])) < OLDEST:
+            raise Untraceable(f"llvmlite is {found}, and too old: pip install 'llvmlite>=0.45'")
         llvm = importlib.import_module("llvmlite.binding")
     except ImportError as error:
         raise Untraceable(f"llvmlite is not installed ({error})") from error
