@@ -473,6 +473,27 @@ def test_a_process_that_is_forked_while_another_thread_compiles_can_compile(tmp_
 
 
 @pytest.mark.program
+def test_a_thread_with_a_small_stack_has_room_for_a_step() -> None:
+    said = (
+        "import threading\n"
+        "import numpy as np, xpnet as xn\n"
+        "x, y = np.ones((320, 2)), np.ones((320, 1))  # 198 KiB of arrays\n"
+        "more = [layer for _ in range(5) for layer in (xn.Tanh(), xn.Linear(10, 10))]\n"
+        "net = xn.Sequential(xn.Linear(2, 10), *more, xn.Linear(10, 1))\n"
+        "how = dict(loss=xn.MSE(), optimizer=xn.SGD(lr=0.1), epochs=2, seed=0, native=True)\n"
+        "threading.stack_size(1 << 17)\n"
+        "def train():\n"
+        "    xn.fit(net, x, y, **how)\n"
+        "    print('trained')\n"
+        "thread = threading.Thread(target=train)\n"
+        "thread.start()\n"
+        "thread.join()\n"
+    )
+    found = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True)
+    assert (found.returncode, found.stdout) == (0, "trained\n"), found.stderr
+
+
+@pytest.mark.program
 def test_nothing_is_compiled_or_imported_before_it_is_asked_for() -> None:
     said = "import sys, xpnet; print('numba' in sys.modules, 'llvmlite' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)

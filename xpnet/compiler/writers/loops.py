@@ -24,8 +24,9 @@ from xpnet.compiler.writers.loop_calls import CALLS, FUNCTIONS, unwritten
 from xpnet.compiler.writers.loop_sums import kind
 from xpnet.compiler.writers.loop_text import LoopText
 
-STACK_BYTES = 1 << 18
-"""How much of its arrays a step has on the stack, where a compiler knows that none is another."""
+STACK_BYTES = 1 << 16
+"""How much of its arrays a step has on the stack, where a compiler knows that none is another: so
+little that a thread has it whose stack somebody has made small."""
 
 
 @dataclass
