@@ -396,8 +396,8 @@ def test_what_cannot_be_made_is_told_and_recorded(monkeypatch: Any) -> None:
 def test_a_compiler_that_is_too_old_is_told_and_done_without(monkeypatch: Any) -> None:
     net, x, y, how = problem()
     monkeypatch.setattr("llvmlite.__version__", "0.44.0")
-    machine._llvm.cache_clear()
-    machine.processor.cache_clear()
+    for known in (machine._llvm, machine.processor, machine._code):
+        known.cache_clear()
     with pytest.warns(RuntimeWarning, match=r"since llvmlite is 0.44.0, and too old: pip install"):
         model = xn.fit(net, x, y, epochs=2, native=True, **how)
     assert not np.array_equal(model.theta, net.init(3, like=x))
