@@ -271,6 +271,15 @@ def test_threads_with_other_shares_have_the_same_functions(large: None) -> None:
     assert len({one.machine.key for one in program.all}) == 2  # of a gradient, and of an update
 
 
+def test_a_stretch_in_which_nothing_is_left_to_do_is_no_function(large: None) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 4, (16, 2)).astype(float), rng.normal(size=(16, 3))
+    net = xn.Sequential(xn.Embedding(4, 4, 2), xn.Linear(8, 3))
+    how = {"loss": xn.MSE(), "optimizer": xn.SGD(lr=0.1), "seed": 1, "threads": 2}
+    native, recorded = (xn.fit(net, x, y, epochs=3, native=n, **how) for n in (True, False))
+    np.testing.assert_allclose(native.theta, recorded.theta, rtol=0, atol=1e-14)
+
+
 def test_samples_that_cannot_be_written_into_need_no_other_code(large: None) -> None:
     net, x, y, how = one_layer()
     step = TrainingStep(np, net, how["loss"], how["optimizer"])

@@ -93,7 +93,11 @@ class FusedWriter(NumPyWriter):
         self._places: list[tuple[int, Function]] = []
 
     def stretch(self, stretch: Stretch) -> None:
-        self._places.append((len(self.lines), self.loops.function(stretch)))
+        function = self.loops.function(stretch)
+        if not function.lines:  # all is there already, as are pieces of a whole
+            self.loops.functions.remove(function)
+            return
+        self._places.append((len(self.lines), function))
         self.lines.append("")  # once it is known what it is given
 
     def write(self) -> Text:
