@@ -22,9 +22,9 @@ from xpnet.compiler.library import Library
 from xpnet.compiler.native import choice
 from xpnet.compiler.native.choice import CALL, LOADED, PASS
 from xpnet.compiler.native.compiled import folder, text_of
-from xpnet.compiler.native.lowering import type_of
 from xpnet.compiler.native.machine import Call, is_kept
 from xpnet.compiler.native.program import COMPILING, LoopNumPy
+from xpnet.compiler.native.values import type_of
 from xpnet.compiler.passes.chains import Stretch
 from xpnet.compiler.passes.lifetimes import lifetimes
 from xpnet.compiler.passes.placement import Placement

@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 
 from xpnet.compiler.ir import Untraceable
-from xpnet.compiler.native import lowering
+from xpnet.compiler.native import computed, instructions, lowering, values
 from xpnet.compiler.native.choice import LOADED
 from xpnet.compiler.native.compiled import kept_whole
-from xpnet.compiler.native.lowering import ALIGNED, Module, Parameter, Type, lowered, type_of
+from xpnet.compiler.native.lowering import Module, Parameter, lowered
+from xpnet.compiler.native.values import ALIGNED, Type, type_of
 
 SUFFIX = ".o"
 
@@ -171,7 +172,7 @@ def _show_library(llvm: Any) -> None:
         if not hasattr(libraries[0], "hypot"):
             libraries.append(ctypes.CDLL(ctypes.util.find_library("m")))
     rounding = "floor", "ceil", "trunc", "rint", "exp2", "ldexp"
-    names = [f"{name}{of}" for name in (*lowering.LIBRARY, *rounding) for of in ("", "f")]
+    names = [f"{name}{of}" for name in (*instructions.LIBRARY, *rounding) for of in ("", "f")]
     for name in (*names, "memset", "memcpy", "memmove"):
         for library in libraries:
             if function := getattr(library, name, None):
@@ -197,7 +198,8 @@ def _machine(llvm: Any) -> Any:
 def processor() -> str:
     """What machine code here is for, in a few letters, and who makes it."""
     llvm = _llvm()
-    own = Path(lowering.__file__).read_bytes() + Path(__file__).read_bytes()
+    writers = values, instructions, computed, lowering, sys.modules[__name__]
+    own = b"".join(Path(str(module.__file__)).read_bytes() for module in writers)
     features = sorted(llvm.get_host_cpu_features().items())
     said = f"{llvm.get_process_triple()} {llvm.get_host_cpu_name()} {features} "
     said += f"{llvm.llvm_version_info} {hashlib.sha256(own).hexdigest()}"
