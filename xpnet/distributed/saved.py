@@ -73,16 +73,7 @@ class BlockProgress:
             ValueError: if it is damaged, no block of members, or of a newer xpnet.
             TypeError: if ``path`` is no path.
         """
-        arrays, header = tensors.read(path)
-        if header.get("kind") != KIND:
-            raise ValueError(
-                f"path must be a block of members, but {str(path)!r} is a {header.get('kind')}."
-            )
-        if header["block"] > VERSION:
-            raise ValueError(
-                f"path must be a block of a version of at most {VERSION}, but {str(path)!r} has "
-                f"the version {header['block']}; update xpnet."
-            )
+        arrays, header = tensors.read_as(path, KIND, "block", VERSION, "a block of members")
         part = filled(header["piece"], arrays)
         known = {one.name for one in fields(History)}
         history = History(**{k: v for k, v in part.pop("history").items() if k in known})

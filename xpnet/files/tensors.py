@@ -172,6 +172,33 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return arrays, said
 
 
+def read_as(
+    path: str | Path, kind: str, word: str, version: int, what: str
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read a file of a kind, of a version up to that of here.
+
+    Args:
+        path: which.
+        kind: what its header has as its ``kind``.
+        word: under what its header has its version.
+        version: that of here.
+        what: what such a file is, in words.
+
+    Raises:
+        ImportError, OSError, TypeError: as `read`.
+        ValueError: if it is damaged, of another kind, or of a newer xpnet.
+    """
+    arrays, header = read(path)
+    if header.get("kind") != kind:
+        raise ValueError(f"path must be {what}, but {str(path)!r} is a {header.get('kind')}.")
+    if header[word] > version:
+        raise ValueError(
+            f"path must be {what} of a version of at most {version}, but {str(path)!r} has the "
+            f"version {header[word]}; update xpnet."
+        )
+    return arrays, header
+
+
 def _said(path: str | Path, metadata: Mapping[str, str]) -> tuple[dict[str, Any], str]:
     """The header with its version, and the checksum."""
     if "xpnet" not in metadata:

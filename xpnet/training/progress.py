@@ -69,16 +69,7 @@ class Progress:
             ValueError: if it is damaged, no checkpoint, or of a newer xpnet.
             TypeError: if ``path`` is no path.
         """
-        arrays, header = tensors.read(path)
-        if header.get("kind") != KIND:
-            raise ValueError(
-                f"path must be a checkpoint, but {str(path)!r} is a {header.get('kind')}."
-            )
-        if header["checkpoint"] > VERSION:
-            raise ValueError(
-                f"path must be a checkpoint of a version of at most {VERSION}, but {str(path)!r} "
-                f"has the version {header['checkpoint']}; update xpnet."
-            )
+        arrays, header = tensors.read_as(path, KIND, KIND, VERSION, "a checkpoint")
         described = {name: header[name] for name in DESCRIBED if name in header}
         part = filled(header["progress"], arrays)
         return cls(header["epoch"], part, header["asked"], described)
